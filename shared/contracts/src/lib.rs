@@ -1,0 +1,14 @@
+//! The types generated from `proto/`, what each message on the bus is, and a way to read any of them by name.
+#![allow(missing_docs, clippy::all, clippy::unwrap_used)] // generated from documented .proto files
+
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+}
+pub use generated::berth::{common, gateway, host_driver, options, scheduler, storage};
+
+mod catalogue;
+mod reflect;
+mod refusal;
+
+pub use catalogue::{CATALOGUE, Entry, entry};
+pub use reflect::{DESCRIPTORS, Method, methods, pool, to_json, to_struct};

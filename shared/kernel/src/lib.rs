@@ -1,0 +1,19 @@
+//! The words every Berth crate speaks: ids, quantities, time, refusals and what a message is.
+//! Pure: no runtime, no database, no IO besides the system clock behind [`Clock`].
+#![forbid(unsafe_code)]
+
+mod clock;
+mod id;
+mod message;
+mod quantity;
+mod refusal;
+mod subject;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use id::{
+    CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, UploadId,
+};
+pub use message::{Kind, Message};
+pub use quantity::{Bytes, MilliVcpus, Money};
+pub use refusal::Refusal;
+pub use subject::{InvalidSubject, PLATFORM, Subject};

@@ -1,1 +1,16 @@
-//! store
+//! One way to a database for every service: SQLite by default, PostgreSQL when a service runs more than one replica.
+//!
+//! The same SQL runs on both: `$1` placeholders, TEXT ids, BIGINT numbers, times and booleans, BYTEA blobs, no NULLs.
+#![forbid(unsafe_code)]
+
+mod dialect;
+mod error;
+mod migrate;
+mod pool;
+mod rows;
+
+pub use dialect::Dialect;
+pub use error::StoreError;
+pub use migrate::MigrationFile;
+pub use pool::{Store, Tx};
+pub use rows::{RowDump, dump_table};

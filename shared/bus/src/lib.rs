@@ -1,1 +1,40 @@
-//! bus
+//! Everything at-least-once: the transactional outbox and inbox, retries, dead letters, trace propagation, replay.
+//!
+//! A handler decides and writes; what it says leaves with the same transaction ([`Work`]). The relay publishes
+//! committed rows and marks them after the server's acknowledgement. Nothing else publishes to a stream.
+#![forbid(unsafe_code)]
+
+mod cause;
+mod connection;
+pub mod dead;
+mod desk;
+mod envelope;
+mod failure;
+mod handle;
+mod inbox;
+pub mod live;
+mod outbox;
+mod relay;
+mod report;
+mod runner;
+pub mod samples;
+pub mod topology;
+mod trace;
+pub mod watch;
+mod work;
+
+pub use cause::Cause;
+pub use connection::{BusSettings, Connection, ConnectionError};
+pub use desk::Desk;
+pub use envelope::{Envelope, InvalidEnvelope};
+pub use failure::Failure;
+pub use handle::{Handle, Subscriptions};
+pub use outbox::pending as outbox_pending;
+pub use relay::Relay;
+pub use report::Report;
+pub use runner::{RetryPolicy, Runner};
+pub use work::Work;
+
+/// The tables every service database has for the bus.
+pub const MIGRATIONS: &[store::MigrationFile] =
+    &[store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") }];

@@ -1,0 +1,116 @@
+//! The connection to the broker.
+
+use crate::{Report, topology};
+use async_nats::jetstream;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How to reach the broker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusSettings {
+    /// `nats://host:port`, several separated by commas.
+    pub url: String,
+    /// User and password, "" = none.
+    pub user: String,
+    /// Read from `password_file` when that is set.
+    pub password: String,
+    /// A file that holds the password.
+    pub password_file: String,
+    /// Certificate authority of the server (PEM), "" = the system's, when the URL says tls://.
+    pub ca_file: String,
+    /// Copies of each stream in a cluster: 1, 3 or 5.
+    pub replicas: usize,
+}
+
+impl Default for BusSettings {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            user: String::new(),
+            password: String::new(),
+            password_file: String::new(),
+            ca_file: String::new(),
+            replicas: 1,
+        }
+    }
+}
+
+/// The broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// It does not answer or does not let us in.
+    #[error("cannot reach the broker at {url}: {reason}")]
+    Unreachable {
+        /// Without credentials.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A stream cannot be as declared.
+    #[error(transparent)]
+    Topology(#[from] topology::TopologyError),
+}
+
+/// A connection that reconnects for ever. Cheap to clone.
+#[derive(Clone)]
+pub struct Connection {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+    replicas: usize,
+}
+
+impl Connection {
+    /// Connects and brings the streams about. `name` shows in the server's list of connections.
+    pub async fn open(settings: &BusSettings, name: &str, report: Report) -> Result<Self, ConnectionError> {
+        let unreachable = |reason: String| ConnectionError::Unreachable { url: settings.url.clone(), reason };
+        let password = match settings.password_file.as_str() {
+            "" => settings.password.clone(),
+            file => tokio::fs::read_to_string(file).await.map_err(|e| unreachable(format!("{file}: {e}")))?.trim().to_owned(),
+        };
+        let mut options = async_nats::ConnectOptions::new()
+            .name(name)
+            .ping_interval(Duration::from_secs(10))
+            .request_timeout(Some(Duration::from_secs(5)))
+            .max_reconnects(None)
+            .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64))
+            .event_callback(move |event| {
+                let report = report.clone();
+                async move {
+                    match event {
+                        async_nats::Event::Connected => report.well("connected"),
+                        async_nats::Event::Disconnected => report.unwell("the broker does not answer; reconnecting"),
+                        other => tracing::warn!(%other, "broker"),
+                    }
+                }
+            });
+        if !settings.user.is_empty() {
+            options = options.user_and_password(settings.user.clone(), password);
+        }
+        if !settings.ca_file.is_empty() {
+            options = options.add_root_certificates(settings.ca_file.clone().into()).require_tls(true);
+        }
+        let urls: Vec<&str> = settings.url.split(',').map(str::trim).collect();
+        let client = options.connect(urls).await.map_err(|e| unreachable(e.to_string()))?;
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(Duration::from_secs(5));
+        let connection = Self { client, jetstream, replicas: settings.replicas };
+        connection.ensure_streams().await?;
+        Ok(connection)
+    }
+
+    /// Makes missing streams and updates those that differ.
+    pub async fn ensure_streams(&self) -> Result<(), ConnectionError> {
+        Ok(topology::reconcile(&self.jetstream, self.replicas).await?)
+    }
+
+    /// Publishing and subscribing without a stream.
+    pub fn client(&self) -> &async_nats::Client {
+        &self.client
+    }
+
+    /// Streams and consumers.
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+}

@@ -1,0 +1,49 @@
+//! Where work begins that no message asked for: API calls and reconcilers.
+
+use crate::{Cause, Work};
+use kernel::Clock;
+use std::sync::Arc;
+use store::{Store, StoreError};
+use tokio::sync::Notify;
+
+/// A service's database, clock and way out. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    service: &'static str,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    relay: Arc<Notify>,
+}
+
+impl Desk {
+    /// A desk over a store whose migrations include [`crate::MIGRATIONS`].
+    pub fn new(service: &'static str, store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { service, store, clock, relay: Arc::new(Notify::new()) }
+    }
+
+    /// The name of the service in the proto package.
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// The service's database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The service's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Begins a unit of work. It is undone unless committed.
+    pub async fn begin(&self, cause: Cause) -> Result<Work, StoreError> {
+        let tx = self.store.begin().await?;
+        Ok(Work::new(tx, cause, self.clock.now(), self.relay.clone()))
+    }
+
+    /// Woken when messages wait in the outbox.
+    pub(crate) fn relay_wake(&self) -> &Arc<Notify> {
+        &self.relay
+    }
+}

@@ -1,0 +1,86 @@
+//! What a service does with each message.
+
+use crate::{Failure, Work};
+use async_trait::async_trait;
+use kernel::{Kind, Message};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Obeys a command or takes note of an event. Decides and writes in `work`; acts on the world never (reconcilers do).
+#[async_trait]
+pub trait Handle<M: Message>: Send + Sync + 'static {
+    /// One message. Whatever it wrote is undone when it fails.
+    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure>;
+}
+
+/// A handler whose message type is forgotten.
+#[async_trait]
+pub(crate) trait HandleBytes: Send + Sync + 'static {
+    async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure>;
+}
+
+struct Typed<M, H>(H, PhantomData<fn() -> M>);
+
+#[async_trait]
+impl<M: Message, H: Handle<M>> HandleBytes for Typed<M, H> {
+    async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure> {
+        let message = M::from_bytes(bytes).map_err(|e| Failure::Poison(format!("not a {}: {e}", M::NAME)))?;
+        self.0.handle(work, message).await
+    }
+}
+
+/// (service, version, name) of a message.
+type MessageName = (&'static str, &'static str, &'static str);
+
+/// What a service listens to. Commands come from its own work queue, events from `EVENTS`.
+#[derive(Clone)]
+pub struct Subscriptions {
+    pub(crate) service: &'static str,
+    pub(crate) key: Option<String>,
+    pub(crate) commands: BTreeMap<MessageName, Arc<dyn HandleBytes>>,
+    pub(crate) events: BTreeMap<MessageName, Arc<dyn HandleBytes>>,
+}
+
+impl Subscriptions {
+    /// Nothing yet. `service` is the name in the proto package: "scheduler", "host_driver".
+    pub fn new(service: &'static str) -> Self {
+        Self { service, key: None, commands: BTreeMap::new(), events: BTreeMap::new() }
+    }
+
+    /// Handles `M` with `handler`.
+    ///
+    /// # Panics
+    /// When `M` is a sample, another service's command, or has a handler already: mistakes in the wiring.
+    #[must_use]
+    pub fn on<M: Message>(mut self, handler: impl Handle<M>) -> Self {
+        let name = (M::SERVICE, M::VERSION, M::NAME);
+        let table = match M::KIND {
+            Kind::Command => {
+                assert_eq!(M::SERVICE, self.service, "{} is another service's command", M::NAME);
+                &mut self.commands
+            }
+            Kind::Event => &mut self.events,
+            Kind::Sample => panic!("{} is a sample: listen with bus::samples", M::NAME),
+        };
+        let previous = table.insert(name, Arc::new(Typed(handler, PhantomData)));
+        assert!(previous.is_none(), "{} has two handlers", M::NAME);
+        self
+    }
+
+    /// Takes only commands of this key: one host's, for instance.
+    #[must_use]
+    pub fn only_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    pub(crate) fn find(&self, subject: &kernel::Subject) -> Option<&Arc<dyn HandleBytes>> {
+        let table = match subject.kind {
+            Kind::Command => &self.commands,
+            Kind::Event => &self.events,
+            Kind::Sample => return None,
+        };
+        table.iter().find(|((s, v, n), _)| *s == subject.service && *v == subject.version && *n == subject.name).map(|(_, h)| h)
+    }
+}

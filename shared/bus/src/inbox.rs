@@ -1,0 +1,91 @@
+//! The inbox: each message has its effect once per consumer; failures are counted before a handler runs again.
+
+use kernel::{MessageId, Timestamp};
+use sqlx::AnyConnection;
+use store::StoreError;
+
+/// Claims a message. False: it had its effect already.
+pub(crate) async fn claim(tx: &mut AnyConnection, consumer: &str, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO inbox (consumer, message_id, handled_at) VALUES ($1, $2, $3) ON CONFLICT (consumer, message_id) DO NOTHING",
+    )
+    .bind(consumer)
+    .bind(id.to_string())
+    .bind(now.micros())
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Counts an attempt that is about to be made and says which one it is: 2 for the first repetition.
+pub(crate) async fn count_attempt(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    id: MessageId,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    // the first delivery is not counted beforehand: one write less for every message that works at once
+    sqlx::query(
+        "INSERT INTO attempts (consumer, message_id, attempts, last_error, first_at) VALUES ($1, $2, 2, $3, $4)
+         ON CONFLICT (consumer, message_id) DO UPDATE SET attempts = attempts.attempts + 1",
+    )
+    .bind(consumer)
+    .bind(id.to_string())
+    .bind("the process ended while handling it")
+    .bind(now.micros())
+    .execute(&mut *tx)
+    .await?;
+    let attempts = sqlx::query_scalar("SELECT attempts FROM attempts WHERE consumer = $1 AND message_id = $2")
+        .bind(consumer)
+        .bind(id.to_string())
+        .fetch_one(tx)
+        .await?;
+    Ok(attempts)
+}
+
+/// Remembers why an attempt failed.
+pub(crate) async fn note_failure(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    id: MessageId,
+    error: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO attempts (consumer, message_id, attempts, last_error, first_at) VALUES ($1, $2, 1, $3, $4)
+         ON CONFLICT (consumer, message_id) DO UPDATE SET last_error = $3",
+    )
+    .bind(consumer)
+    .bind(id.to_string())
+    .bind(error)
+    .bind(now.micros())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Why the last attempt failed, "" when none is known.
+pub(crate) async fn last_error(tx: &mut AnyConnection, consumer: &str, id: MessageId) -> Result<String, StoreError> {
+    let found = sqlx::query_scalar("SELECT last_error FROM attempts WHERE consumer = $1 AND message_id = $2")
+        .bind(consumer)
+        .bind(id.to_string())
+        .fetch_optional(tx)
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Forgets the attempts of a message that is done with.
+pub(crate) async fn forget_attempts(tx: &mut AnyConnection, consumer: &str, id: MessageId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM attempts WHERE consumer = $1 AND message_id = $2")
+        .bind(consumer)
+        .bind(id.to_string())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Removes rows so old that the server cannot deliver their messages again.
+pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM inbox WHERE handled_at < $1").bind(before.micros()).execute(tx).await?;
+    Ok(done.rows_affected())
+}

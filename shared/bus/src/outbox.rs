@@ -1,0 +1,109 @@
+//! The outbox: rows that are published after the transaction that wrote them.
+
+use crate::Envelope;
+use kernel::Timestamp;
+use sqlx::{Any, AnyConnection, QueryBuilder, Row};
+use std::collections::BTreeMap;
+use store::{Store, StoreError};
+
+/// A message on its way into the outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub message_id: String,
+    pub stream: String,
+    pub subject: String,
+    pub headers: BTreeMap<String, String>,
+    pub payload: Vec<u8>,
+}
+
+impl Outgoing {
+    pub fn of(stream: String, envelope: &Envelope) -> Self {
+        Self {
+            message_id: envelope.id.to_string(),
+            stream,
+            subject: envelope.subject.to_string(),
+            headers: envelope.headers(),
+            payload: envelope.payload.to_vec(),
+        }
+    }
+}
+
+/// A message in the outbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub seq: i64,
+    pub stream: String,
+    pub subject: String,
+    pub headers: BTreeMap<String, String>,
+    pub payload: Vec<u8>,
+}
+
+/// Rows per statement: 6 values each, well below SQLite's limit of 32,766.
+const ROWS_PER_INSERT: usize = 200;
+
+pub(crate) async fn append(tx: &mut AnyConnection, outgoing: &[Outgoing], now: Timestamp) -> Result<(), StoreError> {
+    for rows in outgoing.chunks(ROWS_PER_INSERT) {
+        let mut insert =
+            QueryBuilder::<Any>::new("INSERT INTO outbox (message_id, stream, subject, headers, payload, created_at) ");
+        insert.push_values(rows, |mut row, message| {
+            let headers = serde_json::to_string(&message.headers).unwrap_or_default();
+            row.push_bind(message.message_id.clone())
+                .push_bind(message.stream.clone())
+                .push_bind(message.subject.clone())
+                .push_bind(headers)
+                .push_bind(message.payload.clone())
+                .push_bind(now.micros());
+        });
+        insert.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// The oldest rows that are not published yet.
+pub(crate) async fn unpublished(store: &Store, limit: i64) -> Result<Vec<Waiting>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT seq, stream, subject, headers, payload FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(store.reader())
+    .await?;
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        let headers: String = row.try_get("headers")?;
+        out.push(Waiting {
+            seq: row.try_get("seq")?,
+            stream: row.try_get("stream")?,
+            subject: row.try_get("subject")?,
+            headers: serde_json::from_str(&headers).unwrap_or_default(),
+            payload: row.try_get("payload")?,
+        });
+    }
+    Ok(out)
+}
+
+/// Remembers where the stream keeps each row: (row, stream sequence).
+pub(crate) async fn mark_published(tx: &mut AnyConnection, published: &[(i64, i64)]) -> Result<(), StoreError> {
+    for (seq, stream_sequence) in published {
+        sqlx::query("UPDATE outbox SET stream_sequence = $1 WHERE seq = $2")
+            .bind(stream_sequence)
+            .bind(seq)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Makes rows of `stream` unpublished again that it kept after `sequence`. Returns how many.
+pub(crate) async fn unpublish_after(tx: &mut AnyConnection, stream: &str, sequence: i64) -> Result<u64, StoreError> {
+    let done = sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2")
+        .bind(stream)
+        .bind(sequence)
+        .execute(tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// How many messages wait to be published.
+pub async fn pending(store: &Store) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE stream_sequence = 0").fetch_one(store.reader()).await?)
+}

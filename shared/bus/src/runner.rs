@@ -1,0 +1,209 @@
+//! The runner: takes messages, lets handlers decide, commits, and only then acknowledges.
+
+mod delivery;
+
+use crate::{Connection, Desk, Report, Subscriptions, topology};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{AckKind, Message};
+use futures::{FutureExt, StreamExt};
+use opentelemetry::metrics::Counter;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Messages in one transaction at most.
+const BATCH: usize = 100;
+
+/// When a failed message is tried again, and when it is given up.
+#[derive(Debug, Clone)]
+pub struct RetryPolicy {
+    /// Attempts before a message becomes a dead letter.
+    pub attempts: i64,
+    /// Delay before the second attempt; doubles each time.
+    pub first_delay: Duration,
+    /// Longest delay.
+    pub max_delay: Duration,
+    /// How long the server waits for an acknowledgement; prolonged while a handler runs.
+    pub ack_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 12,
+            first_delay: Duration::from_millis(200),
+            max_delay: Duration::from_secs(30),
+            ack_wait: Duration::from_secs(10),
+        }
+    }
+}
+
+impl RetryPolicy {
+    fn delay(&self, attempt: i64) -> Duration {
+        let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
+        self.first_delay.saturating_mul(1 << doublings).min(self.max_delay)
+    }
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It had its effect (now or before), or is a dead letter.
+    Done,
+    /// Deliver it again after this long.
+    Again(Duration),
+}
+
+/// Runs one service's subscriptions.
+pub struct Runner {
+    desk: Desk,
+    connection: Connection,
+    subscriptions: Subscriptions,
+    retry: RetryPolicy,
+    report: Report,
+    handled: Counter<u64>,
+}
+
+/// One durable consumer.
+struct Source {
+    stream: String,
+    /// Durable name, and the name under which the inbox remembers.
+    consumer: String,
+    filters: Vec<String>,
+}
+
+impl Runner {
+    /// A runner for `subscriptions`, writing through `desk`.
+    pub fn new(desk: Desk, connection: Connection, subscriptions: Subscriptions, retry: RetryPolicy, report: Report) -> Self {
+        let handled = opentelemetry::global::meter("bus")
+            .u64_counter("berth_bus_messages")
+            .with_description("Messages taken from the bus, by service, message and outcome.")
+            .build();
+        Self { desk, connection, subscriptions, retry, report, handled }
+    }
+
+    /// Runs until told to stop; finishes the batch in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        let sources = self.sources();
+        futures::future::join_all(sources.iter().map(|source| self.consume(source, &stop))).await;
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let (service, key) = (self.subscriptions.service, self.subscriptions.key.as_deref());
+        let consumer = key.map_or_else(|| service.to_owned(), |key| format!("{service}-{key}"));
+        let mut sources = Vec::new();
+        if !self.subscriptions.commands.is_empty() || !self.subscriptions.events.is_empty() {
+            // also without commands of its own: replayed dead letters come this way
+            let filter = key.map_or_else(|| format!("cmd.{service}.>"), |key| format!("cmd.{service}.*.*.{key}"));
+            sources.push(Source {
+                stream: topology::command_stream(service),
+                consumer: consumer.clone(),
+                filters: vec![filter],
+            });
+        }
+        if !self.subscriptions.events.is_empty() {
+            let filters =
+                self.subscriptions.events.keys().map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>"));
+            sources.push(Source { stream: topology::EVENTS.to_owned(), consumer, filters: filters.collect() });
+        }
+        sources
+    }
+
+    async fn consume(&self, source: &Source, stop: &CancellationToken) {
+        let mut failures: u32 = 0;
+        while !stop.is_cancelled() {
+            let outcome = match self.open(source).await {
+                Ok(messages) => {
+                    failures = 0;
+                    self.report.well("listening");
+                    self.pump(source, messages, stop).await
+                }
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = outcome {
+                failures = failures.saturating_add(1);
+                tracing::warn!(stream = source.stream, consumer = source.consumer, reason, failures, "not listening");
+                self.report.unwell(format!("{}: {reason}", source.stream));
+                let _ = self.connection.ensure_streams().await;
+                let pause = Duration::from_millis(100 << failures.min(5));
+                tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(pause) => {} }
+            }
+        }
+    }
+
+    async fn open(&self, source: &Source) -> Result<pull::Stream, String> {
+        let stream = self.connection.jetstream().get_stream_no_info(&source.stream).await.map_err(|e| e.to_string())?;
+        let config = pull::Config {
+            durable_name: Some(source.consumer.clone()),
+            filter_subjects: source.filters.clone(),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.retry.ack_wait,
+            // the policy is ours: a message the server gave up on would be stuck in the stream
+            max_deliver: -1,
+            max_ack_pending: 2_000,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;
+        consumer
+            .stream()
+            .max_messages_per_batch(2 * BATCH)
+            .expires(Duration::from_secs(30))
+            .heartbeat(Duration::from_secs(5))
+            .messages()
+            .await
+            .map_err(|e| e.to_string())
+    }
+
+    async fn pump(&self, source: &Source, messages: pull::Stream, stop: &CancellationToken) -> Result<(), String> {
+        // whatever is there already goes into one transaction; a lone message does not wait for others
+        let mut batches = messages.ready_chunks(BATCH);
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                batch = batches.next() => batch.ok_or("the subscription ended")?,
+            };
+            let mut broken = None;
+            let mut taken = Vec::with_capacity(batch.len());
+            for item in batch {
+                match item {
+                    Ok(message) => taken.push(message),
+                    Err(error) => broken = Some(error.to_string()),
+                }
+            }
+            self.process(source, taken).await;
+            if let Some(reason) = broken {
+                return Err(reason);
+            }
+        }
+        // what was fetched and not begun goes back at once instead of after the acknowledgement time
+        while let Some(Some(batch)) = batches.next().now_or_never() {
+            for message in batch.into_iter().flatten() {
+                let _ = message.ack_with(AckKind::Nak(None)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles a batch and answers each message.
+    async fn process(&self, source: &Source, batch: Vec<Message>) {
+        if batch.is_empty() {
+            return;
+        }
+        let verdicts = {
+            let _alive = delivery::keep_alive(&batch, self.retry.ack_wait);
+            self.decide(source, &batch).await
+        };
+        for (message, verdict) in batch.iter().zip(verdicts) {
+            let answer = match verdict {
+                Verdict::Done => message.ack().await,
+                // the delay stands on the NAK itself: a plain one ignores any back-off
+                Verdict::Again(delay) => message.ack_with(AckKind::Nak(Some(delay))).await,
+            };
+            if let Err(error) = answer {
+                // it will be delivered again, and the inbox knows it
+                tracing::debug!(%error, "answer not sent");
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One message, or one batch of them, through the handlers.
+
+use super::{Runner, Source, Verdict};
+use crate::{Cause, Envelope, Failure, Work, dead, inbox, trace};
+use async_nats::jetstream::{AckKind, Message};
+use futures::FutureExt;
+use opentelemetry::KeyValue;
+use sqlx::Executor;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+use store::StoreError;
+use tracing::Instrument;
+
+/// When the store itself fails no message is to blame: all come back after this long, uncounted.
+const STORE_DELAY: Duration = Duration::from_secs(1);
+
+/// Tells the server that work goes on, until dropped.
+pub(super) fn keep_alive(batch: &[Message], ack_wait: Duration) -> tokio_util::task::AbortOnDropHandle<()> {
+    let batch: Vec<Message> =
+        batch.iter().map(|m| Message { message: m.message.clone(), context: m.context.clone() }).collect();
+    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut beat = tokio::time::interval(ack_wait / 3);
+        beat.tick().await;
+        loop {
+            beat.tick().await;
+            for message in &batch {
+                let _ = message.ack_with(AckKind::Progress).await;
+            }
+        }
+    }))
+}
+
+fn deliveries(message: &Message) -> i64 {
+    message.info().map_or(1, |info| info.delivered)
+}
+
+impl Runner {
+    /// What becomes of each message of the batch. Messages that were delivered before go alone, with their attempts
+    /// counted first, so that one that kills the process cannot take its neighbours along for ever.
+    pub(super) async fn decide(&self, source: &Source, batch: &[Message]) -> Vec<Verdict> {
+        if batch.len() > 1 && batch.iter().all(|m| deliveries(m) <= 1) {
+            match self.together(source, batch).await {
+                Ok(verdicts) => return verdicts,
+                Err(error) => tracing::warn!(%error, "batch undone; one by one"),
+            }
+        }
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for message in batch {
+            let verdict = match self.alone(source, message).await {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    tracing::error!(%error, service = self.desk.service(), "store does not take messages");
+                    self.report.unwell(error.to_string());
+                    Verdict::Again(STORE_DELAY)
+                }
+            };
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    async fn together(&self, source: &Source, batch: &[Message]) -> Result<Vec<Verdict>, StoreError> {
+        let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
+        let mut verdicts = Vec::with_capacity(batch.len());
+        for message in batch {
+            verdicts.push(self.one(&mut work, source, message, 1).await?);
+        }
+        work.commit().await?;
+        Ok(verdicts)
+    }
+
+    async fn alone(&self, source: &Source, message: &Message) -> Result<Verdict, StoreError> {
+        let mut attempt = 1;
+        if deliveries(message) > 1
+            && let Ok(envelope) = read(message)
+        {
+            let now = self.desk.clock().now();
+            let mut tx = self.desk.store().begin().await?;
+            attempt = inbox::count_attempt(&mut tx, &source.consumer, envelope.id, now).await?;
+            tx.commit().await?;
+        }
+        let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
+        let verdict = self.one(&mut work, source, message, attempt).await?;
+        work.commit().await?;
+        Ok(verdict)
+    }
+
+    /// One message inside a unit of work. An error means that the whole unit of work is undone.
+    async fn one(
+        &self,
+        work: &mut Work,
+        source: &Source,
+        message: &Message,
+        attempt: i64,
+    ) -> Result<Verdict, StoreError> {
+        let envelope = match read(message) {
+            Ok(envelope) => envelope,
+            Err(invalid) => {
+                dead::bury(work, &source.consumer, message, &invalid.0, attempt);
+                return Ok(Verdict::Done);
+            }
+        };
+        let (consumer, now) = (source.consumer.as_str(), work.now());
+        work.tx().execute("SAVEPOINT message").await?;
+        if !inbox::claim(work.tx(), consumer, envelope.id, now).await? {
+            work.tx().execute("RELEASE SAVEPOINT message").await?;
+            return Ok(Verdict::Done);
+        }
+        let mark = work.mark();
+        let outcome = if attempt > self.retry.attempts {
+            let last = inbox::last_error(work.tx(), consumer, envelope.id).await?;
+            Err(Failure::Poison(format!("given up after {} attempts: {last}", attempt - 1)))
+        } else {
+            self.handle(work, &envelope).await
+        };
+        self.count(&envelope, &outcome);
+        match outcome {
+            Ok(()) => {
+                work.tx().execute("RELEASE SAVEPOINT message").await?;
+                if attempt > 1 {
+                    inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
+                }
+                Ok(Verdict::Done)
+            }
+            Err(failure) => {
+                work.forget_since(mark);
+                work.tx().execute("ROLLBACK TO SAVEPOINT message").await?;
+                work.tx().execute("RELEASE SAVEPOINT message").await?;
+                self.after_failure(work, consumer, message, &envelope, attempt, failure).await
+            }
+        }
+    }
+
+    async fn after_failure(
+        &self,
+        work: &mut Work,
+        consumer: &str,
+        message: &Message,
+        envelope: &Envelope,
+        attempt: i64,
+        failure: Failure,
+    ) -> Result<Verdict, StoreError> {
+        let now = work.now();
+        match failure {
+            Failure::Transient(reason) => {
+                tracing::warn!(message = %envelope.subject, attempt, reason, "trying again later");
+                inbox::note_failure(work.tx(), consumer, envelope.id, &reason, now).await?;
+                Ok(Verdict::Again(self.retry.delay(attempt)))
+            }
+            Failure::Poison(reason) => {
+                tracing::error!(message = %envelope.subject, attempt, reason, "dead letter");
+                inbox::claim(work.tx(), consumer, envelope.id, now).await?;
+                inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
+                dead::bury(work, consumer, message, &reason, attempt);
+                Ok(Verdict::Done)
+            }
+        }
+    }
+
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure> {
+        let Some(handler) = self.subscriptions.find(&envelope.subject) else {
+            let reason = format!("{} has no handler for {}", self.desk.service(), envelope.subject.name);
+            return Err(Failure::Poison(reason));
+        };
+        work.set_cause(Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
+        let span = tracing::info_span!(
+            "handle",
+            otel.name = %format!("{} {}", self.desk.service(), envelope.subject.name),
+            otel.kind = "consumer",
+            service = self.desk.service(),
+            message = envelope.subject.name,
+            key = envelope.subject.key,
+            correlation = %envelope.cause.correlation,
+        );
+        trace::continue_from(&span, &envelope.cause.traceparent);
+        let running = AssertUnwindSafe(handler.handle(work, &envelope.payload).instrument(span)).catch_unwind();
+        running.await.unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            Err(Failure::Transient(format!("the handler panicked: {}", text.unwrap_or_default())))
+        })
+    }
+
+    fn count(&self, envelope: &Envelope, outcome: &Result<(), Failure>) {
+        let outcome = match outcome {
+            Ok(()) => "handled",
+            Err(Failure::Transient(_)) => "retried",
+            Err(Failure::Poison(_)) => "dead",
+        };
+        self.handled.add(
+            1,
+            &[
+                KeyValue::new("service", self.desk.service()),
+                KeyValue::new("message", envelope.subject.name.clone()),
+                KeyValue::new("outcome", outcome),
+            ],
+        );
+    }
+}
+
+/// Reads a message; a replayed dead letter carries the subject it first had in a header.
+fn read(message: &Message) -> Result<Envelope, crate::InvalidEnvelope> {
+    let first_subject = message.headers.as_ref().and_then(|h| h.get(dead::REPLAY_SUBJECT)).map(|v| v.as_str());
+    let subject = first_subject.unwrap_or(message.subject.as_str());
+    Envelope::read(subject, message.headers.as_ref(), message.payload.clone())
+}

@@ -1,0 +1,82 @@
+//! The streams, declared here and brought about at start.
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, ErrorCode};
+use contracts::CATALOGUE;
+use kernel::Kind;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Everything that happened, in one order, without age limit.
+pub const EVENTS: &str = "EVENTS";
+/// Short-lived samples.
+pub const TELEMETRY: &str = "TELEMETRY";
+/// Messages no service could take, for 30 days.
+pub const DEAD: &str = "DEAD";
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The work queue of a service: "CMD_SCHEDULER".
+pub fn command_stream(service: &str) -> String {
+    format!("CMD_{}", service.to_uppercase())
+}
+
+/// A stream could not be brought about.
+#[derive(Debug, thiserror::Error)]
+#[error("stream {stream}: {reason}")]
+pub struct TopologyError {
+    /// Which stream.
+    pub stream: String,
+    /// What the server said, and what to do.
+    pub reason: String,
+}
+
+/// All streams as they should be.
+pub fn streams(replicas: usize) -> Vec<Config> {
+    let services: BTreeSet<&str> = CATALOGUE.iter().filter(|e| e.kind == Kind::Command).map(|e| e.service).collect();
+    let base = |name: &str, subject: String| Config {
+        name: name.to_owned(),
+        subjects: vec![subject],
+        num_replicas: replicas,
+        storage: StorageType::File,
+        allow_direct: true,
+        allow_atomic_publish: true,
+        duplicate_window: Duration::from_secs(120),
+        ..Config::default()
+    };
+    let mut streams: Vec<Config> = services
+        .into_iter()
+        .map(|service| Config {
+            retention: RetentionPolicy::WorkQueue,
+            // a full queue says no to the relay, which keeps its rows and tries again
+            discard: DiscardPolicy::New,
+            max_messages: 2_000_000,
+            ..base(&command_stream(service), format!("cmd.{service}.>"))
+        })
+        .collect();
+    streams.push(base(EVENTS, "evt.>".to_owned()));
+    streams.push(Config {
+        storage: StorageType::Memory,
+        max_age: Duration::from_secs(600),
+        max_bytes: 64 << 20,
+        allow_atomic_publish: false,
+        ..base(TELEMETRY, "tel.>".to_owned())
+    });
+    streams.push(Config { max_age: 30 * DAY, ..base(DEAD, "dead.>".to_owned()) });
+    streams
+}
+
+/// Makes missing streams and updates those that differ.
+pub async fn reconcile(context: &jetstream::Context, replicas: usize) -> Result<(), TopologyError> {
+    for config in streams(replicas) {
+        let name = config.name.clone();
+        context.create_or_update_stream(config).await.map_err(|e| TopologyError { stream: name, reason: e.to_string() })?;
+    }
+    Ok(())
+}
+
+/// The server has no such stream (any more).
+pub(crate) fn is_missing(error: &async_nats::jetstream::context::GetStreamError) -> bool {
+    use async_nats::jetstream::context::GetStreamErrorKind::JetStream;
+    matches!(error.kind(), JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}

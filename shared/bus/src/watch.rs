@@ -1,0 +1,212 @@
+//! Reading `EVENTS` from a cursor, with an explicit answer when the cursor does not fit the stream any more.
+
+use crate::{Connection, Envelope, topology};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A place in the stream: which stream, and the last sequence that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// "" = whichever stream is there now.
+    pub incarnation: String,
+    /// 0 = from the first.
+    pub after: u64,
+}
+
+/// What a reader gets.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// An event and its place.
+    Event {
+        /// Its place in the stream.
+        sequence: u64,
+        /// Which stream.
+        incarnation: String,
+        /// The event.
+        envelope: Box<Envelope>,
+    },
+    /// What lies between the cursor and `resync.after` cannot be read. Reading goes on after it.
+    Gap {
+        /// For a person.
+        reason: String,
+        /// Where reading goes on.
+        resync: Cursor,
+    },
+}
+
+/// Which events, and whether to go on.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Where to begin.
+    pub cursor: Cursor,
+    /// Begin so many events before the end instead; 0 = use the cursor.
+    pub last: u64,
+    /// Wait for events to come; otherwise end with the newest.
+    pub follow: bool,
+    /// Subjects with wildcards: "evt.scheduler.>". Empty = all events.
+    pub subjects: Vec<String>,
+}
+
+/// The stream cannot be read now.
+#[derive(Debug, thiserror::Error)]
+#[error("reading events: {0}")]
+pub struct WatchError(String);
+
+/// What the stream is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// When it was made, in nanoseconds since the epoch.
+    pub incarnation: String,
+    /// The oldest event that is there.
+    pub first: u64,
+    /// The newest.
+    pub last: u64,
+}
+
+/// Asks the server what the stream is now.
+pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
+    let stream = connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
+    let info = stream.cached_info();
+    Ok(Extent {
+        incarnation: info.created.unix_timestamp_nanos().to_string(),
+        first: info.state.first_sequence,
+        last: info.state.last_sequence,
+    })
+}
+
+/// Where reading really begins, and the gap that has to be told first.
+fn begin(query: &Query, extent: &Extent) -> (u64, Option<String>) {
+    let cursor = &query.cursor;
+    if query.last > 0 {
+        return (extent.last.saturating_sub(query.last), None);
+    }
+    if !cursor.incarnation.is_empty() && cursor.incarnation != extent.incarnation {
+        let reason = format!("the stream was made anew: the cursor is of incarnation {}, this is {}", cursor.incarnation, extent.incarnation);
+        return (extent.first.saturating_sub(1), Some(reason));
+    }
+    if cursor.after > extent.last {
+        let reason = format!("the stream was rolled back: the cursor stands at {}, the stream ends at {}", cursor.after, extent.last);
+        return (extent.last, Some(reason));
+    }
+    if cursor.after > 0 && cursor.after + 1 < extent.first {
+        let reason = format!("events {} to {} are not kept any more", cursor.after + 1, extent.first - 1);
+        return (extent.first - 1, Some(reason));
+    }
+    (cursor.after, None)
+}
+
+/// Reads events in order. The channel ends with the newest event, or never when following; it ends early when the
+/// reader goes away. A reader that is slow holds up only itself.
+pub fn watch(connection: Connection, query: Query) -> mpsc::Receiver<Result<Item, WatchError>> {
+    let (sender, receiver) = mpsc::channel(256);
+    tokio::spawn(async move {
+        let mut query = query;
+        loop {
+            match read(&connection, &mut query, &sender).await {
+                Ok(()) => return,
+                Err(error) if query.follow && !sender.is_closed() => {
+                    tracing::debug!(%error, "reading events again from the cursor");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error) => {
+                    let _ = sender.send(Err(error)).await;
+                    return;
+                }
+            }
+        }
+    });
+    receiver
+}
+
+/// Reads until the end, the reader's end, or an error after which reading may be begun again from `query.cursor`.
+async fn read(
+    connection: &Connection,
+    query: &mut Query,
+    sender: &mpsc::Sender<Result<Item, WatchError>>,
+) -> Result<(), WatchError> {
+    let extent = extent(connection).await?;
+    let (after, gap) = begin(query, &extent);
+    query.cursor = Cursor { incarnation: extent.incarnation.clone(), after };
+    query.last = 0;
+    if let Some(reason) = gap
+        && sender.send(Ok(Item::Gap { reason, resync: query.cursor.clone() })).await.is_err()
+    {
+        return Ok(());
+    }
+    let failed = |e: &dyn std::fmt::Display| WatchError(e.to_string());
+    let stream = connection.jetstream().get_stream_no_info(topology::EVENTS).await.map_err(|e| failed(&e))?;
+    let config = pull::OrderedConfig {
+        filter_subjects: query.subjects.clone(),
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+        ..pull::OrderedConfig::default()
+    };
+    let mut consumer = stream.create_consumer(config).await.map_err(|e| failed(&e))?;
+    let waiting = consumer.info().await.map_err(|e| failed(&e))?.num_pending;
+    if !query.follow && waiting == 0 {
+        return Ok(());
+    }
+    let mut messages = consumer.messages().await.map_err(|e| failed(&e))?;
+    let mut check = tokio::time::interval(Duration::from_secs(5));
+    check.tick().await;
+    loop {
+        let message = tokio::select! {
+            () = sender.closed() => return Ok(()),
+            message = messages.next() => message.ok_or_else(|| WatchError("the subscription ended".into()))?.map_err(|e| failed(&e))?,
+            _ = check.tick() => {
+                // an ordered consumer re-creates itself quietly, also on a stream that is another one now
+                let now = self::extent(connection).await?;
+                if now.incarnation != query.cursor.incarnation || now.last < query.cursor.after {
+                    return Err(WatchError("the stream changed".into()));
+                }
+                continue;
+            }
+        };
+        let (sequence, pending) = {
+            let info = message.info().map_err(|e| failed(&e))?;
+            (info.stream_sequence, info.pending)
+        };
+        match Envelope::read(message.subject.as_str(), message.headers.as_ref(), message.payload.clone()) {
+            Ok(envelope) => {
+                let item = Item::Event { sequence, incarnation: query.cursor.incarnation.clone(), envelope: Box::new(envelope) };
+                if sender.send(Ok(item)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => tracing::warn!(%error, sequence, "skipping an event that cannot be read"),
+        }
+        query.cursor.after = sequence;
+        if !query.follow && pending == 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(incarnation: &str, after: u64) -> Query {
+        Query { cursor: Cursor { incarnation: incarnation.into(), after }, ..Query::default() }
+    }
+
+    #[test]
+    fn a_cursor_that_fits_begins_where_it_stands() {
+        let extent = Extent { incarnation: "7".into(), first: 5, last: 9 };
+        assert_eq!(begin(&at("7", 6), &extent), (6, None));
+        assert_eq!(begin(&at("", 4), &extent), (4, None));
+        assert_eq!(begin(&at("7", 9), &extent), (9, None));
+        assert_eq!(begin(&Query { last: 2, ..Query::default() }, &extent), (7, None));
+    }
+
+    #[test]
+    fn a_cursor_that_does_not_fit_is_answered_with_the_gap() {
+        let extent = Extent { incarnation: "7".into(), first: 5, last: 9 };
+        for (query, resync) in [(at("6", 8), 4), (at("7", 12), 9), (at("7", 2), 4)] {
+            let (after, gap) = begin(&query, &extent);
+            assert_eq!(after, resync);
+            assert!(gap.is_some());
+        }
+    }
+}

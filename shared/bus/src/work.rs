@@ -1,0 +1,128 @@
+//! A unit of work: one transaction and the messages that leave with it.
+
+use crate::{Cause, Envelope, outbox, topology, trace};
+use kernel::{Kind, Message, MessageId, Subject, Timestamp};
+use sqlx::AnyConnection;
+use std::sync::Arc;
+use store::{StoreError, Tx};
+use tokio::sync::Notify;
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// One transaction, what it says and tells, and what should happen once it is committed.
+pub struct Work {
+    tx: Tx,
+    cause: Cause,
+    now: Timestamp,
+    outgoing: Vec<outbox::Outgoing>,
+    hooks: Vec<Hook>,
+    relay: Arc<Notify>,
+}
+
+/// How much a unit of work held at some moment, to go back there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    outgoing: usize,
+    hooks: usize,
+}
+
+impl Work {
+    pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, relay: Arc<Notify>) -> Self {
+        Self { tx, cause, now, outgoing: Vec::new(), hooks: Vec::new(), relay }
+    }
+
+    /// Where statements run.
+    pub fn tx(&mut self) -> &mut AnyConnection {
+        &mut self.tx
+    }
+
+    /// When this work was begun.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Why this work is done.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    pub(crate) fn set_cause(&mut self, cause: Cause) {
+        self.cause = cause;
+    }
+
+    /// Says that something happened to what the cause's tenant owns.
+    pub fn say<M: Message>(&mut self, event: &M) {
+        let tenant = self.cause.tenant.clone();
+        self.say_for(&tenant, event);
+    }
+
+    /// Says that something happened to what `tenant` owns.
+    pub fn say_for<M: Message>(&mut self, tenant: &str, event: &M) {
+        debug_assert_eq!(M::KIND, Kind::Event, "{} is not an event", M::NAME);
+        self.queue(topology::EVENTS.to_owned(), tenant, event);
+    }
+
+    /// Sends a command to its owner.
+    pub fn tell<M: Message>(&mut self, command: &M) {
+        debug_assert_eq!(M::KIND, Kind::Command, "{} is not a command", M::NAME);
+        let tenant = self.cause.tenant.clone();
+        self.queue(topology::command_stream(M::SERVICE), &tenant, command);
+    }
+
+    fn queue<M: Message>(&mut self, stream: String, tenant: &str, message: &M) {
+        let current = trace::current();
+        let envelope = Envelope {
+            id: MessageId::new(),
+            subject: Subject {
+                kind: M::KIND,
+                service: M::SERVICE.to_owned(),
+                version: M::VERSION.to_owned(),
+                name: M::NAME.to_owned(),
+                tenant: tenant.to_owned(),
+                key: message.key().to_owned(),
+            },
+            cause: Cause {
+                tenant: tenant.to_owned(),
+                traceparent: if current.is_empty() { self.cause.traceparent.clone() } else { current },
+                ..self.cause.clone()
+            },
+            occurred_at: self.now,
+            payload: message.to_bytes().into(),
+        };
+        self.outgoing.push(outbox::Outgoing::of(stream, &envelope));
+    }
+
+    /// Queues bytes that already have their headers: dead letters and their replays.
+    pub(crate) fn queue_raw(&mut self, outgoing: outbox::Outgoing) {
+        self.outgoing.push(outgoing);
+    }
+
+    /// Does `hook` once the work is committed: waking a reconciler. It is dropped when the work is undone.
+    pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { outgoing: self.outgoing.len(), hooks: self.hooks.len() }
+    }
+
+    /// Forgets what was queued since `mark`; the caller rolls the tables back.
+    pub(crate) fn forget_since(&mut self, mark: Mark) {
+        self.outgoing.truncate(mark.outgoing);
+        self.hooks.truncate(mark.hooks);
+    }
+
+    /// Commits tables and messages together.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let speaks = !self.outgoing.is_empty();
+        outbox::append(&mut self.tx, &self.outgoing, self.now).await?;
+        self.tx.commit().await?;
+        for hook in self.hooks {
+            hook();
+        }
+        if speaks {
+            self.relay.notify_one();
+        }
+        Ok(())
+    }
+}

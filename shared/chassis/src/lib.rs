@@ -1,1 +1,19 @@
-//! chassis
+//! What each `main.rs` starts: settings, telemetry, health and metrics endpoint, tasks, ordered shutdown, sealing key.
+#![forbid(unsafe_code)]
+
+mod health;
+mod ops;
+mod process;
+mod reconcile;
+mod sealing;
+mod settings;
+mod tasks;
+mod telemetry;
+
+pub use health::{ComponentHealth, Health, HealthHandle};
+pub use process::{Chassis, ChassisSettings, run};
+pub use reconcile::reconcile;
+pub use sealing::{SealError, Sealer};
+pub use settings::{SettingsError, load};
+pub use tasks::{Stage, Tasks};
+pub use telemetry::{LogFormat, Telemetry, TelemetrySettings};

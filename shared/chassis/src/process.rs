@@ -1,0 +1,207 @@
+//! A process: connected, watched, and ended in order.
+
+use crate::telemetry::{Telemetry, TelemetrySettings};
+use crate::{Health, Sealer, Stage, Tasks, ops};
+use anyhow::Context;
+use bus::{BusSettings, Connection, Desk, Relay, RetryPolicy, Runner, Subscriptions};
+use kernel::{Clock, SystemClock};
+use opentelemetry::metrics::Meter;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{MigrationFile, Store};
+
+/// What every process needs, besides the settings of its service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct ChassisSettings {
+    /// The broker.
+    pub bus: BusSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+    /// Address of health and metrics: "127.0.0.1:7481"; "" = none.
+    pub ops_listen: String,
+    /// Key that gateway and host-drivers share; made when it is missing.
+    pub sealing_key_file: PathBuf,
+}
+
+impl Default for ChassisSettings {
+    fn default() -> Self {
+        Self {
+            bus: BusSettings::default(),
+            telemetry: TelemetrySettings::default(),
+            ops_listen: String::new(),
+            sealing_key_file: PathBuf::from("/var/lib/berth/keys/sealing.key"),
+        }
+    }
+}
+
+/// What a service is wired to.
+pub struct Chassis {
+    /// The broker.
+    pub bus: Connection,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The tasks of this process.
+    pub tasks: Tasks,
+    /// How its parts are.
+    pub health: Health,
+    /// Its metrics.
+    pub meter: Meter,
+    /// Seals secrets that cross the bus.
+    pub sealer: Arc<Sealer>,
+    /// When failed messages are tried again.
+    pub retry: RetryPolicy,
+}
+
+impl Chassis {
+    /// Connects to the broker, brings the streams about, and serves health and metrics.
+    pub async fn start(process: &'static str, settings: &ChassisSettings) -> anyhow::Result<Self> {
+        Self::start_with_clock(process, settings, Arc::new(SystemClock)).await
+    }
+
+    /// The same with another clock: tests and simulations.
+    pub async fn start_with_clock(
+        process: &'static str,
+        settings: &ChassisSettings,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        // the first to ask decides; asking twice is no mistake
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (tasks, health) = (Tasks::default(), Health::default());
+        if !settings.ops_listen.is_empty() {
+            let listener = tokio::net::TcpListener::bind(&settings.ops_listen)
+                .await
+                .with_context(|| format!("ops_listen: cannot listen on {}", settings.ops_listen))?;
+            let health = health.clone();
+            tasks.spawn(Stage::Relay, "health endpoint", |stop| ops::serve(listener, health, stop));
+        }
+        let broker = health.component("broker");
+        let connection = Connection::open(&settings.bus, process, broker.report()).await?;
+        broker.ok("connected");
+        Ok(Self {
+            bus: connection,
+            clock,
+            tasks,
+            health,
+            meter: opentelemetry::global::meter(process),
+            sealer: Arc::new(Sealer::from_file(&settings.sealing_key_file)?),
+            retry: RetryPolicy::default(),
+        })
+    }
+
+    /// Opens a service's database and starts the relay of its outbox.
+    pub async fn desk(
+        &self,
+        service: &'static str,
+        database_url: &str,
+        migrations: &[MigrationFile],
+    ) -> anyhow::Result<Desk> {
+        let all: Vec<MigrationFile> = bus::MIGRATIONS.iter().chain(migrations).copied().collect();
+        let store = Store::open(database_url, &all).await.with_context(|| format!("{service}: opening the database"))?;
+        let desk = Desk::new(service, store, self.clock.clone());
+        let relay = Relay::new(
+            desk.clone(),
+            self.bus.clone(),
+            self.health.component(&format!("{service}.relay")).report(),
+        );
+        self.tasks.spawn(Stage::Relay, &format!("{service} relay"), |stop| relay.run(stop));
+        self.watch_store(&desk);
+        Ok(desk)
+    }
+
+    /// Starts handling what a service listens to.
+    pub fn serve(&self, desk: &Desk, subscriptions: Subscriptions) {
+        let name = format!("{}.runner", desk.service());
+        let runner = Runner::new(
+            desk.clone(),
+            self.bus.clone(),
+            subscriptions,
+            self.retry.clone(),
+            self.health.component(&name).report(),
+        );
+        self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
+    }
+
+    /// Asks the database regularly whether it can be written, and counts what waits to be published.
+    fn watch_store(&self, desk: &Desk) {
+        let health = self.health.component(&format!("{}.store", desk.service()));
+        let waiting = opentelemetry::global::meter("bus")
+            .u64_gauge("berth_outbox_waiting")
+            .with_description("Messages that are committed and not yet published, by service.")
+            .build();
+        let desk = desk.clone();
+        self.tasks.spawn(Stage::Relay, "store watch", |stop| async move {
+            let label = [opentelemetry::KeyValue::new("service", desk.service())];
+            let mut tick = tokio::time::interval(Duration::from_secs(5));
+            loop {
+                tokio::select! { () = stop.cancelled() => return, _ = tick.tick() => {} }
+                match desk.store().check().await {
+                    Ok(()) => health.ok("readable and writable"),
+                    Err(error) => health.bad(error.to_string()),
+                }
+                if let Ok(count) = bus::outbox_pending(desk.store()).await {
+                    waiting.record(u64::try_from(count).unwrap_or(0), &label);
+                }
+            }
+        });
+    }
+
+    /// Runs until the process is told to end (SIGINT, SIGTERM) or a task dies, then stops everything in order.
+    /// False: a task died.
+    pub async fn run(&self) -> bool {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .expect("a runtime with signals enabled");
+        let asked = tokio::select! {
+            _ = tokio::signal::ctrl_c() => true,
+            _ = terminate.recv() => true,
+            () = self.tasks.failed() => false,
+        };
+        tracing::info!("stopping");
+        self.tasks.stop().await;
+        asked
+    }
+}
+
+/// The `main` of a service that runs as a process of its own: `<service> [settings file]`, environment
+/// `BERTH_<SERVICE>__…` over it.
+pub fn run<S, W>(service: &'static str, wire: W) -> ExitCode
+where
+    S: DeserializeOwned + Default,
+    W: AsyncFnOnce(&S, &Chassis) -> anyhow::Result<()>,
+{
+    #[derive(Deserialize)]
+    #[serde(bound = "S: DeserializeOwned + Default")]
+    struct File<S> {
+        #[serde(flatten)]
+        chassis: ChassisSettings,
+        #[serde(default)]
+        service: S,
+    }
+    let started = || -> anyhow::Result<bool> {
+        let given = std::env::args_os().nth(1);
+        let file = given.clone().map_or_else(|| PathBuf::from(format!("/etc/berth/{service}.toml")), PathBuf::from);
+        let settings: File<S> = crate::load(service, Path::new(&file), given.is_some())?;
+        let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+        runtime.block_on(async {
+            let telemetry = Telemetry::start(service, &settings.chassis.telemetry)?;
+            let chassis = Chassis::start(service, &settings.chassis).await?;
+            wire(&settings.service, &chassis).await?;
+            tracing::info!(service, version = env!("CARGO_PKG_VERSION"), "running");
+            let asked = chassis.run().await;
+            telemetry.flush();
+            Ok(asked)
+        })
+    };
+    match started() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{service}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,13 @@
-//! testkit
+//! What tests stand on: a real nats-server and real databases per test, waiting without sleeping, and a bench on
+//! which a service gets every message twice. A dev-dependency only.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod database;
+mod eventually;
+mod nats;
+
+pub use bench::{Bench, Said};
+pub use database::{Database, databases};
+pub use eventually::{eventually, eventually_ok};
+pub use nats::NatsServer;

@@ -1,0 +1,92 @@
+//! A real nats-server per test, on a free port, in a folder of its own.
+
+use crate::eventually;
+use bus::{BusSettings, Connection, Report};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A nats-server with JetStream. Ends with the value.
+pub struct NatsServer {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// When nats-server is not installed: the message says how to install it.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let mut server = Self { folder, port, child: None };
+        server.up().await;
+        server
+    }
+
+    /// Starts the server again after [`Self::kill`], with what it stored.
+    pub async fn up(&mut self) {
+        let log = std::fs::File::create(self.folder.path().join("log")).expect("a log file");
+        let mut command = Command::new("nats-server");
+        command
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .arg(self.folder.path().join("jetstream"))
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot start nats-server ({error}); install it with: deploy/prerequisites.sh run")
+        });
+        self.child = Some(child);
+        eventually(Duration::from_secs(20), "nats-server to answer", async || {
+            let client = async_nats::connect(self.url()).await.ok()?;
+            async_nats::jetstream::new(client).query_account().await.ok()
+        })
+        .await;
+    }
+
+    /// Kills the server with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops (SIGSTOP) or continues (SIGCONT) the server.
+    pub fn pause(&self, paused: bool) {
+        use nix::sys::signal::{Signal, kill};
+        let signal = if paused { Signal::SIGSTOP } else { Signal::SIGCONT };
+        if let Some(child) = &self.child {
+            kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).expect("our own child");
+        }
+    }
+
+    /// Removes everything the server stored. It must be down.
+    pub fn wipe(&self) {
+        assert!(self.child.is_none(), "kill the server first");
+        let _ = std::fs::remove_dir_all(self.folder.path().join("jetstream"));
+    }
+
+    /// `nats://127.0.0.1:port`
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Settings for a connection to this server.
+    pub fn settings(&self) -> BusSettings {
+        BusSettings { url: self.url(), ..BusSettings::default() }
+    }
+
+    /// A connection to this server, with all streams.
+    pub async fn connect(&self) -> Connection {
+        Connection::open(&self.settings(), "test", Report::none()).await.expect("our own server")
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), pool.encode_to_vec())?;
     std::fs::write(out.join("messages.rs"), message_impls(&pool)?)?;
 
-    tonic_prost_build::configure().btree_map(".").include_file("modules.rs").compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .include_file("modules.rs")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
 
@@ -40,7 +43,8 @@ fn proto_files(root: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 
 /// One `impl kernel::Message` for each message that carries the `bus` option, and a list of all of them.
 fn message_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
-    let extension = pool.get_extension_by_name("berth.options.v1.bus").ok_or("no option berth.options.v1.bus")?;
+    let extension =
+        pool.get_extension_by_name("berth.options.v1.bus").ok_or("no option berth.options.v1.bus")?;
     let mut code = String::new();
     let mut catalogue = String::from("/// Every message of the bus.\npub const CATALOGUE: &[Entry] = &[\n");
     for message in pool.all_messages() {
@@ -50,7 +54,8 @@ fn message_impls(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         }
         let Value::Message(bus) = options.get_extension(&extension).into_owned() else { continue };
         let kind = kind_of(&bus, &message)?;
-        let key = bus.get_field_by_name("key").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let key =
+            bus.get_field_by_name("key").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         check_key(&message, &key)?;
         let (service, version) = service_of(&message)?;
         let (name, path) = (message.name(), rust_path(service, version, message.name()));
@@ -96,7 +101,9 @@ fn check_key(message: &MessageDescriptor, key: &str) -> Result<(), Box<dyn Error
     let mut at = message.clone();
     let parts: Vec<&str> = key.split('.').collect();
     for (index, part) in parts.iter().enumerate() {
-        let field = at.get_field_by_name(part).ok_or_else(|| format!("{}: no key field {key:?}", message.full_name()))?;
+        let field = at
+            .get_field_by_name(part)
+            .ok_or_else(|| format!("{}: no key field {key:?}", message.full_name()))?;
         match (field.kind(), index + 1 == parts.len()) {
             (prost_reflect::Kind::String, true) => {}
             (prost_reflect::Kind::Message(inner), false) => at = inner,

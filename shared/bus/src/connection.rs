@@ -66,7 +66,11 @@ impl Connection {
         let unreachable = |reason: String| ConnectionError::Unreachable { url: settings.url.clone(), reason };
         let password = match settings.password_file.as_str() {
             "" => settings.password.clone(),
-            file => tokio::fs::read_to_string(file).await.map_err(|e| unreachable(format!("{file}: {e}")))?.trim().to_owned(),
+            file => tokio::fs::read_to_string(file)
+                .await
+                .map_err(|e| unreachable(format!("{file}: {e}")))?
+                .trim()
+                .to_owned(),
         };
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
@@ -79,7 +83,9 @@ impl Connection {
                 async move {
                     match event {
                         async_nats::Event::Connected => report.well("connected"),
-                        async_nats::Event::Disconnected => report.unwell("the broker does not answer; reconnecting"),
+                        async_nats::Event::Disconnected => {
+                            report.unwell("the broker does not answer; reconnecting")
+                        }
                         other => tracing::warn!(%other, "broker"),
                     }
                 }

@@ -47,7 +47,13 @@ pub struct DeadLetter {
 pub struct DeadLetterError(String);
 
 /// Queues a dead letter; it leaves with the transaction that gave the message up.
-pub(crate) fn bury(work: &mut Work, consumer: &str, message: &async_nats::Message, reason: &str, attempts: i64) {
+pub(crate) fn bury(
+    work: &mut Work,
+    consumer: &str,
+    message: &async_nats::Message,
+    reason: &str,
+    attempts: i64,
+) {
     let id = MessageId::new();
     let mut headers = plain(message.headers.as_ref());
     let original = headers.insert("Nats-Msg-Id".to_owned(), id.to_string()).unwrap_or_default();
@@ -110,7 +116,11 @@ impl DeadLetter {
 }
 
 /// Dead letters after `after`, oldest first.
-pub async fn list(connection: &Connection, after: u64, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
+pub async fn list(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, DeadLetterError> {
     let stream = connection
         .jetstream()
         .get_stream_no_info(topology::DEAD)
@@ -157,11 +167,16 @@ pub async fn remove(connection: &Connection, sequence: u64) -> Result<bool, Dead
 /// Sends a dead letter again, to the consumer that could not take it, within `work`. Returns its new id: the same each
 /// time for the same letter, so that doing this twice sends it once. The error says why it cannot be sent.
 pub fn replay(work: &mut Work, letter: &DeadLetter) -> Result<MessageId, String> {
-    let original: MessageId = letter.message_id.parse().map_err(|_| "the message has no id: it can only be dropped".to_owned())?;
+    let original: MessageId =
+        letter.message_id.parse().map_err(|_| "the message has no id: it can only be dropped".to_owned())?;
     let subject: Subject = letter.subject.parse().map_err(|e: kernel::InvalidSubject| e.to_string())?;
     let id = MessageId::from_u128(original.as_u128().rotate_left(1) ^ u128::from(letter.sequence));
-    let mut headers: BTreeMap<String, String> =
-        letter.headers.iter().filter(|(name, _)| !name.starts_with("Dead-")).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut headers: BTreeMap<String, String> = letter
+        .headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with("Dead-"))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     headers.insert("Nats-Msg-Id".to_owned(), id.to_string());
     let (service, key) = letter.consumer.split_once('-').unwrap_or((letter.consumer.as_str(), "_"));
     let to = if subject.kind == Kind::Command {

@@ -66,8 +66,10 @@ impl Envelope {
         payload: Bytes,
     ) -> Result<Self, InvalidEnvelope> {
         let need = |name: &str| get(name).ok_or_else(|| InvalidEnvelope(format!("header {name} is missing")));
-        let id = |name: &str, text: String| InvalidEnvelope(format!("header {name} is {text:?}, expected a UUID"));
+        let id =
+            |name: &str, text: String| InvalidEnvelope(format!("header {name} is {text:?}, expected a UUID"));
         let message_id = need(MESSAGE_ID)?;
+        let message_id = message_id.parse().map_err(|_| id(MESSAGE_ID, message_id))?;
         let correlation = need(CORRELATION)?;
         let causation = match get(CAUSATION) {
             None => None,
@@ -75,7 +77,7 @@ impl Envelope {
         };
         let occurred_at = need(OCCURRED_AT)?;
         Ok(Self {
-            id: message_id.parse().map_err(|_| id(MESSAGE_ID, message_id))?,
+            id: message_id,
             subject: subject.parse().map_err(|e: kernel::InvalidSubject| InvalidEnvelope(e.to_string()))?,
             cause: Cause {
                 correlation: correlation.parse().map_err(|_| id(CORRELATION, correlation))?,
@@ -84,8 +86,9 @@ impl Envelope {
                 tenant: need(TENANT)?,
                 traceparent: get(TRACEPARENT).unwrap_or_default(),
             },
-            occurred_at: parse_rfc3339(&occurred_at)
-                .ok_or_else(|| InvalidEnvelope(format!("header {OCCURRED_AT} is {occurred_at:?}, expected RFC 3339")))?,
+            occurred_at: parse_rfc3339(&occurred_at).ok_or_else(|| {
+                InvalidEnvelope(format!("header {OCCURRED_AT} is {occurred_at:?}, expected RFC 3339"))
+            })?,
             payload,
         })
     }
@@ -130,8 +133,16 @@ mod tests {
         let sent = envelope();
         let headers = sent.headers();
         assert!(headers.values().all(|v| !v.contains(['\r', '\n'])));
-        let read = Envelope::from_parts(&sent.subject.to_string(), |n| headers.get(n).cloned(), sent.payload.clone()).expect("read");
-        assert_eq!((read.id, read.occurred_at, read.cause.causation), (sent.id, sent.occurred_at, sent.cause.causation));
+        let read = Envelope::from_parts(
+            &sent.subject.to_string(),
+            |n| headers.get(n).cloned(),
+            sent.payload.clone(),
+        )
+        .expect("read");
+        assert_eq!(
+            (read.id, read.occurred_at, read.cause.causation),
+            (sent.id, sent.occurred_at, sent.cause.causation)
+        );
         assert_eq!(read.cause.tenant, "acme");
     }
 
@@ -140,7 +151,8 @@ mod tests {
         for name in [MESSAGE_ID, CORRELATION, ACTOR, TENANT, OCCURRED_AT] {
             let mut headers = envelope().headers();
             headers.remove(name);
-            let error = Envelope::from_parts("evt.a.v1.B.c.d", |n| headers.get(n).cloned(), Bytes::new()).expect_err("missing");
+            let error = Envelope::from_parts("evt.a.v1.B.c.d", |n| headers.get(n).cloned(), Bytes::new())
+                .expect_err("missing");
             assert!(error.0.contains(name), "{error}");
         }
         let mut headers = envelope().headers();

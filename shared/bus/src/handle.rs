@@ -81,19 +81,24 @@ impl Subscriptions {
             Kind::Event => &self.events,
             Kind::Sample => return None,
         };
-        table.iter().find(|((s, v, n), _)| *s == subject.service && *v == subject.version && *n == subject.name).map(|(_, h)| h)
+        table
+            .iter()
+            .find(|((s, v, n), _)| *s == subject.service && *v == subject.version && *n == subject.name)
+            .map(|(_, h)| h)
     }
 
     /// Delivers one message outside a runner, through the same inbox: for tests and replays. A handler's failure
     /// undoes everything.
     pub async fn deliver(&self, desk: &crate::Desk, envelope: &crate::Envelope) -> Result<(), Failure> {
-        let mut work = desk.begin(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() }).await?;
+        let mut work =
+            desk.begin(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() }).await?;
         let now = work.now();
         if !crate::inbox::claim(work.tx(), self.service, envelope.id, now).await? {
             return Ok(());
         }
         let name = &envelope.subject.name;
-        let handler = self.find(&envelope.subject).ok_or_else(|| Failure::Poison(format!("no handler for {name}")))?;
+        let handler =
+            self.find(&envelope.subject).ok_or_else(|| Failure::Poison(format!("no handler for {name}")))?;
         handler.handle(&mut work, &envelope.payload).await?;
         Ok(work.commit().await?)
     }

@@ -5,7 +5,12 @@ use sqlx::AnyConnection;
 use store::StoreError;
 
 /// Claims a message. False: it had its effect already.
-pub(crate) async fn claim(tx: &mut AnyConnection, consumer: &str, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+pub(crate) async fn claim(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    id: MessageId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "INSERT INTO inbox (consumer, message_id, handled_at) VALUES ($1, $2, $3) ON CONFLICT (consumer, message_id) DO NOTHING",
     )
@@ -35,11 +40,12 @@ pub(crate) async fn count_attempt(
     .bind(now.micros())
     .execute(&mut *tx)
     .await?;
-    let attempts = sqlx::query_scalar("SELECT attempts FROM attempts WHERE consumer = $1 AND message_id = $2")
-        .bind(consumer)
-        .bind(id.to_string())
-        .fetch_one(tx)
-        .await?;
+    let attempts =
+        sqlx::query_scalar("SELECT attempts FROM attempts WHERE consumer = $1 AND message_id = $2")
+            .bind(consumer)
+            .bind(id.to_string())
+            .fetch_one(tx)
+            .await?;
     Ok(attempts)
 }
 
@@ -65,7 +71,11 @@ pub(crate) async fn note_failure(
 }
 
 /// Why the last attempt failed, "" when none is known.
-pub(crate) async fn last_error(tx: &mut AnyConnection, consumer: &str, id: MessageId) -> Result<String, StoreError> {
+pub(crate) async fn last_error(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    id: MessageId,
+) -> Result<String, StoreError> {
     let found = sqlx::query_scalar("SELECT last_error FROM attempts WHERE consumer = $1 AND message_id = $2")
         .bind(consumer)
         .bind(id.to_string())
@@ -75,7 +85,11 @@ pub(crate) async fn last_error(tx: &mut AnyConnection, consumer: &str, id: Messa
 }
 
 /// Forgets the attempts of a message that is done with.
-pub(crate) async fn forget_attempts(tx: &mut AnyConnection, consumer: &str, id: MessageId) -> Result<(), StoreError> {
+pub(crate) async fn forget_attempts(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    id: MessageId,
+) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM attempts WHERE consumer = $1 AND message_id = $2")
         .bind(consumer)
         .bind(id.to_string())
@@ -86,6 +100,7 @@ pub(crate) async fn forget_attempts(tx: &mut AnyConnection, consumer: &str, id: 
 
 /// Removes rows so old that the server cannot deliver their messages again.
 pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
-    let done = sqlx::query("DELETE FROM inbox WHERE handled_at < $1").bind(before.micros()).execute(tx).await?;
+    let done =
+        sqlx::query("DELETE FROM inbox WHERE handled_at < $1").bind(before.micros()).execute(tx).await?;
     Ok(done.rows_affected())
 }

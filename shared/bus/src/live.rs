@@ -42,12 +42,16 @@ pub fn console_subject(agent_id: &str) -> String {
 
 /// Requests to open channels at `subject`.
 pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Receiver<Opening>, LiveError> {
-    let mut requests = connection.client().subscribe(subject.to_owned()).await.map_err(|e| LiveError(e.to_string()))?;
+    let mut requests =
+        connection.client().subscribe(subject.to_owned()).await.map_err(|e| LiveError(e.to_string()))?;
+    // the server must know of the subscription before anybody is told that it is there
+    connection.client().flush().await.map_err(|e| LiveError(e.to_string()))?;
     let (sender, receiver) = mpsc::channel(16);
     let connection = connection.clone();
     tokio::spawn(async move {
         while let Some(message) = requests.next().await {
-            let opening = Opening { request: message.payload.clone(), connection: connection.clone(), message };
+            let opening =
+                Opening { request: message.payload.clone(), connection: connection.clone(), message };
             if sender.send(opening).await.is_err() {
                 return;
             }
@@ -64,12 +68,15 @@ pub async fn open(connection: &Connection, subject: &str, request: Bytes) -> Res
     let incoming = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
     let mut headers = HeaderMap::new();
     headers.insert("Live-Reply", inbox.as_str());
-    let asked = tokio::time::timeout(SILENCE, client.request_with_headers(subject.to_owned(), headers, request)).await;
+    let asked =
+        tokio::time::timeout(SILENCE, client.request_with_headers(subject.to_owned(), headers, request))
+            .await;
     let answer = asked.map_err(|_| LiveError("no answer".into()))?.map_err(|e| failed(&e))?;
     match header(&answer, "Live-Error") {
         Some(error) => Err(LiveError(error)),
         None => {
-            let to = header(&answer, "Live-Reply").ok_or_else(|| LiveError("the answer names no channel".into()))?;
+            let to = header(&answer, "Live-Reply")
+                .ok_or_else(|| LiveError("the answer names no channel".into()))?;
             Ok(run(connection.clone(), incoming, to))
         }
     }
@@ -80,7 +87,8 @@ impl Opening {
     pub async fn accept(self) -> Result<Channel, LiveError> {
         let client = self.connection.client();
         let failed = |e: &dyn std::fmt::Display| LiveError(e.to_string());
-        let to = header(&self.message, "Live-Reply").ok_or_else(|| LiveError("the request names no channel".into()))?;
+        let to = header(&self.message, "Live-Reply")
+            .ok_or_else(|| LiveError("the request names no channel".into()))?;
         let inbox = client.new_inbox();
         let incoming = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
         self.answer("Live-Reply", &inbox).await?;
@@ -94,7 +102,8 @@ impl Opening {
     }
 
     async fn answer(&self, name: &str, value: &str) -> Result<(), LiveError> {
-        let reply = self.message.reply.clone().ok_or_else(|| LiveError("the request wants no answer".into()))?;
+        let reply =
+            self.message.reply.clone().ok_or_else(|| LiveError("the request wants no answer".into()))?;
         let mut headers = HeaderMap::new();
         headers.insert(name, value);
         let sent = self.connection.client().publish_with_headers(reply, headers, Bytes::new()).await;

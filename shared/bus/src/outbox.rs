@@ -2,7 +2,7 @@
 
 use crate::Envelope;
 use kernel::Timestamp;
-use sqlx::{Any, AnyConnection, QueryBuilder, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 use store::{Store, StoreError};
 
@@ -38,25 +38,44 @@ pub(crate) struct Waiting {
     pub payload: Vec<u8>,
 }
 
-/// Rows per statement: 6 values each, well below SQLite's limit of 32,766.
-const ROWS_PER_INSERT: usize = 200;
+/// Values per row, and rows per statement: well below SQLite's limit of 32,766 values.
+const COLUMNS: usize = 6;
+const ROWS_PER_INSERT: usize = 100;
 
-pub(crate) async fn append(tx: &mut AnyConnection, outgoing: &[Outgoing], now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn append(
+    tx: &mut AnyConnection,
+    outgoing: &[Outgoing],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     for rows in outgoing.chunks(ROWS_PER_INSERT) {
-        let mut insert =
-            QueryBuilder::<Any>::new("INSERT INTO outbox (message_id, stream, subject, headers, payload, created_at) ");
-        insert.push_values(rows, |mut row, message| {
-            let headers = serde_json::to_string(&message.headers).unwrap_or_default();
-            row.push_bind(message.message_id.clone())
-                .push_bind(message.stream.clone())
-                .push_bind(message.subject.clone())
-                .push_bind(headers)
-                .push_bind(message.payload.clone())
-                .push_bind(now.micros());
-        });
-        insert.build().execute(&mut *tx).await?;
+        let mut insert = sqlx::query(AssertSqlSafe(insert_statement(rows.len())));
+        for message in rows {
+            insert = insert
+                .bind(&message.message_id)
+                .bind(&message.stream)
+                .bind(&message.subject)
+                .bind(serde_json::to_string(&message.headers).unwrap_or_default())
+                .bind(message.payload.as_slice())
+                .bind(now.micros());
+        }
+        insert.execute(&mut *tx).await?;
     }
     Ok(())
+}
+
+/// One statement for many rows. The query builder of sqlx writes `?`, which PostgreSQL does not know.
+fn insert_statement(rows: usize) -> String {
+    let row = |index: usize| {
+        let values: Vec<String> =
+            (1..=COLUMNS).map(|column| format!("${}", index * COLUMNS + column)).collect();
+        format!("({})", values.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO outbox (message_id, stream, subject, headers, payload, created_at) VALUES {} \
+         ON CONFLICT (message_id) DO NOTHING",
+        rows.join(", ")
+    )
 }
 
 /// The oldest rows that are not published yet.
@@ -82,7 +101,10 @@ pub(crate) async fn unpublished(store: &Store, limit: i64) -> Result<Vec<Waiting
 }
 
 /// Remembers where the stream keeps each row: (row, stream sequence).
-pub(crate) async fn mark_published(tx: &mut AnyConnection, published: &[(i64, i64)]) -> Result<(), StoreError> {
+pub(crate) async fn mark_published(
+    tx: &mut AnyConnection,
+    published: &[(i64, i64)],
+) -> Result<(), StoreError> {
     for (seq, stream_sequence) in published {
         sqlx::query("UPDATE outbox SET stream_sequence = $1 WHERE seq = $2")
             .bind(stream_sequence)
@@ -94,16 +116,23 @@ pub(crate) async fn mark_published(tx: &mut AnyConnection, published: &[(i64, i6
 }
 
 /// Makes rows of `stream` unpublished again that it kept after `sequence`. Returns how many.
-pub(crate) async fn unpublish_after(tx: &mut AnyConnection, stream: &str, sequence: i64) -> Result<u64, StoreError> {
-    let done = sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2")
-        .bind(stream)
-        .bind(sequence)
-        .execute(tx)
-        .await?;
+pub(crate) async fn unpublish_after(
+    tx: &mut AnyConnection,
+    stream: &str,
+    sequence: i64,
+) -> Result<u64, StoreError> {
+    let done =
+        sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2")
+            .bind(stream)
+            .bind(sequence)
+            .execute(tx)
+            .await?;
     Ok(done.rows_affected())
 }
 
 /// How many messages wait to be published.
 pub async fn pending(store: &Store) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE stream_sequence = 0").fetch_one(store.reader()).await?)
+    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE stream_sequence = 0")
+        .fetch_one(store.reader())
+        .await?)
 }

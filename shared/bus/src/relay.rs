@@ -142,7 +142,11 @@ impl Relay {
         let mut acknowledged = Vec::with_capacity(flying.len());
         for (row, future) in flying {
             match future.await {
-                Ok(ack) => acknowledged.push(Acknowledged { row, sequence: ack.sequence as i64, duplicate: ack.duplicate }),
+                Ok(ack) => acknowledged.push(Acknowledged {
+                    row,
+                    sequence: ack.sequence as i64,
+                    duplicate: ack.duplicate,
+                }),
                 Err(error) => {
                     failure.get_or_insert_with(|| format!("{}: {error}", row.subject));
                 }

@@ -73,7 +73,13 @@ struct Source {
 
 impl Runner {
     /// A runner for `subscriptions`, writing through `desk`.
-    pub fn new(desk: Desk, connection: Connection, subscriptions: Subscriptions, retry: RetryPolicy, report: Report) -> Self {
+    pub fn new(
+        desk: Desk,
+        connection: Connection,
+        subscriptions: Subscriptions,
+        retry: RetryPolicy,
+        report: Report,
+    ) -> Self {
         let handled = opentelemetry::global::meter("bus")
             .u64_counter("berth_bus_messages")
             .with_description("Messages taken from the bus, by service, message and outcome.")
@@ -93,7 +99,8 @@ impl Runner {
         let mut sources = Vec::new();
         if !self.subscriptions.commands.is_empty() || !self.subscriptions.events.is_empty() {
             // also without commands of its own: replayed dead letters come this way
-            let filter = key.map_or_else(|| format!("cmd.{service}.>"), |key| format!("cmd.{service}.*.*.{key}"));
+            let filter =
+                key.map_or_else(|| format!("cmd.{service}.>"), |key| format!("cmd.{service}.*.*.{key}"));
             sources.push(Source {
                 stream: topology::command_stream(service),
                 consumer: consumer.clone(),
@@ -101,9 +108,16 @@ impl Runner {
             });
         }
         if !self.subscriptions.events.is_empty() {
-            let filters =
-                self.subscriptions.events.keys().map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>"));
-            sources.push(Source { stream: topology::EVENTS.to_owned(), consumer, filters: filters.collect() });
+            let filters = self
+                .subscriptions
+                .events
+                .keys()
+                .map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>"));
+            sources.push(Source {
+                stream: topology::EVENTS.to_owned(),
+                consumer,
+                filters: filters.collect(),
+            });
         }
         sources
     }
@@ -121,7 +135,13 @@ impl Runner {
             };
             if let Err(reason) = outcome {
                 failures = failures.saturating_add(1);
-                tracing::warn!(stream = source.stream, consumer = source.consumer, reason, failures, "not listening");
+                tracing::warn!(
+                    stream = source.stream,
+                    consumer = source.consumer,
+                    reason,
+                    failures,
+                    "not listening"
+                );
                 self.report.unwell(format!("{}: {reason}", source.stream));
                 let _ = self.connection.ensure_streams().await;
                 let pause = Duration::from_millis(100 << failures.min(5));
@@ -131,7 +151,12 @@ impl Runner {
     }
 
     async fn open(&self, source: &Source) -> Result<pull::Stream, String> {
-        let stream = self.connection.jetstream().get_stream_no_info(&source.stream).await.map_err(|e| e.to_string())?;
+        let stream = self
+            .connection
+            .jetstream()
+            .get_stream_no_info(&source.stream)
+            .await
+            .map_err(|e| e.to_string())?;
         let config = pull::Config {
             durable_name: Some(source.consumer.clone()),
             filter_subjects: source.filters.clone(),
@@ -154,7 +179,12 @@ impl Runner {
             .map_err(|e| e.to_string())
     }
 
-    async fn pump(&self, source: &Source, messages: pull::Stream, stop: &CancellationToken) -> Result<(), String> {
+    async fn pump(
+        &self,
+        source: &Source,
+        messages: pull::Stream,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
         // whatever is there already goes into one transaction; a lone message does not wait for others
         let mut batches = messages.ready_chunks(BATCH);
         loop {

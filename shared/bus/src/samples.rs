@@ -12,11 +12,17 @@ pub struct SampleError(String);
 /// Sends a sample; nobody acknowledges it.
 pub async fn publish<M: Message>(connection: &Connection, sample: &M) -> Result<(), SampleError> {
     let subject = subject::<M>(sample.key());
-    connection.client().publish(subject, sample.to_bytes().into()).await.map_err(|e| SampleError(e.to_string()))
+    connection
+        .client()
+        .publish(subject, sample.to_bytes().into())
+        .await
+        .map_err(|e| SampleError(e.to_string()))
 }
 
 /// All samples of a kind from now on. What cannot be read is skipped.
-pub async fn subscribe<M: Message>(connection: &Connection) -> Result<impl Stream<Item = M> + Send + Unpin + use<M>, SampleError> {
+pub async fn subscribe<M: Message>(
+    connection: &Connection,
+) -> Result<impl Stream<Item = M> + Send + Unpin + use<M>, SampleError> {
     let wildcard = format!("tel.{}.{}.{}.*", M::SERVICE, M::VERSION, M::NAME);
     let messages = connection.client().subscribe(wildcard).await.map_err(|e| SampleError(e.to_string()))?;
     Ok(messages.filter_map(|message| std::future::ready(M::from_bytes(&message.payload).ok())))

@@ -33,7 +33,8 @@ pub struct TopologyError {
 
 /// All streams as they should be.
 pub fn streams(replicas: usize) -> Vec<Config> {
-    let services: BTreeSet<&str> = CATALOGUE.iter().filter(|e| e.kind == Kind::Command).map(|e| e.service).collect();
+    let services: BTreeSet<&str> =
+        CATALOGUE.iter().filter(|e| e.kind == Kind::Command).map(|e| e.service).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],
@@ -70,7 +71,10 @@ pub fn streams(replicas: usize) -> Vec<Config> {
 pub async fn reconcile(context: &jetstream::Context, replicas: usize) -> Result<(), TopologyError> {
     for config in streams(replicas) {
         let name = config.name.clone();
-        context.create_or_update_stream(config).await.map_err(|e| TopologyError { stream: name, reason: e.to_string() })?;
+        context
+            .create_or_update_stream(config)
+            .await
+            .map_err(|e| TopologyError { stream: name, reason: e.to_string() })?;
     }
     Ok(())
 }

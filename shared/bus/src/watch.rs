@@ -67,7 +67,8 @@ pub struct Extent {
 
 /// Asks the server what the stream is now.
 pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
-    let stream = connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
+    let stream =
+        connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
     let info = stream.cached_info();
     Ok(Extent {
         incarnation: info.created.unix_timestamp_nanos().to_string(),
@@ -83,11 +84,17 @@ fn begin(query: &Query, extent: &Extent) -> (u64, Option<String>) {
         return (extent.last.saturating_sub(query.last), None);
     }
     if !cursor.incarnation.is_empty() && cursor.incarnation != extent.incarnation {
-        let reason = format!("the stream was made anew: the cursor is of incarnation {}, this is {}", cursor.incarnation, extent.incarnation);
+        let reason = format!(
+            "the stream was made anew: the cursor is of incarnation {}, this is {}",
+            cursor.incarnation, extent.incarnation
+        );
         return (extent.first.saturating_sub(1), Some(reason));
     }
     if cursor.after > extent.last {
-        let reason = format!("the stream was rolled back: the cursor stands at {}, the stream ends at {}", cursor.after, extent.last);
+        let reason = format!(
+            "the stream was rolled back: the cursor stands at {}, the stream ends at {}",
+            cursor.after, extent.last
+        );
         return (extent.last, Some(reason));
     }
     if cursor.after > 0 && cursor.after + 1 < extent.first {
@@ -169,7 +176,11 @@ async fn read(
         };
         match Envelope::read(message.subject.as_str(), message.headers.as_ref(), message.payload.clone()) {
             Ok(envelope) => {
-                let item = Item::Event { sequence, incarnation: query.cursor.incarnation.clone(), envelope: Box::new(envelope) };
+                let item = Item::Event {
+                    sequence,
+                    incarnation: query.cursor.incarnation.clone(),
+                    envelope: Box::new(envelope),
+                };
                 if sender.send(Ok(item)).await.is_err() {
                     return Ok(());
                 }

@@ -93,7 +93,10 @@ mod tests {
         b.ok("ok");
         assert!(health.is_healthy());
         b.bad("disk full");
-        assert_eq!(health.all()[1], ComponentHealth { name: "b".into(), healthy: false, detail: "disk full".into() });
+        assert_eq!(
+            health.all()[1],
+            ComponentHealth { name: "b".into(), healthy: false, detail: "disk full".into() }
+        );
         assert!(!health.is_healthy());
     }
 }

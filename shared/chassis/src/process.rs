@@ -101,7 +101,9 @@ impl Chassis {
         migrations: &[MigrationFile],
     ) -> anyhow::Result<Desk> {
         let all: Vec<MigrationFile> = bus::MIGRATIONS.iter().chain(migrations).copied().collect();
-        let store = Store::open(database_url, &all).await.with_context(|| format!("{service}: opening the database"))?;
+        let store = Store::open(database_url, &all)
+            .await
+            .with_context(|| format!("{service}: opening the database"))?;
         let desk = Desk::new(service, store, self.clock.clone());
         let relay = Relay::new(
             desk.clone(),
@@ -183,7 +185,8 @@ where
     }
     let started = || -> anyhow::Result<bool> {
         let given = std::env::args_os().nth(1);
-        let file = given.clone().map_or_else(|| PathBuf::from(format!("/etc/berth/{service}.toml")), PathBuf::from);
+        let file =
+            given.clone().map_or_else(|| PathBuf::from(format!("/etc/berth/{service}.toml")), PathBuf::from);
         let settings: File<S> = crate::load(service, Path::new(&file), given.is_some())?;
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
         runtime.block_on(async {

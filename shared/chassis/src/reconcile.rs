@@ -9,8 +9,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs `pass` now, whenever `wake` is notified, and every `period`. A pass that fails is logged and tried again
 /// after a pause that doubles from 100 ms to 30 s.
-pub async fn reconcile<F>(name: &str, stop: CancellationToken, wake: Arc<Notify>, period: Duration, mut pass: F)
-where
+pub async fn reconcile<F>(
+    name: &str,
+    stop: CancellationToken,
+    wake: Arc<Notify>,
+    period: Duration,
+    mut pass: F,
+) where
     F: AsyncFnMut() -> anyhow::Result<()>,
 {
     let mut failures: u32 = 0;

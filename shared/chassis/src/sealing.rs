@@ -25,7 +25,9 @@ pub enum SealError {
         reason: String,
     },
     /// Sealed with another key.
-    #[error("sealed with key {found}, this process holds {held}: give every gateway and host-driver the same key file")]
+    #[error(
+        "sealed with key {found}, this process holds {held}: give every gateway and host-driver the same key file"
+    )]
     OtherKey {
         /// Id of the key it was sealed with.
         found: String,
@@ -65,15 +67,18 @@ impl Sealer {
         }
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
         let mut key = [0; KEY_BYTES];
-        hex::decode_to_slice(text.trim(), &mut key).map_err(|_| failed("expected 64 hex digits".to_owned()))?;
+        hex::decode_to_slice(text.trim(), &mut key)
+            .map_err(|_| failed("expected 64 hex digits".to_owned()))?;
         Ok(Self::new(&key))
     }
 
     /// Seals with a random nonce.
     pub fn seal(&self, plain: &[u8]) -> Sealed {
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let ciphertext =
-            self.cipher.encrypt(&XNonce::from(nonce), plain).expect("a message below 256 GiB can always be sealed");
+        let ciphertext = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), plain)
+            .expect("a message below 256 GiB can always be sealed");
         Sealed { key_id: self.key_id.clone(), nonce: nonce.to_vec(), ciphertext }
     }
 
@@ -83,7 +88,9 @@ impl Sealer {
             return Err(SealError::OtherKey { found: sealed.key_id.clone(), held: self.key_id.clone() });
         }
         let nonce: [u8; NONCE_BYTES] = sealed.nonce.as_slice().try_into().map_err(|_| SealError::Damaged)?;
-        self.cipher.decrypt(&XNonce::from(nonce), sealed.ciphertext.as_slice()).map_err(|_| SealError::Damaged)
+        self.cipher
+            .decrypt(&XNonce::from(nonce), sealed.ciphertext.as_slice())
+            .map_err(|_| SealError::Damaged)
     }
 }
 

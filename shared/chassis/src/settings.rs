@@ -38,7 +38,8 @@ mod tests {
         assert_eq!(settings.bus.url, "nats://b:4222");
 
         std::fs::write(&file, "[bus]\nurll = 'nats://b:4222'\n").expect("write");
-        let error = load::<ChassisSettings>("nothing_of_this_name", &file, true).expect_err("refused").to_string();
+        let error =
+            load::<ChassisSettings>("nothing_of_this_name", &file, true).expect_err("refused").to_string();
         assert!(error.contains("urll"), "{error}");
         assert!(load::<ChassisSettings>("x", Path::new("/nonexistent.toml"), true).is_err());
     }

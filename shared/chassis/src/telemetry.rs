@@ -52,10 +52,15 @@ pub(crate) fn registry() -> &'static prometheus::Registry {
     static REGISTRY: OnceLock<prometheus::Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let registry = prometheus::Registry::new();
-        let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).without_target_info().build();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_target_info()
+            .build();
         match exporter {
             Ok(reader) => {
-                opentelemetry::global::set_meter_provider(SdkMeterProvider::builder().with_reader(reader).build());
+                opentelemetry::global::set_meter_provider(
+                    SdkMeterProvider::builder().with_reader(reader).build(),
+                );
             }
             Err(error) => tracing::error!(%error, "no metrics"),
         }
@@ -68,17 +73,31 @@ impl Telemetry {
     pub fn start(process: &'static str, settings: &TelemetrySettings) -> anyhow::Result<Self> {
         registry();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-        let filter = EnvFilter::try_new(&settings.log)
-            .map_err(|e| anyhow::anyhow!("telemetry.log is {:?}: {e}; write info or info,scheduler=debug", settings.log))?;
+        let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
+            anyhow::anyhow!("telemetry.log is {:?}: {e}; write info or info,scheduler=debug", settings.log)
+        })?;
         let lines = match settings.log_format {
-            LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).boxed(),
-            LogFormat::Json => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).boxed(),
+            LogFormat::Text => {
+                tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).boxed()
+            }
+            LogFormat::Json => tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .json()
+                .flatten_event(true)
+                .boxed(),
         };
-        let traces = if settings.otlp_endpoint.is_empty() { None } else { Some(tracer(process, &settings.otlp_endpoint)?) };
+        let traces = if settings.otlp_endpoint.is_empty() {
+            None
+        } else {
+            Some(tracer(process, &settings.otlp_endpoint)?)
+        };
         // the layer is there even without an exporter: trace contexts of others are passed on
         let provider = traces.clone().unwrap_or_default();
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(process));
-        let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans.with_filter(ours())).try_init();
+        let started = tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .with(spans.with_filter(ours()))
+            .try_init();
         if started.is_err() {
             tracing::debug!("telemetry was started before");
         }
@@ -102,7 +121,8 @@ fn ours() -> tracing_subscriber::filter::Targets {
 }
 
 fn tracer(process: &'static str, endpoint: &str) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let resource = Resource::builder().with_service_name(process).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -17,9 +17,13 @@ pub fn pool() -> &'static DescriptorPool {
 /// A message as JSON in protobuf's JSON mapping, with the names of the .proto file. The error says why the bytes
 /// are not that message.
 pub fn to_json(full_name: &str, bytes: &[u8]) -> Result<serde_json::Value, String> {
-    let descriptor = POOL.get_message_by_name(full_name).ok_or_else(|| format!("no message is called {full_name}"))?;
+    let descriptor =
+        POOL.get_message_by_name(full_name).ok_or_else(|| format!("no message is called {full_name}"))?;
     let message = DynamicMessage::decode(descriptor, bytes).map_err(|e| format!("not a {full_name}: {e}"))?;
-    let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(true).stringify_64_bit_integers(false);
+    let options = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .skip_default_fields(true)
+        .stringify_64_bit_integers(false);
     message.serialize_with_options(serde_json::value::Serializer, &options).map_err(|e| e.to_string())
 }
 
@@ -80,7 +84,9 @@ pub fn methods() -> &'static [Method] {
                 let options = descriptor.options();
                 let Value::Message(rest) = options.get_extension(&rest).into_owned() else { continue };
                 let text = |name: &str| {
-                    rest.get_field_by_name(name).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+                    rest.get_field_by_name(name)
+                        .and_then(|v| v.as_str().map(str::to_owned))
+                        .unwrap_or_default()
                 };
                 if text("path").is_empty() {
                     continue;

@@ -44,7 +44,8 @@ impl Bytes {
     /// Reads "512MiB", "10 GiB", "4G" (binary, as virtual machine sizes are) or a plain number of bytes.
     /// The error says what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let explain = || format!("{text:?} is not a size: write a number with a unit, such as 512MiB or 10GiB");
+        let explain =
+            || format!("{text:?} is not a size: write a number with a unit, such as 512MiB or 10GiB");
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let number: u64 = text[..digits].parse().map_err(|_| explain())?;
         let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
@@ -55,7 +56,10 @@ impl Bytes {
             "t" | "tib" => 1 << 40,
             _ => return Err(explain()),
         };
-        number.checked_mul(factor).map(Bytes).ok_or_else(|| format!("{text:?} is more bytes than a 64-bit number holds"))
+        number
+            .checked_mul(factor)
+            .map(Bytes)
+            .ok_or_else(|| format!("{text:?} is more bytes than a 64-bit number holds"))
     }
 }
 

@@ -51,7 +51,8 @@ fn token(text: &str) -> String {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (service, version, name, key) = (token(&self.service), token(&self.version), token(&self.name), token(&self.key));
+        let (service, version, name, key) =
+            (token(&self.service), token(&self.version), token(&self.name), token(&self.key));
         match self.kind {
             Kind::Command => write!(f, "cmd.{service}.{version}.{name}.{key}"),
             Kind::Event => write!(f, "evt.{service}.{version}.{name}.{}.{key}", token(&self.tenant)),
@@ -75,7 +76,14 @@ impl FromStr for Subject {
             return Err(InvalidSubject(text.to_owned()));
         }
         let own = |t: &str| t.to_owned();
-        Ok(Self { kind, service: own(tokens[1]), version: own(tokens[2]), name: own(tokens[3]), tenant: own(tenant), key: own(key) })
+        Ok(Self {
+            kind,
+            service: own(tokens[1]),
+            version: own(tokens[2]),
+            name: own(tokens[3]),
+            tenant: own(tenant),
+            key: own(key),
+        })
     }
 }
 

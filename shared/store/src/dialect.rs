@@ -30,7 +30,9 @@ impl Dialect {
     /// A migration in this database's words. Blobs are the one type without a common name.
     pub(crate) fn adapt(self, sql: &str) -> String {
         match self {
-            Self::Sqlite => sql.replace("BYTEA", "BLOB").replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+            Self::Sqlite => sql
+                .replace("BYTEA", "BLOB")
+                .replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT"),
             Self::Postgres => sql.to_owned(),
         }
     }

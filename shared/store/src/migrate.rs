@@ -16,7 +16,11 @@ pub struct MigrationFile {
     pub sql: &'static str,
 }
 
-pub(crate) async fn run(pool: &sqlx::AnyPool, dialect: Dialect, files: &[MigrationFile]) -> Result<(), StoreError> {
+pub(crate) async fn run(
+    pool: &sqlx::AnyPool,
+    dialect: Dialect,
+    files: &[MigrationFile],
+) -> Result<(), StoreError> {
     let mut migrations: Vec<Migration> = files
         .iter()
         .map(|file| {

@@ -78,7 +78,8 @@ impl Store {
     /// Whether the database answers and can be written; the error says what is wrong.
     pub async fn check(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        tx.execute("CREATE TABLE IF NOT EXISTS store_check (id BIGINT PRIMARY KEY, at BIGINT NOT NULL)").await?;
+        tx.execute("CREATE TABLE IF NOT EXISTS store_check (id BIGINT PRIMARY KEY, at BIGINT NOT NULL)")
+            .await?;
         tx.execute("INSERT INTO store_check (id, at) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET at = store_check.at + 1")
             .await?;
         Ok(tx.commit().await?)

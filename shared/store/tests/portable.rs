@@ -24,22 +24,33 @@ async fn the_portable_subset(store: &Store) {
     }
     tx.commit().await.expect("commit");
 
-    let again = sqlx::query("INSERT INTO things (id, size, body) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING")
-        .bind("a")
-        .bind(1_i64)
-        .bind(Vec::<u8>::new())
-        .execute(&mut *store.begin().await.expect("begin"))
-        .await
-        .expect("insert on conflict");
+    let again =
+        sqlx::query("INSERT INTO things (id, size, body) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING")
+            .bind("a")
+            .bind(1_i64)
+            .bind(Vec::<u8>::new())
+            .execute(&mut *store.begin().await.expect("begin"))
+            .await
+            .expect("insert on conflict");
     assert_eq!(again.rows_affected(), 0);
 
-    let row = sqlx::query("SELECT seq, size, body FROM things WHERE id = $1").bind("a").fetch_one(store.reader()).await.expect("row");
+    let row = sqlx::query("SELECT seq, size, body FROM things WHERE id = $1")
+        .bind("a")
+        .fetch_one(store.reader())
+        .await
+        .expect("row");
     assert_eq!(row.get::<i64, _>("seq"), 2);
     assert_eq!(row.get::<i64, _>("size"), i64::MAX);
     assert_eq!(row.get::<Vec<u8>, _>("body"), vec![0, 255]);
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM things").fetch_one(store.reader()).await.expect("count");
+    let count: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM things").fetch_one(store.reader()).await.expect("count");
     assert_eq!(count, 2);
-    let sum: i64 = sqlx::query_scalar("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM things WHERE id = $1").bind("b").fetch_one(store.reader()).await.expect("sum");
+    let sum: i64 =
+        sqlx::query_scalar("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM things WHERE id = $1")
+            .bind("b")
+            .fetch_one(store.reader())
+            .await
+            .expect("sum");
     assert_eq!(sum, 2);
 
     let dump = dump_table(store, "things").await.expect("dump");
@@ -72,11 +83,17 @@ async fn on_postgres() {
         .expect("BERTH_TEST_POSTGRES names a PostgreSQL server: `tests/postgres.sh start FOLDER` prints one, `make test` sets it");
     let name = format!("store_{}", std::process::id());
     let admin = Store::open(&format!("{server}/postgres"), &[]).await.expect("server answers");
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(admin.reader()).await.expect("create database");
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(admin.reader())
+        .await
+        .expect("create database");
     let store = Store::open(&format!("{server}/{name}"), TABLES).await.expect("open");
     the_portable_subset(&store).await;
     store.close().await;
-    sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {name}"))).execute(admin.reader()).await.expect("drop database");
+    sqlx::query(sqlx::AssertSqlSafe(format!("DROP DATABASE {name}")))
+        .execute(admin.reader())
+        .await
+        .expect("drop database");
 }
 
 #[tokio::test]

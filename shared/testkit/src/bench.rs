@@ -88,7 +88,10 @@ impl Bench {
         for row in rows {
             self.read_up_to = row.get("seq");
             let subject: String = row.get("subject");
-            said.push(Said { subject: subject.parse().expect("a subject of ours"), payload: row.get("payload") });
+            said.push(Said {
+                subject: subject.parse().expect("a subject of ours"),
+                payload: row.get("payload"),
+            });
         }
         said
     }

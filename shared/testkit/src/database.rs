@@ -45,12 +45,23 @@ impl Database {
         );
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let admin = Store::open(&format!("{server}/postgres"), &[]).await.expect("the server answers");
-        for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
-            sqlx::query(AssertSqlSafe(statement)).execute(admin.reader()).await.expect("a database of our own");
+        for statement in
+            [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")]
+        {
+            sqlx::query(AssertSqlSafe(statement))
+                .execute(admin.reader())
+                .await
+                .expect("a database of our own");
         }
         let url = format!("{server}/{name}");
         let store = Store::open(&url, &with_bus(migrations)).await.expect("a new database");
         Self { name: "postgres", url, store, _folder: None, admin: Some(admin) }
+    }
+
+    /// The same database once more, as another process would open it.
+    pub async fn again(&self, migrations: &[MigrationFile]) -> Self {
+        let store = Store::open(&self.url, &with_bus(migrations)).await.expect("the same database");
+        Self { name: self.name, url: self.url.clone(), store, _folder: None, admin: None }
     }
 
     /// Removes the database. (Without it the server keeps it until it is stopped.)

@@ -46,7 +46,10 @@ where
             match check().await {
                 Ok(value) => return value,
                 Err(error) => {
-                    assert!(Instant::now() < end, "{place}: waited {deadline:?} in vain for: {what}; last: {error}");
+                    assert!(
+                        Instant::now() < end,
+                        "{place}: waited {deadline:?} in vain for: {what}; last: {error}"
+                    );
                 }
             }
             tokio::time::sleep(PAUSE).await;

@@ -6,7 +6,11 @@ use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
 
 /// Remembers how far a stream has acknowledged us.
-pub(super) async fn remember(tx: &mut AnyConnection, stream: &str, last_sequence: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn remember(
+    tx: &mut AnyConnection,
+    stream: &str,
+    last_sequence: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO relay_stream (stream, incarnation, last_sequence) VALUES ($1, '', $2)
          ON CONFLICT (stream) DO UPDATE SET last_sequence = $2",
@@ -31,7 +35,11 @@ impl Relay {
                 Ok(found) => found,
                 Err(error) if crate::topology::is_missing(&error) => {
                     self.connection.ensure_streams().await.map_err(|e| RelayError::Publish(e.to_string()))?;
-                    self.connection.jetstream().get_stream(&stream).await.map_err(|e| RelayError::Publish(e.to_string()))?
+                    self.connection
+                        .jetstream()
+                        .get_stream(&stream)
+                        .await
+                        .map_err(|e| RelayError::Publish(e.to_string()))?
                 }
                 Err(error) => return Err(RelayError::Publish(error.to_string())),
             };
@@ -69,10 +77,11 @@ impl Relay {
             *sequence = (*sequence).min(ack.sequence);
         }
         for (stream, sequence) in first {
-            let last: Option<i64> = sqlx::query_scalar("SELECT last_sequence FROM relay_stream WHERE stream = $1")
-                .bind(stream)
-                .fetch_optional(&mut *tx)
-                .await?;
+            let last: Option<i64> =
+                sqlx::query_scalar("SELECT last_sequence FROM relay_stream WHERE stream = $1")
+                    .bind(stream)
+                    .fetch_optional(&mut *tx)
+                    .await?;
             if last.is_some_and(|last| sequence <= last) {
                 self.refill_after(tx, stream, sequence - 1).await?;
             }
@@ -80,10 +89,21 @@ impl Relay {
         Ok(())
     }
 
-    async fn refill_after(&self, tx: &mut AnyConnection, stream: &str, sequence: i64) -> Result<(), RelayError> {
+    async fn refill_after(
+        &self,
+        tx: &mut AnyConnection,
+        stream: &str,
+        sequence: i64,
+    ) -> Result<(), RelayError> {
         let rows = outbox::unpublish_after(tx, stream, sequence).await?;
         if rows > 0 {
-            tracing::error!(service = self.desk.service(), stream, after = sequence, rows, "the broker lost messages; publishing them again");
+            tracing::error!(
+                service = self.desk.service(),
+                stream,
+                after = sequence,
+                rows,
+                "the broker lost messages; publishing them again"
+            );
         }
         Ok(())
     }

@@ -173,7 +173,8 @@ impl Runner {
             correlation = %envelope.cause.correlation,
         );
         trace::continue_from(&span, &envelope.cause.traceparent);
-        let running = AssertUnwindSafe(handler.handle(work, &envelope.payload).instrument(span)).catch_unwind();
+        let running =
+            AssertUnwindSafe(handler.handle(work, &envelope.payload).instrument(span)).catch_unwind();
         running.await.unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<String>()
@@ -202,7 +203,8 @@ impl Runner {
 
 /// Reads a message; a replayed dead letter carries the subject it first had in a header.
 fn read(message: &Message) -> Result<Envelope, crate::InvalidEnvelope> {
-    let first_subject = message.headers.as_ref().and_then(|h| h.get(dead::REPLAY_SUBJECT)).map(|v| v.as_str());
+    let first_subject =
+        message.headers.as_ref().and_then(|h| h.get(dead::REPLAY_SUBJECT)).map(|v| v.as_str());
     let subject = first_subject.unwrap_or(message.subject.as_str());
     Envelope::read(subject, message.headers.as_ref(), message.payload.clone())
 }

@@ -1,0 +1,149 @@
+//! Every message has its effect exactly once, whatever breaks on the way.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use support::{SOON, Service, TABLES, id};
+use testkit::{Database, NatsServer, eventually};
+
+async fn settled(service: &Service, count: usize) {
+    eventually(SOON, "all effects and events", async || {
+        (service.effects().await.len() >= count && service.events().await.len() >= count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_becomes_a_row_and_an_event_on_both_databases() {
+    for database in [Database::sqlite(TABLES).await, Database::postgres(TABLES).await] {
+        let nats = NatsServer::start().await;
+        let service = Service::on(database, &nats, Duration::ZERO).await;
+        let ids: Vec<String> = (0..50).map(|_| id()).collect();
+        for id in &ids {
+            service.tell(id).await;
+        }
+        settled(&service, 50).await;
+        assert_eq!(service.effects().await, ids, "in the order they were sent, each once");
+        assert_eq!(service.events().await, ids);
+        service.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_published_twice_has_one_effect() {
+    let nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let (first, last) = (id(), id());
+    service.tell(&first).await;
+    settled(&service, 1).await;
+    // as after a crash between the acknowledgement and the mark, with the server's memory of ids gone
+    let stream = service.connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("stream");
+    let mut config = stream.cached_info().config.clone();
+    config.duplicate_window = Duration::from_millis(100);
+    service.connection.jetstream().update_stream(&config).await.expect("a short memory");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut tx = service.desk.store().begin().await.expect("tx");
+    sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = 'CMD_SCHEDULER'")
+        .execute(&mut *tx)
+        .await
+        .expect("unmark");
+    tx.commit().await.expect("commit");
+    service.tell(&last).await;
+    settled(&service, 2).await;
+    let handled = service
+        .connection
+        .jetstream()
+        .get_stream("CMD_SCHEDULER")
+        .await
+        .expect("stream")
+        .cached_info()
+        .state
+        .last_sequence;
+    assert_eq!(handled, 3, "the first command is in the stream twice");
+    assert_eq!(service.effects().await, [first, last]);
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
+    let mut nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..30).map(|_| id()).collect();
+    for (index, id) in ids.iter().enumerate() {
+        if index == 10 {
+            nats.kill();
+        }
+        service.tell(id).await;
+    }
+    nats.up().await;
+    settled(&service, 30).await;
+    let mut effects = service.effects().await;
+    effects.sort();
+    let mut expected = ids.clone();
+    expected.sort();
+    assert_eq!(effects, expected);
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_lost_everything_is_refilled() {
+    let mut nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..20).map(|_| id()).collect();
+    for id in &ids {
+        service.tell(id).await;
+    }
+    settled(&service, 20).await;
+    // the relay has to have seen the stream once to know it again
+    eventually(SOON, "the relay to remember the stream", async || {
+        let known: Option<String> =
+            sqlx::query_scalar("SELECT incarnation FROM relay_stream WHERE stream = 'EVENTS'")
+                .fetch_optional(service.desk.store().reader())
+                .await
+                .expect("query");
+        known.filter(|incarnation| !incarnation.is_empty())
+    })
+    .await;
+    nats.kill();
+    nats.wipe();
+    nats.up().await;
+    settled(&service, 20).await;
+    let mut events = service.events().await;
+    events.dedup();
+    assert_eq!(events, ids, "the stream holds all events again");
+    assert_eq!(service.effects().await, ids, "and nothing was done twice");
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_handler_keeps_its_message() {
+    let nats = NatsServer::start().await;
+    // longer than the acknowledgement time of two seconds
+    let service = Service::start(&nats, Duration::from_secs(5)).await;
+    service.tell(&id()).await;
+    settled(&service, 1).await;
+    assert_eq!(service.runs.load(Ordering::SeqCst), 1, "the server was told that work goes on");
+    service.end().await;
+}
+
+#[tokio::test]
+async fn two_processes_on_one_database_share_the_work() {
+    let nats = NatsServer::start().await;
+    let database = Database::postgres(TABLES).await;
+    let again = database.again(TABLES).await;
+    let first = Service::on(database, &nats, Duration::ZERO).await;
+    let second = Service::on(again, &nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..100).map(|_| id()).collect();
+    for (index, id) in ids.iter().enumerate() {
+        if index % 2 == 0 { first.tell(id).await } else { second.tell(id).await }
+    }
+    settled(&first, 100).await;
+    let mut effects = first.effects().await;
+    effects.sort();
+    let mut expected = ids;
+    expected.sort();
+    assert_eq!(effects, expected);
+    first.end().await;
+    second.end().await;
+}

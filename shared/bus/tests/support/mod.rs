@@ -1,0 +1,161 @@
+//! A small service on a real broker: it obeys StartInstance by writing a row and saying InstanceChanged.
+#![allow(dead_code, missing_docs)]
+
+use async_trait::async_trait;
+use bus::{
+    Cause, Connection, Desk, Failure, Handle, Relay, Report, RetryPolicy, Runner, Subscriptions, Work,
+};
+use contracts::scheduler::v1::{Instance, InstanceChanged, StartInstance};
+use kernel::{InstanceId, SystemClock};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::MigrationFile;
+use testkit::{Database, NatsServer};
+use tokio_util::sync::CancellationToken;
+
+pub const TABLES: &[MigrationFile] = &[MigrationFile {
+    version: 1000,
+    name: "effects",
+    sql: "CREATE TABLE effects (seq BIGSERIAL PRIMARY KEY, instance_id TEXT NOT NULL)",
+}];
+
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// What the handler should do with an instance's message: how often to fail, and how.
+#[derive(Clone, Default)]
+pub struct Script(Arc<Mutex<BTreeMap<String, (u32, &'static str)>>>);
+
+impl Script {
+    pub fn fail(&self, instance: &str, times: u32, how: &'static str) {
+        self.0.lock().expect("lock").insert(instance.to_owned(), (times, how));
+    }
+
+    fn next(&self, instance: &str) -> Option<&'static str> {
+        let mut plan = self.0.lock().expect("lock");
+        let (left, how) = plan.get_mut(instance)?;
+        *left = left.checked_sub(1)?;
+        Some(*how)
+    }
+}
+
+pub struct OnStart {
+    pub script: Script,
+    pub runs: Arc<AtomicU32>,
+    pub slow: Duration,
+}
+
+#[async_trait]
+impl Handle<StartInstance> for OnStart {
+    async fn handle(&self, work: &mut Work, message: StartInstance) -> Result<(), Failure> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        sqlx::query("INSERT INTO effects (instance_id) VALUES ($1)")
+            .bind(&message.instance_id)
+            .execute(work.tx())
+            .await?;
+        work.say(&InstanceChanged {
+            instance: Some(Instance { id: message.instance_id.clone(), ..Instance::default() }),
+            operations: vec![],
+        });
+        tokio::time::sleep(self.slow).await;
+        match self.script.next(&message.instance_id) {
+            Some("panic") => panic!("as the script says"),
+            Some("poison") => Err(Failure::Poison("cannot be".into())),
+            Some(_) => Err(Failure::Transient("not yet".into())),
+            None => Ok(()),
+        }
+    }
+}
+
+pub struct Service {
+    pub desk: Desk,
+    pub connection: Connection,
+    pub database: Database,
+    pub script: Script,
+    pub runs: Arc<AtomicU32>,
+    pub stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+pub fn quick() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 4,
+        first_delay: Duration::from_millis(20),
+        max_delay: Duration::from_millis(100),
+        ack_wait: Duration::from_secs(2),
+    }
+}
+
+impl Service {
+    pub async fn start(nats: &NatsServer, slow: Duration) -> Self {
+        Self::on(Database::sqlite(TABLES).await, nats, slow).await
+    }
+
+    pub async fn on(database: Database, nats: &NatsServer, slow: Duration) -> Self {
+        let connection = nats.connect().await;
+        let desk = Desk::new("scheduler", database.store.clone(), Arc::new(SystemClock));
+        let mut service = Self {
+            desk,
+            connection,
+            database,
+            script: Script::default(),
+            runs: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: Vec::new(),
+        };
+        service.relay();
+        service.runner(slow);
+        service
+    }
+
+    pub fn relay(&mut self) {
+        let relay = Relay::new(self.desk.clone(), self.connection.clone(), Report::none());
+        self.tasks.push(tokio::spawn(relay.run(self.stop.clone())));
+    }
+
+    fn runner(&mut self, slow: Duration) {
+        let handler = OnStart { script: self.script.clone(), runs: self.runs.clone(), slow };
+        let subscriptions = Subscriptions::new("scheduler").on::<StartInstance>(handler);
+        let runner =
+            Runner::new(self.desk.clone(), self.connection.clone(), subscriptions, quick(), Report::none());
+        self.tasks.push(tokio::spawn(runner.run(self.stop.clone())));
+    }
+
+    /// Sends a command the way services do: through the outbox.
+    pub async fn tell(&self, instance: &str) {
+        let mut work = self.desk.begin(Cause::own("test").for_tenant("acme")).await.expect("begin");
+        work.tell(&StartInstance { instance_id: instance.into(), ..StartInstance::default() });
+        work.commit().await.expect("commit");
+    }
+
+    pub async fn effects(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT instance_id FROM effects ORDER BY seq")
+            .fetch_all(self.desk.store().reader())
+            .await
+            .expect("effects")
+    }
+
+    /// Ids of the instances that events in the stream speak of.
+    pub async fn events(&self) -> Vec<String> {
+        let mut items = bus::watch::watch(self.connection.clone(), bus::watch::Query::default());
+        let mut ids = Vec::new();
+        while let Some(item) = items.recv().await {
+            if let Ok(bus::watch::Item::Event { envelope, .. }) = item {
+                ids.push(envelope.subject.key.clone());
+            }
+        }
+        ids
+    }
+
+    pub async fn end(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.expect("no task panics");
+        }
+    }
+}
+
+pub fn id() -> String {
+    InstanceId::new().to_string()
+}

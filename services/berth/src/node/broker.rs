@@ -1,0 +1,334 @@
+//! The node's own nats-server: a child process with a configuration of its own, started again whenever it ends.
+
+use anyhow::{Context, bail};
+use chassis::HealthHandle;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+/// The oldest server that knows atomic batches and several filters of one consumer.
+const OLDEST: (u32, u32) = (2, 12);
+/// How long a server may take to answer or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+const USER: &str = "node";
+
+/// What the server is told.
+pub(super) struct BrokerSettings {
+    /// The nats-server program.
+    pub program: PathBuf,
+    /// 0 = the port of last time, or any free one.
+    pub port: u16,
+    /// Every message is on disk before it is acknowledged.
+    pub sync_always: bool,
+    /// Where configuration, password and store are kept.
+    pub folder: PathBuf,
+    /// Certificate and key of the server; without them it speaks plainly, on the loopback address only.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// A running server that is looked after.
+pub(super) struct Broker {
+    port: u16,
+    password_file: PathBuf,
+    stop: CancellationToken,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+impl Broker {
+    /// Starts the server, after ending one that a killed node left behind.
+    pub async fn start(settings: BrokerSettings, health: HealthHandle) -> anyhow::Result<Self> {
+        check_version(&settings.program).await?;
+        tokio::fs::create_dir_all(&settings.folder).await?;
+        end_leftover(&settings.folder).await?;
+        let port = choose_port(&settings).await?;
+        let password_file = settings.folder.join("password");
+        let password = password(&password_file)?;
+        let file = settings.folder.join("nats-server.conf");
+        write_private(&file, &configuration(&settings, port, &password))?;
+
+        let mut child = spawn(&settings, &file)?;
+        wait_until_listening(port, &mut child, &settings.folder).await?;
+        health.ok(format!("listening on 127.0.0.1:{port}"));
+        let stop = CancellationToken::new();
+        let keeper = tokio::spawn(keep(settings, file, child, health, stop.clone()));
+        Ok(Self { port, password_file, stop, keeper })
+    }
+
+    /// Settings for connections to this server.
+    pub fn connection(&self, ca_file: Option<&Path>) -> bus::BusSettings {
+        bus::BusSettings {
+            url: format!("{}://127.0.0.1:{}", if ca_file.is_some() { "tls" } else { "nats" }, self.port),
+            user: USER.to_owned(),
+            password_file: self.password_file.display().to_string(),
+            ca_file: ca_file.map(|f| f.display().to_string()).unwrap_or_default(),
+            ..bus::BusSettings::default()
+        }
+    }
+
+    /// Ends the server and waits until it has written everything.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.keeper.await;
+    }
+}
+
+async fn check_version(program: &Path) -> anyhow::Result<()> {
+    let hint = "install a current one with: deploy/prerequisites.sh run";
+    let output = Command::new(program)
+        .arg("--version")
+        .output()
+        .await
+        .with_context(|| format!("cannot run {}; {hint}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match parse_version(&text) {
+        Some(version) if version >= OLDEST => Ok(()),
+        Some((major, minor)) => bail!(
+            "{} is nats-server {major}.{minor}; Berth needs {}.{} or newer; {hint}",
+            program.display(),
+            OLDEST.0,
+            OLDEST.1
+        ),
+        None => bail!("{} does not say that it is nats-server: {:?}; {hint}", program.display(), text.trim()),
+    }
+}
+
+/// "nats-server: v2.15.1" → (2, 15)
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("nats-server: v")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// A node that was killed leaves its server running, with the store open: it has to go before a new one may start.
+async fn end_leftover(folder: &Path) -> anyhow::Result<()> {
+    let Ok(text) = tokio::fs::read_to_string(folder.join("nats-server.pid")).await else { return Ok(()) };
+    let Ok(pid) = text.trim().parse::<i32>() else { return Ok(()) };
+    let ours = || {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let conf = folder.join("nats-server.conf");
+        String::from_utf8_lossy(&line).split('\0').any(|argument| Path::new(argument) == conf)
+    };
+    for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, Duration::from_secs(5))] {
+        if !ours() {
+            return Ok(());
+        }
+        tracing::info!(pid, ?signal, "ending the nats-server that an earlier node left behind");
+        let _ = kill(Pid::from_raw(pid), signal);
+        let _ = tokio::time::timeout(patience, async {
+            while ours() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+    if ours() { bail!("nats-server {pid} of an earlier node does not end; end it by hand: kill -9 {pid}") } else { Ok(()) }
+}
+
+/// Keeps the port between starts, so that clients that were told it find the server again.
+async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
+    let file = settings.folder.join("port");
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    if settings.port != 0 {
+        if !is_free(settings.port) {
+            bail!("nats.port: something else listens on 127.0.0.1:{}; choose another or 0 for any", settings.port);
+        }
+        return Ok(settings.port);
+    }
+    let last = tokio::fs::read_to_string(&file).await.ok().and_then(|text| text.trim().parse::<u16>().ok());
+    if let Some(port) = last.filter(|port| is_free(*port)) {
+        return Ok(port);
+    }
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    tokio::fs::write(&file, port.to_string()).await?;
+    Ok(port)
+}
+
+fn password(file: &Path) -> anyhow::Result<String> {
+    if let Ok(text) = std::fs::read_to_string(file) {
+        return Ok(text.trim().to_owned());
+    }
+    let password = hex::encode(rand::random::<[u8; 24]>());
+    write_private(file, &password)?;
+    Ok(password)
+}
+
+fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut open = std::fs::OpenOptions::new();
+    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
+}
+
+fn configuration(settings: &BrokerSettings, port: u16, password: &str) -> String {
+    let quote = |path: PathBuf| format!("{:?}", path.display().to_string());
+    let sync = if settings.sync_always { "sync_interval: always" } else { "sync_interval: \"2m\"" };
+    let tls = settings.certificate.as_ref().map_or_else(String::new, |(certificate, key)| {
+        format!("tls {{ cert_file: {}, key_file: {} }}\n", quote(certificate.clone()), quote(key.clone()))
+    });
+    format!(
+        "# Written by `berth up` at each start; changes are lost.\n\
+         server_name: berth\n\
+         host: 127.0.0.1\n\
+         port: {port}\n\
+         pid_file: {}\n\
+         log_file: {}\n\
+         logfile_size_limit: 16MB\n\
+         max_payload: 8MB\n\
+         jetstream {{ store_dir: {}, {sync} }}\n\
+         authorization {{ users = [ {{ user: {USER}, password: {password:?} }} ] }}\n\
+         {tls}",
+        quote(settings.folder.join("nats-server.pid")),
+        quote(settings.folder.join("nats-server.log")),
+        quote(settings.folder.join("store")),
+    )
+}
+
+fn spawn(settings: &BrokerSettings, file: &Path) -> anyhow::Result<Child> {
+    Command::new(&settings.program)
+        .arg("-c")
+        .arg(file)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        // Ctrl-C in the terminal is for the node: it ends its services first and the broker last
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {}", settings.program.display()))
+}
+
+async fn wait_until_listening(port: u16, child: &mut Child, folder: &Path) -> anyhow::Result<()> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return Ok(());
+        }
+        let log = folder.join("nats-server.log");
+        if let Some(status) = child.try_wait()? {
+            let last = std::fs::read_to_string(&log).unwrap_or_default();
+            let last: Vec<&str> = last.lines().rev().take(3).collect();
+            bail!("nats-server ended at once ({status}); its log {} ends with: {}", log.display(), last.join(" | "));
+        }
+        if tokio::time::Instant::now() > end {
+            bail!("nats-server does not listen on 127.0.0.1:{port} after {PATIENCE:?}; see {}", log.display());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Looks after the server until told to stop.
+async fn keep(
+    settings: BrokerSettings,
+    file: PathBuf,
+    mut child: Child,
+    health: HealthHandle,
+    stop: CancellationToken,
+) {
+    let mut deaths: u32 = 0;
+    loop {
+        let born = tokio::time::Instant::now();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            status = child.wait() => {
+                deaths = if born.elapsed() > Duration::from_secs(60) { 1 } else { deaths.saturating_add(1) };
+                tracing::error!(?status, deaths, "nats-server ended; starting it again");
+                health.bad("nats-server ended; starting it again");
+            }
+        }
+        loop {
+            let pause = Duration::from_millis(100u64 << deaths.min(7));
+            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(pause) => {} }
+            match spawn(&settings, &file) {
+                Ok(started) => {
+                    child = started;
+                    health.ok(format!("started again after it ended ({deaths} times lately)"));
+                    break;
+                }
+                Err(error) => {
+                    deaths = deaths.saturating_add(1);
+                    health.bad(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
+            tracing::warn!("nats-server does not end; killing it");
+            let _ = child.kill().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(parse_version("nats-server: v2.15.1\n"), Some((2, 15)));
+        assert_eq!(parse_version("nats-server: v2.9.10"), Some((2, 9)));
+        assert_eq!(parse_version("something else"), None);
+    }
+
+    fn settings(folder: &Path) -> BrokerSettings {
+        BrokerSettings {
+            program: "nats-server".into(),
+            port: 0,
+            sync_always: true,
+            folder: folder.to_owned(),
+            certificate: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_dies_is_started_again_on_the_same_port() {
+        let folder = tempfile::tempdir().expect("folder");
+        let health = chassis::Health::default();
+        let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
+        let connection = broker.connection(None);
+        bus::Connection::open(&connection, "test", bus::Report::none()).await.expect("lets us in");
+        let pid = || -> i32 {
+            let text = std::fs::read_to_string(folder.path().join("nats-server.pid")).unwrap_or_default();
+            text.trim().parse().unwrap_or(0)
+        };
+        let first = pid();
+        kill(Pid::from_raw(first), Signal::SIGKILL).expect("our own child");
+        testkit::eventually(Duration::from_secs(20), "another server", async || {
+            let again = pid();
+            let answers = tokio::net::TcpStream::connect(("127.0.0.1", broker.port)).await.is_ok();
+            (again != first && again != 0 && answers).then_some(())
+        })
+        .await;
+        broker.stop().await;
+        assert!(!Path::new(&format!("/proc/{}", pid())).exists(), "stopped for good");
+    }
+
+    #[tokio::test]
+    async fn a_server_left_behind_is_ended_first() {
+        let folder = tempfile::tempdir().expect("folder");
+        let health = chassis::Health::default();
+        let first = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
+        // the node is gone, its server is not
+        first.keeper.abort();
+        std::mem::forget(first);
+        let second = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
+        second.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_nats_server_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        for (program, says) in [("/nonexistent/nats-server", "cannot run"), ("/bin/true", "does not say")] {
+            let settings = BrokerSettings { program: program.into(), ..settings(folder.path()) };
+            let error = Broker::start(settings, chassis::Health::default().component("nats")).await.err().expect("refused");
+            let text = format!("{error:#}");
+            assert!(text.contains(says) && text.contains("prerequisites.sh"), "{text}");
+        }
+    }
+}

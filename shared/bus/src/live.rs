@@ -4,6 +4,7 @@
 //! closes or falls silent. An empty chunk closes, a lone zero-length header beat keeps alive.
 
 use crate::Connection;
+use async_nats::client::RequestErrorKind;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,6 +14,8 @@ use tokio::sync::mpsc;
 const KIND: &str = "Live";
 const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(20);
+/// How long nobody may serve a subject before an opener is told so.
+const PRESENCE: Duration = Duration::from_secs(2);
 
 /// A channel could not be opened, or broke.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,6 @@ pub fn console_subject(agent_id: &str) -> String {
 pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Receiver<Opening>, LiveError> {
     let mut requests =
         connection.client().subscribe(subject.to_owned()).await.map_err(|e| LiveError(e.to_string()))?;
-    // the server must know of the subscription before anybody is told that it is there
-    connection.client().flush().await.map_err(|e| LiveError(e.to_string()))?;
     let (sender, receiver) = mpsc::channel(16);
     let connection = connection.clone();
     tokio::spawn(async move {
@@ -66,18 +67,35 @@ pub async fn open(connection: &Connection, subject: &str, request: Bytes) -> Res
     let failed = |e: &dyn std::fmt::Display| LiveError(e.to_string());
     let inbox = client.new_inbox();
     let incoming = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
-    let mut headers = HeaderMap::new();
-    headers.insert("Live-Reply", inbox.as_str());
-    let asked =
-        tokio::time::timeout(SILENCE, client.request_with_headers(subject.to_owned(), headers, request))
-            .await;
-    let answer = asked.map_err(|_| LiveError("no answer".into()))?.map_err(|e| failed(&e))?;
+    let answer = ask(client, subject, &inbox, &request).await?;
     match header(&answer, "Live-Error") {
         Some(error) => Err(LiveError(error)),
         None => {
             let to = header(&answer, "Live-Reply")
                 .ok_or_else(|| LiveError("the answer names no channel".into()))?;
             Ok(run(connection.clone(), incoming, to))
+        }
+    }
+}
+
+/// Asks the other side. One that has just begun to serve may not be known to the server yet: that is given a moment.
+async fn ask(
+    client: &async_nats::Client,
+    subject: &str,
+    inbox: &str,
+    request: &Bytes,
+) -> Result<Message, LiveError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let mut headers = HeaderMap::new();
+        headers.insert("Live-Reply", inbox);
+        let asked = client.request_with_headers(subject.to_owned(), headers, request.clone());
+        match tokio::time::timeout(SILENCE, asked).await.map_err(|_| LiveError("no answer".into()))? {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.kind() == RequestErrorKind::NoResponders && begun.elapsed() < PRESENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => return Err(LiveError(error.to_string())),
         }
     }
 }

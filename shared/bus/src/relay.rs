@@ -3,11 +3,11 @@
 //! It survives a broker restart (rows stay until acknowledged) and a crash between acknowledgement and mark (the row
 //! is published again under the same id; the server or the inbox of the reader drops it).
 
+mod publish;
 mod refill;
 
 use crate::outbox::{self, Waiting};
 use crate::{Connection, Desk, Report, inbox};
-use async_nats::jetstream::message::PublishMessage;
 use kernel::MessageId;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Rows in flight at once.
-const BATCH: i64 = 500;
+const BATCH: i64 = publish::LARGEST_BATCH as i64;
 /// The safety net below the wake-ups.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How often the streams are compared with what the relay remembers of them.
@@ -120,39 +120,6 @@ impl Relay {
             Some(reason) => Err(RelayError::Publish(reason)),
             None => Ok(rows.len()),
         }
-    }
-
-    /// Sends all rows without waiting in between, then collects the acknowledgements: (row, stream, sequence, duplicate).
-    async fn publish<'r>(&self, rows: &'r [Waiting]) -> (Vec<Acknowledged<'r>>, Option<String>) {
-        let mut failure = None;
-        let mut flying = Vec::with_capacity(rows.len());
-        for row in rows {
-            let mut message = PublishMessage::build().payload(row.payload.clone().into());
-            for (name, value) in &row.headers {
-                message = message.header(name.as_str(), value.as_str());
-            }
-            match self.connection.jetstream().send_publish(row.subject.clone(), message).await {
-                Ok(future) => flying.push((row, future)),
-                Err(error) => {
-                    failure = Some(format!("{}: {error}", row.subject));
-                    break;
-                }
-            }
-        }
-        let mut acknowledged = Vec::with_capacity(flying.len());
-        for (row, future) in flying {
-            match future.await {
-                Ok(ack) => acknowledged.push(Acknowledged {
-                    row,
-                    sequence: ack.sequence as i64,
-                    duplicate: ack.duplicate,
-                }),
-                Err(error) => {
-                    failure.get_or_insert_with(|| format!("{}: {error}", row.subject));
-                }
-            }
-        }
-        (acknowledged, failure)
     }
 
     async fn mark(&self, acknowledged: &[Acknowledged<'_>]) -> Result<(), RelayError> {

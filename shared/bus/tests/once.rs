@@ -66,6 +66,39 @@ async fn a_message_published_twice_has_one_effect() {
 }
 
 #[tokio::test]
+async fn many_rows_leave_in_one_batch_also_when_some_are_there_already() {
+    let nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..300).map(|_| id()).collect();
+    let mut work = service.desk.begin(bus::Cause::own("test")).await.expect("begin");
+    for id in &ids {
+        work.tell(&contracts::scheduler::v1::StartInstance { instance_id: id.clone(), ..Default::default() });
+    }
+    work.commit().await.expect("commit");
+    settled(&service, 300).await;
+    assert_eq!(service.effects().await, ids);
+    let places = async || -> Vec<(i64, i64)> {
+        sqlx::query_as("SELECT seq, stream_sequence FROM outbox WHERE stream = 'EVENTS' ORDER BY seq")
+            .fetch_all(service.desk.store().reader())
+            .await
+            .expect("outbox")
+    };
+    let before =
+        eventually(SOON, "marks", async || Some(places().await).filter(|p| p.iter().all(|(_, s)| *s > 0)))
+            .await;
+    // every second one is published again: the server knows them, and tells where they are
+    let mut tx = service.desk.store().begin().await.expect("tx");
+    sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = 'EVENTS' AND seq % 2 = 0")
+        .execute(&mut *tx)
+        .await
+        .expect("unmark");
+    tx.commit().await.expect("commit");
+    eventually(SOON, "the same marks", async || (places().await == before).then_some(())).await;
+    assert_eq!(service.events().await, ids, "each event is in the stream once");
+    service.end().await;
+}
+
+#[tokio::test]
 async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
     let mut nats = NatsServer::start().await;
     let service = Service::start(&nats, Duration::ZERO).await;

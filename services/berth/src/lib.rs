@@ -1,1 +1,13 @@
-//! berth
+//! The command line of Berth, and the all-in-one node behind `berth up`.
+//!
+//! - [`cli`]: every verb, one file per noun
+//! - [`client`]: the way to the gateway: credentials, retries, waiting, uploads
+//! - [`config`]: settings from flags, environment and files, and where each came from
+//! - [`output`]: tables for people, JSON and YAML for programs
+//! - [`node`]: everything in one process
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod node;
+pub mod output;

@@ -1,0 +1,236 @@
+//! `berth events`.
+
+use super::Session;
+use crate::client::{Exit, Failure, Retries, is_transport};
+use crate::output::{Format, json_of, local_time, print};
+use clap::Args;
+use contracts::gateway::v1::{
+    EventRecord, Gap, GetHostRequest, GetImageRequest, GetInstanceRequest, WatchEventsRequest,
+    WatchEventsResponse, watch_events_response::Item,
+};
+use kernel::OperationId;
+
+/// Read the event stream: everything that happened, in order
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With -o json each event is one JSON object on a line of its own; a gap is {\"gap\": …}.
+
+Examples:
+  berth events --last 20
+  berth events --follow --type scheduler.InstanceReady
+  berth events --object web-1 -o json | jq .event.type
+  berth events --after 4711 --follow"
+)]
+pub struct EventsArgs {
+    /// Stay, and print events as they happen
+    #[arg(short, long)]
+    follow: bool,
+    /// Only events after this sequence number
+    #[arg(long, value_name = "N", conflicts_with = "last")]
+    after: Option<u64>,
+    /// Incarnation of the stream that --after belongs to
+    #[arg(long, requires = "after", default_value = "")]
+    incarnation: String,
+    /// Begin with the newest N events
+    #[arg(long, value_name = "N")]
+    last: Option<u64>,
+    /// Only events of this type, such as scheduler.InstanceReady, or of a whole service; repeatable
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only about this object: id, or name of an instance, image or host
+    #[arg(long, value_name = "OBJECT")]
+    object: Option<String>,
+    /// Only of this operation, or other correlation
+    #[arg(long, value_name = "ID", default_value = "")]
+    operation: String,
+}
+
+pub(super) async fn run(args: EventsArgs, session: &Session) -> Result<(), Failure> {
+    let object_id = match &args.object {
+        Some(object) => id_of(object, session).await?,
+        None => String::new(),
+    };
+    let request = WatchEventsRequest {
+        after_sequence: args.after.unwrap_or(0),
+        incarnation: args.incarnation,
+        follow: args.follow,
+        types: args.types,
+        object_id,
+        correlation_id: args.operation,
+        last: args.last.unwrap_or(0),
+    };
+    Reader { session, request, retries: Retries::new(session.gateway.attempts()), resynced_at: None }
+        .run()
+        .await
+}
+
+/// Reads on from the last event seen, over lost connections and gaps.
+struct Reader<'a> {
+    session: &'a Session,
+    request: WatchEventsRequest,
+    retries: Retries,
+    /// The cursor that the newest gap led to, until an event follows it.
+    resynced_at: Option<(u64, String)>,
+}
+
+enum Ended {
+    ByServer,
+    AfterGap,
+}
+
+impl Reader<'_> {
+    async fn run(mut self) -> Result<(), Failure> {
+        loop {
+            let status = match self.read().await {
+                // after a gap the server may leave it to the reader to come back at the resync point
+                Ok(Ended::AfterGap) => continue,
+                Ok(Ended::ByServer) if !self.request.follow => return Ok(()),
+                Ok(Ended::ByServer) => tonic::Status::unavailable("the gateway ended the stream"),
+                Err(Stop::Status(status)) => *status,
+                Err(Stop::Failure(failure)) => return Err(failure),
+            };
+            match self.retries.next_pause() {
+                Some(pause) if is_transport(&status) => {
+                    self.session.note("connection lost, going on from the last event");
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(Failure::from_status(&status, self.session.gateway.endpoint())),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Ended, Stop> {
+        let mut stream = self.session.gateway.events().watch_events(self.request.clone()).await?.into_inner();
+        let mut after_gap = false;
+        while let Some(answer) = stream.message().await? {
+            self.retries.reset(self.session.gateway.attempts());
+            match &answer.item {
+                Some(Item::Event(event)) => {
+                    after_gap = false;
+                    self.resynced_at = None;
+                    self.move_to(event.sequence, &event.incarnation);
+                }
+                Some(Item::Gap(gap)) => {
+                    after_gap = true;
+                    let place = (gap.resync_after_sequence, gap.incarnation.clone());
+                    if self.resynced_at.as_ref() == Some(&place) {
+                        let text =
+                            format!("the gateway reports the same gap again after sequence {}", place.0);
+                        return Err(Failure::new(Exit::Failed, text).into());
+                    }
+                    self.move_to(place.0, &place.1);
+                    self.resynced_at = Some(place);
+                }
+                None => continue,
+            }
+            show(&answer, self.session.format)?;
+        }
+        Ok(if after_gap { Ended::AfterGap } else { Ended::ByServer })
+    }
+
+    fn move_to(&mut self, sequence: u64, incarnation: &str) {
+        self.request.after_sequence = sequence;
+        incarnation.clone_into(&mut self.request.incarnation);
+        self.request.last = 0;
+    }
+}
+
+enum Stop {
+    Status(Box<tonic::Status>),
+    Failure(Failure),
+}
+
+impl From<tonic::Status> for Stop {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+fn show(answer: &WatchEventsResponse, format: Format) -> Result<(), Failure> {
+    let json = || json_of("berth.gateway.v1.WatchEventsResponse", answer);
+    match (format, &answer.item) {
+        (Format::Json, _) => print(&format!("{}\n", json()?)),
+        (Format::Yaml, _) => print("---\n").and_then(|()| format.print_value(&json()?, String::new)),
+        (Format::Table, Some(Item::Event(event))) => print(&event_line(event)),
+        (Format::Table, Some(Item::Gap(gap))) => print(&gap_line(gap)),
+        (Format::Table, None) => Ok(()),
+    }
+}
+
+fn event_line(event: &EventRecord) -> String {
+    let (time, type_) = (local_time(event.occurred_at_us), &event.r#type);
+    let mut line = format!("{time}  {:>8}  {type_:<32}  {}", event.sequence, event.object_id);
+    if !event.correlation_id.is_empty() {
+        line += &format!("  op={}", event.correlation_id);
+    }
+    if !event.actor.is_empty() {
+        line += &format!("  by={}", event.actor);
+    }
+    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>() + "\n"
+}
+
+fn gap_line(gap: &Gap) -> String {
+    format!(
+        "GAP: {}; events are missing here. Read the objects anew; going on after sequence {} of stream {}\n",
+        gap.reason, gap.resync_after_sequence, gap.incarnation
+    )
+}
+
+/// An id stays as it is; a name is looked up among instances, images and hosts.
+async fn id_of(object: &str, session: &Session) -> Result<String, Failure> {
+    if object.parse::<OperationId>().is_ok() {
+        return Ok(object.to_owned());
+    }
+    let gateway = &session.gateway;
+    let (instance, image, host) = (object.to_owned(), object.to_owned(), object.to_owned());
+    let found = gateway
+        .read(GetInstanceRequest { instance }, async |r| gateway.instances().get_instance(r).await)
+        .await;
+    if let Some(found) = unless_absent(found)?.and_then(|answer| answer.instance) {
+        return Ok(found.id);
+    }
+    let found = gateway.read(GetImageRequest { image }, async |r| gateway.images().get_image(r).await).await;
+    if let Some(found) = unless_absent(found)?.and_then(|answer| answer.image) {
+        return Ok(found.id);
+    }
+    let found = gateway.read(GetHostRequest { host }, async |r| gateway.hosts().get_host(r).await).await;
+    if let Some(found) = unless_absent(found)?.and_then(|answer| answer.host).and_then(|entry| entry.host) {
+        return Ok(found.id);
+    }
+    Err(Failure::new(Exit::NotFound, format!("no instance, image or host is called {object:?}")))
+}
+
+fn unless_absent<T>(found: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_an_event() {
+        let event = EventRecord {
+            sequence: 7,
+            r#type: "scheduler.InstanceReady".into(),
+            object_id: "i-1".into(),
+            correlation_id: "op-1".into(),
+            actor: "evil\nname".into(),
+            occurred_at_us: 1_700_000_000_000_000,
+            ..EventRecord::default()
+        };
+        let line = event_line(&event);
+        assert_eq!(line.lines().count(), 1, "{line:?}");
+        assert!(line.contains("       7  scheduler.InstanceReady           i-1  op=op-1"), "{line}");
+    }
+}

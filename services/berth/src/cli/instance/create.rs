@@ -1,0 +1,241 @@
+//! `berth instance create`.
+
+use super::super::Session;
+use super::super::arguments::{WaitArgs, pair, size, vcpus};
+use super::{get, show};
+use crate::client::Failure;
+use clap::{Args, ValueEnum};
+use contracts::common::v1::{Driver, Resources, RestartPolicy};
+use contracts::gateway::v1::CreateInstanceRequest;
+use contracts::scheduler::v1::PlacementPolicy;
+use std::io::Read as _;
+use std::path::Path;
+
+/// The platform takes no more.
+const MAX_USER_DATA_BYTES: u64 = 64 << 10;
+
+/// Create an instance and start it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  berth instance create web-1 --image debian-12 --flavor small --ssh-key ~/.ssh/id_ed25519.pub --wait
+  berth instance create db-1 --image debian-12 --vcpus 4 --memory 8GiB --disk 100GiB --anti-affinity db --wait --timeout 5m
+  berth instance create edge-1 --image tiny --flavor small --require-host zone=fra1 --label team=edge")]
+#[group(skip)]
+pub struct CreateArgs {
+    /// 1 to 63 lower case letters, digits and '-'; unique per tenant
+    name: String,
+    /// Image to boot from: name or id
+    #[arg(long)]
+    image: String,
+    /// Size by name: see `berth flavor list`
+    #[arg(long, required_unless_present = "vcpus", conflicts_with_all = ["vcpus", "memory", "disk"])]
+    flavor: Option<String>,
+    /// CPUs, such as 2 or 0.5
+    #[arg(long, value_parser = vcpus, requires = "memory", requires = "disk")]
+    vcpus: Option<u64>,
+    /// Memory, such as 512MiB
+    #[arg(long, value_parser = size, requires = "vcpus")]
+    memory: Option<u64>,
+    /// Disk, such as 10GiB
+    #[arg(long, value_parser = size, requires = "vcpus")]
+    disk: Option<u64>,
+    /// Public key that may log in: a file in authorized_keys format or the key itself; repeatable
+    #[arg(long = "ssh-key", value_name = "FILE|KEY")]
+    ssh_keys: Vec<String>,
+    /// Host name inside the guest [default: the name]
+    #[arg(long, default_value = "")]
+    hostname: String,
+    /// cloud-config or script for the guest, at most 64 KiB; '-' = standard input
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<String>,
+    /// Label; repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// Driver that must run it [default: any that can boot the image]
+    #[arg(long, value_enum)]
+    driver: Option<DriverWord>,
+    /// Label its host must have; repeatable
+    #[arg(long = "require-host", value_name = "KEY=VALUE", value_parser = pair)]
+    require_host: Vec<(String, String)>,
+    /// Label its host must not have; repeatable
+    #[arg(long = "avoid-host", value_name = "KEY=VALUE", value_parser = pair)]
+    avoid_host: Vec<(String, String)>,
+    /// Members of this group share a host
+    #[arg(long, value_name = "GROUP", default_value = "")]
+    affinity: String,
+    /// Members of this group never share a host
+    #[arg(long, value_name = "GROUP", default_value = "")]
+    anti_affinity: String,
+    /// When a guest that ended by itself is started again
+    #[arg(long, value_enum, default_value_t = RestartWord::Always)]
+    restart_policy: RestartWord,
+    /// Which of the hosts with room is best
+    #[arg(long, value_enum, default_value_t = PolicyWord::Spread)]
+    policy: PolicyWord,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DriverWord {
+    Libvirt,
+    CloudHypervisor,
+    Firecracker,
+    Simulated,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RestartWord {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PolicyWord {
+    Pack,
+    Spread,
+}
+
+pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failure> {
+    let wait = args.wait.clone();
+    let request = request_of(args)?;
+    let gateway = &session.gateway;
+    let answer = gateway
+        .change(request, session.key(), async |r| gateway.instances().create_instance(r).await)
+        .await?;
+    if !wait.wait {
+        return session.format.print("CreateInstanceResponse", &answer, || {
+            format!("accepted: instance {}, operation {}\n", answer.instance_id, answer.operation_id)
+        });
+    }
+    session.follow(&answer.operation_id, wait.timeout, Some(&answer.instance_id)).await?;
+    let answer = get(&answer.instance_id, session).await?;
+    session.format.print("GetInstanceResponse", &answer, || {
+        answer.instance.as_ref().map(show::came_up).unwrap_or_default()
+    })
+}
+
+fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
+    let resources = match (args.vcpus, args.memory, args.disk) {
+        (Some(vcpus_milli), Some(memory_bytes), Some(disk_bytes)) => {
+            Some(Resources { vcpus_milli, memory_bytes, disk_bytes })
+        }
+        _ => None,
+    };
+    let mut ssh_authorized_keys = Vec::new();
+    for key in &args.ssh_keys {
+        ssh_authorized_keys.extend(keys_of(key)?);
+    }
+    let user_data = args.user_data.as_deref().map(user_data_of).transpose()?.unwrap_or_default();
+    let driver = match args.driver {
+        None => Driver::Unspecified,
+        Some(DriverWord::Libvirt) => Driver::Libvirt,
+        Some(DriverWord::CloudHypervisor) => Driver::CloudHypervisor,
+        Some(DriverWord::Firecracker) => Driver::Firecracker,
+        Some(DriverWord::Simulated) => Driver::Simulated,
+    };
+    let restart_policy = match args.restart_policy {
+        RestartWord::Always => RestartPolicy::Always,
+        RestartWord::OnFailure => RestartPolicy::OnFailure,
+        RestartWord::Never => RestartPolicy::Never,
+    };
+    let placement_policy = match args.policy {
+        PolicyWord::Pack => PlacementPolicy::Pack,
+        PolicyWord::Spread => PlacementPolicy::Spread,
+    };
+    Ok(CreateInstanceRequest {
+        name: args.name,
+        image: args.image,
+        flavor: args.flavor.unwrap_or_default(),
+        resources,
+        hostname: args.hostname,
+        ssh_authorized_keys,
+        user_data,
+        labels: args.labels.into_iter().collect(),
+        driver: driver.into(),
+        require_host_labels: args.require_host.into_iter().collect(),
+        avoid_host_labels: args.avoid_host.into_iter().collect(),
+        affinity_group: args.affinity,
+        anti_affinity_group: args.anti_affinity,
+        restart_policy: restart_policy.into(),
+        placement_policy: placement_policy.into(),
+    })
+}
+
+/// The public keys in a file, or the one key that was written out.
+fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
+    const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+    let is_key = |line: &str| KINDS.iter().any(|kind| line.starts_with(kind)) && line.contains(' ');
+    if is_key(text.trim()) {
+        return Ok(vec![text.trim().to_owned()]);
+    }
+    let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
+    let content = std::fs::read_to_string(text)
+        .map_err(|error| explain(format!("neither a public key nor a file that can be read: {error}")))?;
+    if content.contains("PRIVATE KEY") {
+        return Err(explain(
+            "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
+        ));
+    }
+    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<String> = lines.map(str::to_owned).collect();
+    if keys.is_empty() {
+        return Err(explain("the file holds no key".into()));
+    }
+    Ok(keys)
+}
+
+fn user_data_of(file: &str) -> Result<String, Failure> {
+    let explain = |why: String| Failure::usage(format!("user data {file:?}: {why}"));
+    let mut bytes = Vec::new();
+    // one byte more than allowed is enough to know; an endless input must not fill the memory
+    let read = match file {
+        "-" => std::io::stdin().take(MAX_USER_DATA_BYTES + 1).read_to_end(&mut bytes),
+        path => std::fs::File::open(Path::new(path))
+            .and_then(|f| f.take(MAX_USER_DATA_BYTES + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| explain(error.to_string()))?;
+    if bytes.len() as u64 > MAX_USER_DATA_BYTES {
+        return Err(explain("it is larger than 64 KiB".into()));
+    }
+    String::from_utf8(bytes).map_err(|_| explain("it is not UTF-8 text".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_files_or_the_command_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path.display().to_string()
+        };
+        assert_eq!(keys_of("ssh-ed25519 AAAA me").expect("a key"), ["ssh-ed25519 AAAA me"]);
+        let keys =
+            keys_of(&file("a.pub", "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n")).expect("two keys");
+        assert_eq!(keys, ["ssh-ed25519 AAAA me", "ssh-rsa BBBB"]);
+        let failure =
+            keys_of(&file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n")).expect_err("private");
+        assert!(
+            failure.message.contains("never leave") && !failure.to_string().contains("secret"),
+            "{failure}"
+        );
+        assert!(keys_of(&file("empty", "\n")).is_err() && keys_of("/nowhere/key.pub").is_err());
+    }
+
+    #[test]
+    fn user_data_has_a_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("u");
+        std::fs::write(&path, vec![b'x'; 64 << 10]).expect("writes");
+        assert_eq!(user_data_of(&path.display().to_string()).expect("fits").len(), 64 << 10);
+        std::fs::write(&path, vec![b'x'; (64 << 10) + 1]).expect("writes");
+        assert!(user_data_of(&path.display().to_string()).is_err());
+        std::fs::write(&path, [0xff]).expect("writes");
+        assert!(user_data_of(&path.display().to_string()).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! `berth instance`.
+
+mod console;
+mod create;
+mod exec;
+mod explain;
+mod power;
+mod show;
+
+use super::Session;
+use super::session::all_pages;
+use crate::client::Failure;
+use clap::Subcommand;
+use contracts::gateway::v1::{
+    ExplainInstanceRequest, GetInstanceRequest, GetInstanceResponse, ListInstancesRequest,
+    ListInstancesResponse,
+};
+
+/// Instances: microVMs and virtual machines
+#[derive(Debug, Subcommand)]
+pub enum InstanceCommand {
+    Create(Box<create::CreateArgs>),
+    /// List instances
+    #[command(
+        after_help = "Examples:\n  berth instance list\n  berth instance list -o json | jq -r '.instances[] | select(.phase == \"INSTANCE_PHASE_READY\").name'"
+    )]
+    List {
+        /// Also those that are deleted
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one instance, why it waits, and the time each step took
+    #[command(after_help = "Examples:\n  berth instance show web-1\n  berth instance show web-1 -o yaml")]
+    Show {
+        /// Name or id
+        instance: String,
+    },
+    #[command(flatten)]
+    Power(power::PowerCommand),
+    Exec(exec::ExecArgs),
+    Console(console::ConsoleArgs),
+    /// Tell why an instance is where it is, or why it waits
+    #[command(after_help = "Examples:\n  berth instance explain web-1")]
+    Explain {
+        /// Name or id
+        instance: String,
+    },
+}
+
+/// The exit code of the program.
+pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u8, Failure> {
+    let gateway = &session.gateway;
+    match command {
+        InstanceCommand::Exec(args) => return exec::run(args, session).await,
+        InstanceCommand::Create(args) => create::run(*args, session).await?,
+        InstanceCommand::Power(command) => power::run(command, session).await?,
+        InstanceCommand::Console(args) => console::run(args, session).await?,
+        InstanceCommand::List { all: include_deleted } => {
+            let mut all = ListInstancesResponse::default();
+            all_pages(async |page_token| {
+                let request = ListInstancesRequest { page_size: 1000, page_token, include_deleted };
+                let page =
+                    gateway.read(request, async |r| gateway.instances().list_instances(r).await).await?;
+                all.instances.extend(page.instances);
+                Ok(page.next_page_token)
+            })
+            .await?;
+            session.format.print("ListInstancesResponse", &all, || show::list(&all.instances))?;
+        }
+        InstanceCommand::Show { instance } => {
+            let answer = get(&instance, session).await?;
+            session.format.print("GetInstanceResponse", &answer, || {
+                answer.instance.as_ref().map(show::show).unwrap_or_default()
+            })?;
+        }
+        InstanceCommand::Explain { instance } => {
+            let request = ExplainInstanceRequest { instance };
+            let answer =
+                gateway.read(request, async |r| gateway.instances().explain_instance(r).await).await?;
+            session.format.print("ExplainInstanceResponse", &answer, || explain::explain(&answer))?;
+        }
+    }
+    Ok(0)
+}
+
+async fn get(instance: &str, session: &Session) -> Result<GetInstanceResponse, Failure> {
+    let request = GetInstanceRequest { instance: instance.to_owned() };
+    let gateway = &session.gateway;
+    gateway.read(request, async |r| gateway.instances().get_instance(r).await).await
+}

@@ -1,0 +1,114 @@
+//! Every verb of `berth`, one file per noun.
+
+mod arguments;
+mod completion;
+mod config;
+mod dead;
+mod events;
+mod flavor;
+mod host;
+mod image;
+mod instance;
+mod manifest;
+mod operation;
+mod replay;
+mod session;
+mod status;
+mod up;
+
+pub use arguments::{GlobalArgs, HELP_EXITS};
+pub use session::Session;
+
+use crate::client::{Exit, Failure};
+use crate::output::{Format, note};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Berth: microVMs, virtual machines and clusters on your own servers.
+#[derive(Debug, Parser)]
+#[command(name = "berth", disable_version_flag = true, arg_required_else_help = true, after_help = HELP_EXITS)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArgs),
+    Down(up::DownArgs),
+    Status(status::StatusArgs),
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    #[command(subcommand)]
+    Flavor(flavor::FlavorCommand),
+    #[command(subcommand)]
+    Host(host::HostCommand),
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
+    Events(events::EventsArgs),
+    #[command(subcommand)]
+    Operation(operation::OperationCommand),
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Completion(completion::CompletionArgs),
+    Version(status::VersionArgs),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    // two installs are harmless: the first one counts
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let wanted = cli.global.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::new(Exit::Failed, format!("cannot start: {error}")), wanted),
+    };
+    let result = runtime.block_on(run(cli));
+    // a thread that waits for a key on standard input must not hold up the end
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => report(&failure, wanted),
+    }
+}
+
+fn report(failure: &Failure, wanted: Option<Format>) -> ExitCode {
+    match wanted {
+        Some(Format::Json) => note(&failure.to_json().to_string()),
+        _ => note(&failure.to_string()),
+    }
+    failure.exit.into()
+}
+
+/// Exit code of the program when nothing failed: 0, or the code of a guest program.
+async fn run(cli: Cli) -> Result<u8, Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(args) => up::up(args, &global).await?,
+        Command::Down(args) => up::down(args, &global).await?,
+        Command::Replay(command) => replay::run(command, &global).await?,
+        Command::Config(command) => config::run(command, &global)?,
+        Command::Completion(args) => completion::run(&args)?,
+        Command::Version(args) => status::version(&args, &global).await?,
+        Command::Status(args) => return status::status(&args, &Session::open(&global)?).await,
+        Command::Image(command) => image::run(command, &Session::open(&global)?).await?,
+        Command::Flavor(command) => flavor::run(command, &Session::open(&global)?).await?,
+        Command::Host(command) => host::run(command, &Session::open(&global)?).await?,
+        Command::Instance(command) => return instance::run(command, &Session::open(&global)?).await,
+        Command::Events(args) => events::run(args, &Session::open(&global)?).await?,
+        Command::Operation(command) => operation::run(command, &Session::open(&global)?).await?,
+        Command::Dead(command) => dead::run(command, &Session::open(&global)?).await?,
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+#[path = "parsing_tests.rs"]
+mod tests;

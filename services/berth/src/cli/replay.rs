@@ -1,0 +1,85 @@
+//! `berth replay`.
+
+use super::GlobalArgs;
+use crate::client::{Exit, Failure};
+use crate::config::{Environment, node};
+use crate::node::TableVerdict;
+use crate::output::Table;
+use clap::Subcommand;
+
+/// The tables against the event stream they came from
+#[derive(Debug, Subcommand)]
+pub enum ReplayCommand {
+    /// Rebuild every table from the event stream, beside the present ones, and compare row by row
+    #[command(
+        after_help = "Runs on the machine of the node and changes nothing. Ends with 1 when a row differs.
+
+Examples:
+  berth replay verify --data-dir /var/lib/berth"
+    )]
+    Verify,
+}
+
+pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
+    let ReplayCommand::Verify = command;
+    let loaded = node::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;
+    if !loaded.settings.data_dir.is_dir() {
+        let text = format!("there is no node in {}", loaded.settings.data_dir.display());
+        return Err(
+            Failure::new(Exit::NotFound, text).hint("name its folder with --data-dir or BERTH_DATA_DIR")
+        );
+    }
+    let verdicts = crate::node::replay_verify(loaded.settings).await?;
+    let value =
+        serde_json::to_value(&verdicts).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global
+        .output
+        .unwrap_or_default()
+        .print_value(&serde_json::json!({"tables": value}), || render(&verdicts))?;
+    let differing = verdicts.iter().filter(|v| !v.differences.is_empty()).count();
+    match differing {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            Exit::Failed,
+            format!("{count} of {} tables differ from the event stream", verdicts.len()),
+        )),
+    }
+}
+
+fn render(verdicts: &[TableVerdict]) -> String {
+    let mut table = Table::new(["service", "table", "rows", "verdict"], "no tables");
+    let mut details = String::new();
+    for verdict in verdicts {
+        let words = match verdict.differences.len() {
+            0 => "same".to_owned(),
+            count => format!("{count} rows differ"),
+        };
+        table.row([verdict.service.clone(), verdict.table.clone(), verdict.rows.to_string(), words]);
+        for difference in &verdict.differences {
+            details += &format!("{}.{}: {difference}\n", verdict.service, verdict.table);
+        }
+    }
+    format!("{}{details}", table.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_differs_is_shown() {
+        let verdict = |table: &str, differences: Vec<String>| TableVerdict {
+            service: "scheduler".into(),
+            table: table.into(),
+            rows: 2,
+            differences,
+        };
+        let text =
+            render(&[verdict("hosts", vec![]), verdict("instances", vec!["i-1: phase 3, rebuilt 4".into()])]);
+        assert!(
+            text.contains("1 rows differ")
+                && text.ends_with("scheduler.instances: i-1: phase 3, rebuilt 4\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! What a verb works with: settings, the gateway, where output goes.
+
+use super::{GlobalArgs, arguments::WaitArgs};
+use crate::client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
+use crate::config::{Environment, load};
+use crate::output::{Format, Progress, note, refusal_line, word};
+use contracts::gateway::v1::{GetInstanceRequest, GetOperationResponse, Operation, OperationResponse};
+use std::time::Duration;
+
+/// One invocation of the program.
+pub struct Session {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// How results are printed.
+    pub format: Format,
+    /// No progress.
+    pub quiet: bool,
+    key: IdempotencyKey,
+}
+
+impl Session {
+    /// Reads the settings. Nothing is sent yet.
+    pub fn open(global: &GlobalArgs) -> Result<Self, Failure> {
+        let settings = load(&global.client_flags(), &Environment::of_process())?;
+        let key = match &global.idempotency_key {
+            Some(text) => IdempotencyKey::given(text)?,
+            None => IdempotencyKey::random(),
+        };
+        Ok(Self {
+            gateway: Gateway::new(&settings.connect)?,
+            format: settings.output,
+            quiet: global.quiet,
+            key,
+        })
+    }
+
+    /// The key of this invocation: every attempt to send the request carries it.
+    pub fn key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
+    /// Progress of one wait.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.quiet)
+    }
+
+    /// After a request was accepted: wait for its end when that was asked for, and print where it stands.
+    /// `done` is the sentence for people, such as "stopped web-1".
+    pub async fn accepted(
+        &self,
+        answer: &OperationResponse,
+        wait: &WaitArgs,
+        done: &str,
+    ) -> Result<(), Failure> {
+        if !wait.wait {
+            return self.format.print("OperationResponse", answer, || {
+                format!("accepted: operation {}\n", answer.operation_id)
+            });
+        }
+        let operation = self.follow(&answer.operation_id, wait.timeout, None).await?;
+        let response = GetOperationResponse { operation: Some(operation) };
+        self.format.print("GetOperationResponse", &response, || format!("{done}\n"))
+    }
+
+    /// Waits for an operation and shows its steps on the way; of an instance also why it waits.
+    pub async fn follow(
+        &self,
+        operation_id: &str,
+        limit: Option<Duration>,
+        instance: Option<&str>,
+    ) -> Result<Operation, Failure> {
+        let progress = self.progress();
+        let result = wait_for_operation(&self.gateway, operation_id, limit, async |news| {
+            let operation = match news {
+                Waited::Changed(operation) | Waited::Quiet(operation) => operation,
+            };
+            progress.say(&standing(operation));
+            let begun = operation.steps.iter().any(|step| step.name == "placed");
+            if let (Some(instance), false) = (instance, begun) {
+                if let Some(why) = self.why_it_waits(instance).await {
+                    progress.say(&format!("waits: {why}"));
+                }
+            }
+        })
+        .await;
+        progress.done();
+        result
+    }
+
+    async fn why_it_waits(&self, instance: &str) -> Option<String> {
+        let request = GetInstanceRequest { instance: instance.to_owned() };
+        let answer = self.gateway.instances().get_instance(request).await.ok()?.into_inner();
+        let refusal = answer.instance?.refusal?;
+        Some(refusal_line(Some(&refusal)))
+    }
+
+    /// Says something to a person, not to a program.
+    pub fn note(&self, line: &str) {
+        if !self.quiet {
+            note(line);
+        }
+    }
+}
+
+fn standing(operation: &Operation) -> String {
+    let state = word(operation.state().as_str_name(), "OPERATION_STATE_");
+    match operation.steps.last() {
+        Some(step) => format!("{}: {} ({state})", operation.method, step.name),
+        None => format!("{}: {state}", operation.method),
+    }
+}
+
+/// Everything of a list that comes in pages: `page` gets a page token and answers with the next one. Ends with an
+/// error when a gateway hands out the same token again.
+pub(super) async fn all_pages(
+    mut page: impl AsyncFnMut(String) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let mut token = String::new();
+    loop {
+        let next = page(token.clone()).await?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        if next == token {
+            return Err(Failure::new(Exit::Failed, "the gateway answered with the same page token twice"));
+        }
+        token = next;
+    }
+}

@@ -1,0 +1,317 @@
+//! `berth up` and `berth down`: the all-in-one node on this machine.
+
+use super::GlobalArgs;
+use super::arguments::{duration, pair};
+use crate::client::{Exit, Failure};
+use crate::config::{Environment, node, write_local_context};
+use crate::node::settings::NodeSettings;
+use crate::output::{note, print};
+use clap::Args;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Run the whole platform on this machine: broker, services and a host in one process
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Settings of the node come from these flags, then BERTH_NODE__* variables, then node.toml in the data folder;
+`berth config check --node` prints them. The node writes client.toml into its data folder, so that other
+commands with the same --data-dir (or the default one) reach it.
+
+Examples:
+  berth up
+  berth up --data-dir /srv/berth --driver simulated --simulated-hosts 10 --insecure-dev
+  berth up --detach && berth status && berth down"
+)]
+pub struct UpArgs {
+    /// Address and port of the gateway [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Address and port of metrics and health [default: 127.0.0.1:7481]
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+    /// What runs instances: libvirt or simulated [default: libvirt]
+    #[arg(long, value_name = "DRIVER")]
+    driver: Option<String>,
+    /// How many hosts to pretend; implies --driver simulated
+    #[arg(long, value_name = "N")]
+    simulated_hosts: Option<u32>,
+    /// libvirt to use [default: qemu:///system]
+    #[arg(long, value_name = "URI")]
+    libvirt_uri: Option<String>,
+    /// Name of the host [default: that of the machine]
+    #[arg(long, value_name = "NAME")]
+    host_name: Option<String>,
+    /// Label of the host; repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// The nats-server program to run [default: nats-server from PATH]
+    #[arg(long, value_name = "PATH", conflicts_with = "nats_url")]
+    nats_server: Option<PathBuf>,
+    /// A broker that runs already, instead of one of the node's own
+    #[arg(long, value_name = "URL")]
+    nats_url: Option<String>,
+    /// Traces go to this OpenTelemetry collector
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// How log lines look: json or text [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// info, debug, or a filter such as info,bus=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Without TLS and durable sync; for trying things out on this machine only
+    #[arg(long)]
+    insecure_dev: bool,
+    /// Go to the background once the node is up; logs go to berth.log in the data folder
+    #[arg(long)]
+    detach: bool,
+}
+
+impl UpArgs {
+    fn flags(&self) -> Vec<node::Flag> {
+        let driver = self.driver.clone().or_else(|| self.simulated_hosts.map(|_| "simulated".to_owned()));
+        let driver_flag = if self.driver.is_some() { "--driver" } else { "--simulated-hosts" };
+        let said: [(&'static [&'static str], Option<String>, &'static str); 12] = [
+            (&["listen"], self.listen.clone(), "--listen"),
+            (&["ops_listen"], self.ops_listen.clone(), "--ops-listen"),
+            (&["host", "driver"], driver, driver_flag),
+            (&["host", "simulated_hosts"], self.simulated_hosts.map(|n| n.to_string()), "--simulated-hosts"),
+            (&["host", "libvirt_uri"], self.libvirt_uri.clone(), "--libvirt-uri"),
+            (&["host", "name"], self.host_name.clone(), "--host-name"),
+            (
+                &["nats", "server_path"],
+                self.nats_server.as_ref().map(|p| p.display().to_string()),
+                "--nats-server",
+            ),
+            (&["nats", "url"], self.nats_url.clone(), "--nats-url"),
+            (&["telemetry", "otlp_endpoint"], self.otlp_endpoint.clone(), "--otlp-endpoint"),
+            (&["telemetry", "log_format"], self.log_format.clone(), "--log-format"),
+            (&["telemetry", "log_level"], self.log_level.clone(), "--log-level"),
+            (&["insecure_dev"], self.insecure_dev.then(|| "true".to_owned()), "--insecure-dev"),
+        ];
+        said.into_iter().filter_map(|(path, value, flag)| Some((path, value?, flag))).collect()
+    }
+}
+
+pub(super) async fn up(args: UpArgs, global: &GlobalArgs) -> Result<(), Failure> {
+    let loaded = node::load(global.data_dir.as_ref(), &args.flags(), &Environment::of_process())?;
+    let mut settings = loaded.settings;
+    settings.host.labels.extend(args.labels);
+    let folder = settings.data_dir.clone();
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        Failure::usage(format!("data folder {}: {error}", folder.display()))
+            .hint("choose another one with --data-dir")
+    })?;
+    if args.detach {
+        return detach(&folder).await;
+    }
+    let _running = Running::claim(&folder)?;
+    run(settings).await
+}
+
+async fn run(settings: NodeSettings) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let signals = tokio::spawn(stop_on_signal(stop.clone()));
+    let folder = settings.data_dir.clone();
+    let mut unwritten = None;
+    let announce = |ready: crate::node::Ready| match write_local_context(&folder, &ready) {
+        Ok(_) => note(&format!("berth is up at {} (data in {})", ready.endpoint, folder.display())),
+        Err(failure) => {
+            unwritten = Some(failure);
+            stop.cancel();
+        }
+    };
+    let result = crate::node::up(settings, announce, stop.clone()).await;
+    signals.abort();
+    match unwritten {
+        Some(failure) => Err(failure),
+        None => result.map_err(Failure::from),
+    }
+}
+
+/// The first signal stops in order, the second one at once.
+async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if first {
+            note("stopping; a second signal stops at once");
+            stop.cancel();
+        }
+    }
+    std::process::exit(130);
+}
+
+/// The claim of one process on a data folder: a lock on berth.pid, which the kernel frees however the process ends.
+struct Running {
+    _lock: Flock<File>,
+}
+
+impl Running {
+    fn claim(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join("berth.pid");
+        match try_lock(&path)? {
+            Ok(mut lock) => {
+                let write = lock
+                    .set_len(0)
+                    .and_then(|()| lock.rewind())
+                    .and_then(|()| writeln!(lock, "{}", std::process::id()));
+                write.map_err(|error| {
+                    Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
+                })?;
+                Ok(Self { _lock: lock })
+            }
+            Err(pid) => {
+                let text = format!("a node runs in {} already (process {pid})", folder.display());
+                Err(Failure::new(Exit::Refused, text)
+                    .hint("`berth down` stops it; another --data-dir makes another node"))
+            }
+        }
+    }
+}
+
+/// The lock, or the id of the process that holds it.
+fn try_lock(path: &Path) -> Result<Result<Flock<File>, String>, Failure> {
+    let explain = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot open {}: {error}", path.display()))
+    };
+    let file =
+        File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(explain)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Ok(lock)),
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(explain)?;
+            Ok(Err(pid.trim().to_owned()))
+        }
+        Err((_, error)) => Err(explain(error.into())),
+    }
+}
+
+/// Starts the same command without `--detach` in a process group of its own, and waits until that node is up.
+async fn detach(folder: &Path) -> Result<(), Failure> {
+    drop(Running::claim(folder)?);
+    let log = folder.join("berth.log");
+    let explain = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("cannot start in the background: {error}"))
+    };
+    let open = || File::options().create(true).append(true).open(&log);
+    let written =
+        || std::fs::metadata(folder.join("client.toml")).map(|m| (m.ino(), m.mtime(), m.mtime_nsec())).ok();
+    let before = written();
+    let log_start = open().and_then(|file| file.metadata()).map_err(explain)?.len();
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
+    let mut child = std::process::Command::new(std::env::current_exe().map_err(explain)?)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .stdout(open().map_err(explain)?)
+        .stderr(open().map_err(explain)?)
+        .process_group(0)
+        .spawn()
+        .map_err(explain)?;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(status) = child.try_wait().map_err(explain)? {
+            let text = format!("the node ended while it started ({status}); {} says:", log.display());
+            return Err(Failure { reasons: tail(&log, log_start), ..Failure::new(Exit::Failed, text) });
+        }
+        if written() != before {
+            let text = format!("berth is up (process {}, logs in {})\n", child.id(), log.display());
+            return print(&text);
+        }
+        if Instant::now() > deadline {
+            let text =
+                format!("the node (process {}) is not up after 120 s; it goes on starting", child.id());
+            return Err(Failure { reasons: tail(&log, log_start), ..Failure::new(Exit::Timeout, text) });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The last lines that were written to the log since `start`.
+fn tail(log: &Path, start: u64) -> Vec<String> {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let fresh = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let text = String::from_utf8_lossy(fresh);
+    let lines: Vec<&str> = text.lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(10)).map(|line| (*line).to_owned()).collect()
+}
+
+/// Stop the node of this machine, in order
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  berth down\n  berth down --data-dir /srv/berth --timeout 2m")]
+pub struct DownArgs {
+    /// Longest wait for its end
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    timeout: Duration,
+}
+
+pub(super) async fn down(args: DownArgs, global: &GlobalArgs) -> Result<(), Failure> {
+    let (folder, _) = node::data_dir(global.data_dir.as_ref(), &Environment::of_process());
+    let path = folder.join("berth.pid");
+    let none = || Failure::new(Exit::NotFound, format!("no node runs in {}", folder.display()));
+    if !path.exists() {
+        return Err(none());
+    }
+    let pid = match try_lock(&path)? {
+        Ok(_) => return Err(none()),
+        Err(pid) => pid,
+    };
+    let number: i32 = pid.parse().map_err(|_| {
+        Failure::new(Exit::Failed, format!("{} holds no process id: {pid:?}", path.display()))
+    })?;
+    kill(Pid::from_raw(number), Signal::SIGTERM)
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot stop process {number}: {error}")))?;
+    let deadline = Instant::now() + args.timeout;
+    while try_lock(&path)?.is_err() {
+        if Instant::now() > deadline {
+            let text = format!(
+                "process {number} did not end within {} s; it goes on stopping",
+                args.timeout.as_secs()
+            );
+            return Err(Failure::new(Exit::Timeout, text));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    print(&format!("stopped the node in {}\n", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_a_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Running::claim(folder.path()).expect("free");
+        let failure = Running::claim(folder.path()).err().expect("taken");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains(&std::process::id().to_string()), "{failure}");
+        drop(first);
+        assert!(Running::claim(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_log_of_this_start_only_is_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("l");
+        std::fs::write(&log, "old\nnew 1\nnew 2\n").expect("writes");
+        assert_eq!(tail(&log, 4), ["new 1", "new 2"]);
+    }
+}

@@ -1,0 +1,13 @@
+//! The way to the gateway: connection, credentials, retries, waiting, uploads.
+
+mod connect;
+mod failure;
+mod retry;
+mod upload;
+mod wait;
+
+pub use connect::{Connect, Credentials, Gateway};
+pub use failure::{Exit, Failure, is_transport};
+pub use retry::{IdempotencyKey, Retries};
+pub use upload::{LocalFile, upload};
+pub use wait::{Waited, wait_for_operation};

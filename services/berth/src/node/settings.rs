@@ -1,0 +1,126 @@
+//! What a node can be told. Read by `crate::config::node` from `<data_dir>/node.toml`, `BERTH_NODE__…` and flags.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Settings of the all-in-one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Everything the node keeps: databases, event log, images, keys.
+    pub data_dir: PathBuf,
+    /// Where the gateway listens (gRPC and REST on one port); port 0 = any free one.
+    pub listen: SocketAddr,
+    /// Where metrics and health are served; port 0 = any free one.
+    pub ops_listen: SocketAddr,
+    /// The broker.
+    pub nats: NatsSettings,
+    /// The host that the node itself offers.
+    pub host: HostSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+    /// Listen without TLS and without durable sync. For trying things out on one machine.
+    pub insecure_dev: bool,
+}
+
+/// The broker: an external one by URL, or a supervised child process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// `nats://host:4222` of a broker that somebody else runs; "" = run one as a child.
+    pub url: String,
+    /// The nats-server program; looked up in PATH when it is a bare name.
+    pub server_path: PathBuf,
+    /// Port of the child on 127.0.0.1; 0 = any free one.
+    pub port: u16,
+    /// The child syncs every message to disk before it acknowledges.
+    pub sync_always: bool,
+}
+
+/// The host that the node itself offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSettings {
+    /// Name of the host; "" = the machine's host name.
+    pub name: String,
+    /// What runs the instances.
+    pub driver: NodeDriver,
+    /// `qemu:///system`, `test:///default`, … (driver libvirt).
+    pub libvirt_uri: String,
+    /// Labels that placement can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// How many hosts to pretend (driver simulated).
+    pub simulated_hosts: u32,
+}
+
+/// What runs the instances of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeDriver {
+    /// Real guests through libvirt.
+    Libvirt,
+    /// Pretended guests, for trying out and tests.
+    Simulated,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// `http://127.0.0.1:4317` of an OpenTelemetry collector; "" = no traces are sent.
+    pub otlp_endpoint: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// `info`, `debug`, or a filter such as `info,bus=debug`.
+    pub log_level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7480)),
+            ops_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7481)),
+            nats: NatsSettings::default(),
+            host: HostSettings::default(),
+            telemetry: TelemetrySettings::default(),
+            insecure_dev: false,
+        }
+    }
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self { url: String::new(), server_path: PathBuf::from("nats-server"), port: 0, sync_always: true }
+    }
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            driver: NodeDriver::Libvirt,
+            libvirt_uri: "qemu:///system".to_owned(),
+            labels: BTreeMap::new(),
+            simulated_hosts: 3,
+        }
+    }
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), log_format: LogFormat::Text, log_level: "info".to_owned() }
+    }
+}

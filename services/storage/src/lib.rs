@@ -1,1 +1,4 @@
-//! storage
+//! Images: taken in, verified, kept by content, removed when nothing uses them.
+#![forbid(unsafe_code)]
+
+pub mod domain;

@@ -70,8 +70,13 @@ pub struct Said {
 /// At most so many users are named in a refusal.
 const USERS_NAMED: usize = 20;
 
-/// A new image; `name_is_free`: no other image of the tenant has the name.
-pub fn begin(request: Request, name_is_free: bool, now: Timestamp) -> (Image, Said) {
+/// Why a name cannot be had.
+pub fn name_taken(name: &str) -> Refusal {
+    Refusal::new(code::NAME_TAKEN, format!("the name {name:?} belongs to another image of this tenant"))
+}
+
+/// A new image, or the answer to a request that cannot be met.
+pub fn begin(request: Request, verdict: Result<(), Refusal>, now: Timestamp) -> (Image, Said) {
     let image = Image {
         id: request.id,
         tenant: request.tenant,
@@ -88,12 +93,13 @@ pub fn begin(request: Request, name_is_free: bool, now: Timestamp) -> (Image, Sa
         created_at: now,
         updated_at: now,
     };
-    if name_is_free {
-        let operation = image.operation_id.clone();
-        return said(image, now, Event::ImportStarted, vec![(operation, "accepted", Progress::Running)]);
+    match verdict {
+        Ok(()) => {
+            let operation = image.operation_id.clone();
+            said(image, now, Event::ImportStarted, vec![(operation, "accepted", Progress::Running)])
+        }
+        Err(refusal) => reject(image, refusal, now),
     }
-    let message = format!("the name {:?} belongs to another image of this tenant", image.name);
-    reject(image, Refusal::new(code::NAME_TAKEN, message), now)
 }
 
 /// The next state of `image`, and what is said about it; `None` when the input changes nothing any more.

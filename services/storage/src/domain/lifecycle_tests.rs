@@ -32,7 +32,7 @@ fn artifact() -> Artifact {
 }
 
 fn importing() -> Image {
-    begin(request(), true, NOW).0
+    begin(request(), Ok(()), NOW).0
 }
 
 fn ready() -> Image {
@@ -45,7 +45,7 @@ fn delete(operation: &str, users: &[&str]) -> Input {
 
 #[test]
 fn an_import_ends_ready_or_rejected() {
-    let (image, said) = begin(request(), true, NOW);
+    let (image, said) = begin(request(), Ok(()), NOW);
     assert_eq!((image.phase, image.revision, said.event), (Phase::Importing, 1, Event::ImportStarted));
     assert_eq!(said.operations, [("import-1".to_owned(), "accepted", Progress::Running)]);
 
@@ -65,7 +65,7 @@ fn an_import_ends_ready_or_rejected() {
 
 #[test]
 fn a_taken_name_is_an_answer() {
-    let (image, said) = begin(request(), false, NOW);
+    let (image, said) = begin(request(), Err(name_taken("debian-12")), NOW);
     assert_eq!((image.phase, image.revision, said.event), (Phase::Rejected, 1, Event::Rejected));
     let Some((operation, _, Progress::Failed(refusal))) = said.operations.first() else { panic!("{said:?}") };
     assert_eq!((operation.as_str(), refusal.code.as_str()), ("import-1", code::NAME_TAKEN));
@@ -115,7 +115,7 @@ fn deleting_an_import_calls_it_off() {
 
 #[test]
 fn what_is_not_kept_is_deleted_at_once() {
-    let (rejected, _) = begin(request(), false, NOW);
+    let (rejected, _) = begin(request(), Err(name_taken("debian-12")), NOW);
     let (image, said) = step(&rejected, delete("delete-1", &[]), NOW).expect("deleted");
     assert_eq!((image.phase, said.event), (Phase::Deleted, Event::Deleted));
 }

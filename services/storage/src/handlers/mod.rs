@@ -1,0 +1,23 @@
+//! One file per message.
+
+mod delete_image;
+mod import_image;
+mod instance_accepted;
+mod instance_deleted;
+mod instance_refused;
+
+pub use delete_image::DeleteImageHandler;
+pub use import_image::ImportImageHandler;
+pub use instance_accepted::InstanceAcceptedHandler;
+pub use instance_deleted::InstanceDeletedHandler;
+pub use instance_refused::InstanceRefusedHandler;
+
+use crate::rebuild;
+use bus::{Failure, Work};
+use contracts::scheduler::v1::Instance;
+
+/// Takes note of an instance's use of its image.
+async fn note_use(work: &mut Work, instance: Option<Instance>, in_use: bool) -> Result<(), Failure> {
+    let it = rebuild::instance_use(instance, in_use).map_err(Failure::Poison)?;
+    Ok(crate::store::uses::put(work.tx(), &it).await?)
+}

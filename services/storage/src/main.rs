@@ -1,0 +1,6 @@
+//! The storage service as a process of its own.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    chassis::run(storage::SERVICE, storage::wire)
+}

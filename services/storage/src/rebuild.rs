@@ -1,0 +1,81 @@
+//! Tables out of events: what an operator's rebuild feeds row by row, and what proves that the stream says everything.
+
+use crate::store::{files, images, uses};
+use crate::translate;
+use ::store::StoreError;
+use contracts::scheduler::v1 as scheduler;
+use contracts::storage::v1 as wire;
+use kernel::{Message, Subject};
+use sqlx::AnyConnection;
+
+/// Tables that are a function of the events alone. The others hold work in hand and may start empty.
+pub const STATE_TABLES: &[&str] = &["images", "image_files", "image_uses"];
+
+/// An event could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// Its bytes are not what its subject says.
+    #[error("{subject}: {reason}")]
+    Event {
+        /// Where it travelled.
+        subject: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The table did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Applies one event of the stream to the tables; events that do not concern them are passed over. Events come in the
+/// order of the stream; coming twice does no harm.
+pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) -> Result<(), RebuildError> {
+    let wrong = |reason: String| RebuildError::Event { subject: subject.to_string(), reason };
+    let image = match (subject.service.as_str(), subject.name.as_str()) {
+        ("storage", "ImageImportStarted") => wire::ImageImportStarted::from_bytes(payload).map(|e| e.image),
+        ("storage", "ImageImported") => wire::ImageImported::from_bytes(payload).map(|e| e.image),
+        ("storage", "ImageRejected") => wire::ImageRejected::from_bytes(payload).map(|e| e.image),
+        ("storage", "ImageKept") => wire::ImageKept::from_bytes(payload).map(|e| e.image),
+        ("storage", "ImageDeletionStarted") => {
+            wire::ImageDeletionStarted::from_bytes(payload).map(|e| e.image)
+        }
+        ("storage", "ImageDeleted") => wire::ImageDeleted::from_bytes(payload).map(|e| e.image),
+        ("scheduler", name) => {
+            let instance = match name {
+                "InstanceAccepted" => {
+                    scheduler::InstanceAccepted::from_bytes(payload).map(|e| (e.instance, true))
+                }
+                "InstanceRefused" => {
+                    scheduler::InstanceRefused::from_bytes(payload).map(|e| (e.instance, false))
+                }
+                "InstanceDeleted" => {
+                    scheduler::InstanceDeleted::from_bytes(payload).map(|e| (e.instance, false))
+                }
+                _ => return Ok(()),
+            };
+            let it = instance.and_then(|(instance, in_use)| instance_use(instance, in_use)).map_err(wrong)?;
+            return Ok(uses::put(tx, &it).await?);
+        }
+        _ => return Ok(()),
+    };
+    let image = image.and_then(|image| image.ok_or("an event without an image".into())).map_err(wrong)?;
+    // an answer about an image that does not exist
+    if image.revision == 0 {
+        return Ok(());
+    }
+    let image = translate::from_wire(image).map_err(wrong)?;
+    images::put(tx, &image).await?;
+    Ok(files::follow(tx, &image).await?)
+}
+
+/// What an instance's snapshot says about its image.
+pub fn instance_use(instance: Option<scheduler::Instance>, in_use: bool) -> Result<uses::Use, String> {
+    let instance = instance.ok_or("an event without an instance")?;
+    Ok(uses::Use {
+        image_id: instance.spec.map(|spec| spec.image_id).unwrap_or_default(),
+        instance_name: instance.name,
+        in_use,
+        revision: i64::try_from(instance.revision).unwrap_or(i64::MAX),
+        instance_id: instance.id,
+    })
+}

@@ -1,0 +1,9 @@
+//! One file per loop: each makes the world match the tables.
+
+mod attempt;
+
+pub mod imports;
+pub mod removals;
+pub mod sweep;
+
+pub use attempt::Tools;

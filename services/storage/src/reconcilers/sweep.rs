@@ -1,0 +1,59 @@
+//! Clears up what nobody will come back for: old uploads, and files whose writer died.
+//!
+//! A file in `images/` that no table knows is reported and not removed: after a lost database it may be all there is.
+
+use crate::Metrics;
+use crate::adapters::datastore::Datastore;
+use crate::store::{files, images};
+use bus::Desk;
+use chassis::HealthHandle;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The loop's state.
+pub struct Sweep {
+    /// The tables.
+    pub desk: Desk,
+    /// Where files are kept.
+    pub datastore: Datastore,
+    /// Age at which an upload is removed.
+    pub upload_age: Duration,
+    /// Time without a change after which an unfinished file is removed.
+    pub idle: Duration,
+    /// Numbers for operators.
+    pub metrics: Metrics,
+    /// Whether the datastore can be written.
+    pub health: HealthHandle,
+}
+
+impl Sweep {
+    /// One pass.
+    pub async fn pass(self: Arc<Self>) -> anyhow::Result<()> {
+        match self.datastore.check().await {
+            Ok(()) => self.health.ok("writable"),
+            Err(error) => self.health.bad(error.to_string()),
+        }
+        let removed = self.datastore.sweep(self.upload_age, self.idle).await?;
+        if removed > 0 {
+            tracing::info!(removed, "old files swept");
+        }
+        let reader = self.desk.store().reader();
+        // the datastore first: a file that appears in between is known by the time the tables are read
+        let kept: BTreeSet<String> = self.datastore.kept().await?.into_iter().collect();
+        let known: BTreeSet<String> = files::known(reader).await?.into_iter().collect();
+        let strays = kept.difference(&known).count();
+        if strays > 0 {
+            tracing::warn!(strays, "the datastore keeps files that no image has");
+        }
+        let missing: Vec<&String> = known.difference(&kept).collect();
+        let held = files::held_by_ready(reader).await?;
+        let lost = missing.into_iter().filter(|sha256| held.contains(*sha256)).count();
+        if lost > 0 {
+            tracing::error!(lost, "files of ready images are missing from the datastore");
+        }
+        self.metrics.files(strays, lost);
+        self.metrics.images(&images::count(reader).await?);
+        Ok(())
+    }
+}

@@ -1,1 +1,6 @@
-//! tests
+//! What the whole-system tests stand on: the built programs, run as a user would run them.
+
+pub mod cli;
+pub mod node;
+pub mod otlp;
+pub mod programs;

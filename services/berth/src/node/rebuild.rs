@@ -1,0 +1,175 @@
+//! `berth replay verify`: every table again from the event stream alone, compared with the present ones row by row.
+
+use super::TableVerdict;
+use anyhow::Context;
+use bus::Connection;
+use bus::watch::{Item, Query, watch};
+use futures::future::BoxFuture;
+use kernel::Subject;
+use sqlx::AnyConnection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use store::{MigrationFile, RowDump, Store, dump_table};
+
+/// Differences shown of one table; the rest is counted.
+const SHOWN: usize = 20;
+/// Events applied in one transaction.
+const BATCH: usize = 500;
+
+/// How one service's tables are made from events.
+pub(super) struct Service {
+    /// "scheduler".
+    pub name: &'static str,
+    /// Its schema.
+    pub migrations: &'static [MigrationFile],
+    /// Tables that are a function of the events.
+    pub tables: &'static [&'static str],
+    /// Applies one event.
+    pub apply: for<'c> fn(&'c mut AnyConnection, &'c Subject, &'c [u8]) -> BoxFuture<'c, Result<(), String>>,
+    /// The live database.
+    pub database_url: String,
+}
+
+/// Rebuilds and compares. Nothing of the live databases is changed.
+pub(super) async fn verify(
+    connection: &Connection,
+    services: &[Service],
+    scratch: &Path,
+) -> anyhow::Result<Vec<TableVerdict>> {
+    let mut fresh = Vec::with_capacity(services.len());
+    for service in services {
+        let url = format!("sqlite://{}/{}.db", scratch.display(), service.name);
+        let migrations = [bus::MIGRATIONS, service.migrations].concat();
+        fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
+    }
+    replay(connection, services, &fresh).await?;
+    let mut verdicts = Vec::new();
+    for (service, fresh) in services.iter().zip(&fresh) {
+        let live = Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
+        for table in service.tables {
+            let (expected, found) = (dump_table(fresh, table).await?, dump_table(&live, table).await?);
+            verdicts.push(TableVerdict {
+                service: service.name.to_owned(),
+                table: (*table).to_owned(),
+                rows: found.len() as u64,
+                differences: differences(&expected, &found),
+            });
+        }
+        live.close().await;
+        fresh.close().await;
+    }
+    Ok(verdicts)
+}
+
+/// Applies every event of the stream, in order, to all services' tables.
+async fn replay(connection: &Connection, services: &[Service], fresh: &[Store]) -> anyhow::Result<()> {
+    let mut items = watch(connection.clone(), Query::default());
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let item = items.recv().await;
+        let ended = item.is_none();
+        match item {
+            Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
+            Some(Ok(Item::Gap { reason, .. })) => anyhow::bail!("the stream does not begin at its beginning: {reason}"),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
+        }
+        if batch.len() == BATCH || ended {
+            for (service, store) in services.iter().zip(fresh) {
+                let mut tx = store.begin().await?;
+                for (sequence, envelope) in &batch {
+                    let applied = (service.apply)(&mut tx, &envelope.subject, &envelope.payload).await;
+                    applied.map_err(|e| anyhow::anyhow!("event {sequence} ({}) for {}: {e}", envelope.subject, service.name))?;
+                }
+                tx.commit().await?;
+            }
+            batch.clear();
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// One line per row that differs: which row, which column, what the events say and what the table says.
+fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
+    let (expected_rows, found_rows): (BTreeSet<_>, BTreeSet<_>) = (expected.iter().collect(), found.iter().collect());
+    let missing: Vec<_> = expected_rows.difference(&found_rows).copied().collect();
+    let surplus: Vec<_> = found_rows.difference(&expected_rows).copied().collect();
+    let mut lines = Vec::new();
+    let mut unpaired: Vec<_> = surplus.clone();
+    for row in missing {
+        // the row with the same identity, when there is one, tells which column went wrong
+        let twin = unpaired.iter().position(|other| identity(other) == identity(row));
+        match twin.map(|index| unpaired.swap_remove(index)) {
+            Some(other) => lines.push(format!("{}: {}", label(row), columns(row, other))),
+            None => lines.push(format!("{}: the events make this row, the table lacks it", label(row))),
+        }
+    }
+    lines.extend(unpaired.iter().map(|row| format!("{}: no event makes this row", label(row))));
+    if expected.len() != found.len() && lines.is_empty() {
+        lines.push(format!("{} rows by the events, {} in the table", expected.len(), found.len()));
+    }
+    if lines.len() > SHOWN {
+        let more = lines.len() - SHOWN;
+        lines.truncate(SHOWN);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+type Row = BTreeMap<String, String>;
+
+fn identity(row: &Row) -> Vec<&String> {
+    row.iter().filter(|(column, _)| *column == "id" || *column == "name" || column.ends_with("_id")).map(|(_, v)| v).collect()
+}
+
+fn label(row: &Row) -> String {
+    let keys = ["id", "instance_id", "name", "host_id", "image_id", "sha256"];
+    let found = keys.iter().filter_map(|key| row.get(*key).map(|value| format!("{key} {value}")));
+    found.take(2).collect::<Vec<_>>().join(", ")
+}
+
+fn columns(expected: &Row, found: &Row) -> String {
+    let shorten = |text: Option<&String>| -> String {
+        let text = text.map(String::as_str).unwrap_or_default();
+        if text.chars().count() > 60 { format!("{}…", text.chars().take(60).collect::<String>()) } else { text.to_owned() }
+    };
+    let wrong = expected.iter().filter(|(column, value)| found.get(*column) != Some(value));
+    let lines = wrong.map(|(column, value)| {
+        format!("{column} is {:?}, the events say {:?}", shorten(found.get(column)), shorten(Some(value)))
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[(&str, &str)]) -> Row {
+        cells.iter().map(|(c, v)| ((*c).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn equal_tables_have_no_differences() {
+        let rows = vec![row(&[("id", "1"), ("phase", "4")])];
+        assert!(differences(&rows, &rows).is_empty());
+    }
+
+    #[test]
+    fn a_changed_a_missing_and_a_surplus_row_are_told_apart() {
+        let expected = vec![row(&[("id", "1"), ("phase", "4")]), row(&[("id", "2"), ("phase", "4")])];
+        let found = vec![row(&[("id", "1"), ("phase", "9")]), row(&[("id", "3"), ("phase", "4")])];
+        let lines = differences(&expected, &found);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0], "id 1: phase is \"9\", the events say \"4\"");
+        assert!(lines[1].contains("id 2") && lines[1].contains("lacks"));
+        assert!(lines[2].contains("id 3") && lines[2].contains("no event"));
+    }
+
+    #[test]
+    fn a_row_that_is_there_twice_is_noticed() {
+        let one = row(&[("size", "1")]);
+        assert!(!differences(&vec![one.clone()], &vec![one.clone(), one]).is_empty());
+    }
+}

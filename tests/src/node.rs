@@ -1,0 +1,148 @@
+//! An all-in-one node as a child process, in a folder of its own.
+
+use crate::cli::Cli;
+use crate::programs::program;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a node may take to come up, on a machine that is busy with other tests.
+const UP: Duration = Duration::from_secs(60);
+
+/// `berth up`, running.
+pub struct Node {
+    folder: tempfile::TempDir,
+    options: Vec<String>,
+    listen: String,
+    ops: String,
+    child: Option<Child>,
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").to_string()
+}
+
+impl Node {
+    /// Starts a node with further options of `berth up` and waits until it answers.
+    pub fn start(options: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("berth-node").tempdir().expect("a temporary folder");
+        Self::start_in(folder, options)
+    }
+
+    /// The same in a folder that the hypervisor's own user can read.
+    pub fn start_readable(options: &[&str]) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new().prefix("berth-node").tempdir_in("/var/tmp").expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("our own folder");
+        Self::start_in(folder, options)
+    }
+
+    fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
+        let options = options.iter().map(|&o| o.to_owned()).collect();
+        let mut node = Self { folder, options, listen: free_address(), ops: free_address(), child: None };
+        node.up();
+        node
+    }
+
+    /// Starts the node again where it was.
+    pub fn up(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log file");
+        let child = Command::new(program("berth"))
+            .args(["up", "--listen", &self.listen, "--ops-listen", &self.ops])
+            .args(&self.options)
+            .env("BERTH_DATA_DIR", self.data_dir())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("berth starts");
+        self.child = Some(child);
+        let end = Instant::now() + UP;
+        while self.cli().run(&["status"]).code != 0 {
+            let ended = self.child.as_mut().and_then(|c| c.try_wait().expect("our own child"));
+            assert!(ended.is_none(), "the node ended: {ended:?}\n{}", self.log_tail());
+            assert!(Instant::now() < end, "the node does not answer\n{}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Where the node keeps everything.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// The end of the node's log, for messages.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Everything the node has logged.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Commands for this node.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.data_dir())
+    }
+
+    /// `127.0.0.1:port` of the gateway.
+    pub fn address(&self) -> &str {
+        &self.listen
+    }
+
+    /// `127.0.0.1:port` of metrics and health.
+    pub fn ops_address(&self) -> &str {
+        &self.ops
+    }
+
+    /// Kills the node with SIGKILL. Its broker stays behind, as it would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("our own child");
+            child.wait().expect("our own child");
+        }
+    }
+
+    /// Kills the node's broker with SIGKILL; the node starts it again.
+    pub fn kill_broker(&self) {
+        kill(Pid::from_raw(broker_pid(&self.data_dir()).expect("a broker")), Signal::SIGKILL).expect("our own child");
+    }
+
+    /// Asks the node to end and waits for it. True: it said that all went well.
+    pub fn stop(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else { return true };
+        let pid = i32::try_from(child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("our own child");
+        child.wait().expect("our own child").success()
+    }
+}
+
+fn broker_pid(data_dir: &Path) -> Option<i32> {
+    let text = std::fs::read_to_string(data_dir.join("nats/nats-server.pid")).ok()?;
+    text.trim().parse().ok()
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        // only a process that still runs with this folder's configuration is ours
+        if let Some(pid) = broker_pid(&self.data_dir()) {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let conf = self.data_dir().join("nats/nats-server.conf");
+            if String::from_utf8_lossy(&line).split('\0').any(|a| Path::new(a) == conf) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+}

@@ -1,1 +1,4 @@
-//! scheduler
+//! The scheduler: owns instances, their whole life, and the hosts they are placed on.
+#![forbid(unsafe_code)]
+
+pub mod domain;

@@ -2,6 +2,6 @@
 
 pub mod host;
 pub mod instance;
-
+pub mod lifecycle;
 pub mod resources;
 pub mod solver;

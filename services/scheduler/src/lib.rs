@@ -1,1 +1,102 @@
-//! scheduler
+//! The scheduler: owns instances, their whole life, and the hosts they are placed on.
+#![forbid(unsafe_code)]
+
+pub mod domain;
+pub mod handlers;
+pub mod heartbeats;
+pub mod metrics;
+pub mod rebuild;
+pub mod reconcilers;
+mod settings;
+pub mod store;
+pub mod translate;
+
+pub use settings::Settings;
+
+use ::store::{MigrationFile, Store};
+use anyhow::Result;
+use bus::Subscriptions;
+use chassis::{Chassis, Stage, reconcile};
+use handlers::*;
+use opentelemetry::metrics::Meter;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The name of the service in the proto package.
+pub const SERVICE: &str = "scheduler";
+
+/// The scheduler's tables, after the bus' own.
+pub const MIGRATIONS: &[MigrationFile] =
+    &[MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") }];
+
+/// What handlers and reconcilers share.
+pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
+    Context {
+        limits: settings.limits(),
+        overcommit: settings.overcommit(),
+        store,
+        placement: Arc::new(Notify::new()),
+        heartbeats: heartbeats::Heartbeats::default(),
+        metrics: metrics::Metrics::new(meter),
+    }
+}
+
+/// What the scheduler listens to.
+pub fn subscriptions(context: &Context) -> Subscriptions {
+    let own = || context.clone();
+    Subscriptions::new(SERVICE)
+        .on(OnCreateInstance(own()))
+        .on(OnStartInstance(own()))
+        .on(OnStopInstance(own()))
+        .on(OnRebootInstance(own()))
+        .on(OnPauseInstance(own()))
+        .on(OnResumeInstance(own()))
+        .on(OnDeleteInstance(own()))
+        .on(OnCordonHost(own()))
+        .on(OnUncordonHost(own()))
+        .on(OnVmObserved(own()))
+        .on(OnHostReported(own()))
+        .on(OnImageImportStarted)
+        .on(OnImageImported)
+        .on(OnImageRejected)
+        .on(OnImageKept)
+        .on(OnImageDeletionStarted)
+        .on(OnImageDeleted)
+}
+
+/// Starts the scheduler in this process.
+pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
+    settings.check()?;
+    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let context = context(settings, desk.store().clone(), &chassis.meter);
+    chassis.serve(&desk, subscriptions(&context));
+
+    // each pass owns what it needs: a pass that borrowed from its loop could not move between threads
+    let own = (desk.clone(), context.clone());
+    let (wake, period) = (context.placement.clone(), settings.placement_period());
+    chassis.tasks.spawn(Stage::Work, "placement", move |stop| {
+        reconcile("placement", stop, wake, period, move || {
+            let (desk, context) = own.clone();
+            async move { reconcilers::placement::pass(&desk, &context).await }
+        })
+    });
+    let own = (desk.clone(), context.clone());
+    let (wake, period) = (Arc::new(Notify::new()), settings.deadline_period());
+    chassis.tasks.spawn(Stage::Work, "deadlines", move |stop| {
+        reconcile("deadlines", stop, wake, period, move || {
+            let (desk, context) = own.clone();
+            async move { reconcilers::deadlines::pass(&desk, &context).await }
+        })
+    });
+    let wake = Arc::new(Notify::new());
+    let (own, bus, beats) = (context.clone(), chassis.bus.clone(), wake.clone());
+    chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::hosts::listen(bus, own, beats, stop));
+    let (own, limit) = ((desk, context), settings.host_silence());
+    chassis.tasks.spawn(Stage::Work, "hosts", move |stop| {
+        reconcile("hosts", stop, wake, limit / 6, move || {
+            let (desk, context) = own.clone();
+            async move { reconcilers::hosts::pass(&desk, &context, limit).await }
+        })
+    });
+    Ok(())
+}

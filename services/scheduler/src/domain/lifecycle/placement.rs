@@ -1,0 +1,60 @@
+//! Being accepted, and finding a host or none.
+
+use super::course::Course;
+use crate::domain::host::Driver;
+use crate::domain::instance::{OperationKind, Phase, Placement};
+use kernel::{HostId, OperationId, Refusal};
+
+pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
+    if course.instance.revision > 0 {
+        // accepted before: the same request again
+        return;
+    }
+    course.instance.stop_grace_s = course.limits.default_grace_s;
+    course.instance.created_at = course.now;
+    course.begin(operation, OperationKind::Create);
+    course.request_placement = true;
+}
+
+pub(super) fn placed(course: &mut Course<'_>, host: HostId, host_name: String, driver: Driver) {
+    if !course.instance.waits_for_host() {
+        return;
+    }
+    let instance = &mut course.instance;
+    instance.placement = Some(Placement { host, host_name, driver });
+    instance.generation += 1;
+    instance.phase = Phase::Starting;
+    instance.refusal = None;
+    // a new owner counts its observations from the start, and its disks are fresh
+    instance.observation_revision = 0;
+    instance.addresses.clear();
+    instance.has_booted = false;
+    instance.steps.retain(|step| ["accepted", "relocating"].contains(&step.name.as_str()));
+    course.step("placed");
+    course.intend();
+}
+
+pub(super) fn no_room(course: &mut Course<'_>, refusal: Refusal) {
+    if !course.instance.waits_for_host() {
+        return;
+    }
+    if course.instance.failed_hosts.is_empty() {
+        // it waits: room may appear
+        course.instance.refusal = Some(refusal);
+        return;
+    }
+    let last = course.instance.refusal.take();
+    give_up(course, last, refusal.reasons);
+}
+
+/// No further host is tried: the first start failed on too many, or on all there are.
+pub(super) fn give_up(course: &mut Course<'_>, last: Option<Refusal>, reasons: Vec<String>) {
+    let hosts = course.instance.failed_hosts.len();
+    let tried = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+    let last = last.map(|refusal| format!("last failure: {refusal}"));
+    let refusal = Refusal::new("START_FAILED", format!("it could not be started on {tried}"))
+        .because(last.into_iter().chain(reasons));
+    course.fail(&refusal);
+    course.instance.refusal = Some(refusal);
+    course.instance.phase = Phase::Failed;
+}

@@ -1,0 +1,188 @@
+//! What users ask of an instance.
+
+use super::course::Course;
+use crate::domain::instance::{Desired, Instance, OperationKind, Phase};
+use kernel::OperationId;
+
+/// Refuses what comes too late. Answers whether the request is over.
+fn too_late(course: &mut Course<'_>, operation: OperationId) -> bool {
+    if course.busy_with(operation) {
+        return true;
+    }
+    match course.instance.phase {
+        Phase::Deleted => course.refuse(operation, "INSTANCE_DELETED", "the instance is deleted".into()),
+        Phase::Deleting => course.refuse(operation, "INSTANCE_DELETING", "the instance is being deleted".into()),
+        _ => return false,
+    }
+    true
+}
+
+/// The hypervisor runs it and its guest, if it can, has answered.
+pub(super) fn is_up(instance: &Instance) -> bool {
+    match instance.phase {
+        Phase::Ready => true,
+        Phase::Running => !instance.boot.guest_agent,
+        _ => false,
+    }
+}
+
+pub(super) fn start(course: &mut Course<'_>, operation: OperationId) {
+    if too_late(course, operation) {
+        return;
+    }
+    let wanted = course.instance.desired == Desired::Running;
+    if wanted && is_up(&course.instance) {
+        return course.already(operation);
+    }
+    let on_its_way = wanted
+        && matches!(course.instance.phase, Phase::Pending | Phase::Starting | Phase::Running | Phase::Relocating);
+    if let (true, Some(kind)) = (on_its_way, course.operation_kind()) {
+        let message = format!("it is being started already: a {} is under way", kind.verb());
+        return course.refuse(operation, "INSTANCE_ALREADY_STARTING", message);
+    }
+    course.begin(operation, OperationKind::Start);
+    course.instance.desired = Desired::Running;
+    match course.instance.phase {
+        // the clean-up comes first; then another host is looked for
+        Phase::Relocating => {}
+        // a host that hangs gets a new order; one that waits for the guest needs none
+        Phase::Running if on_its_way => {}
+        Phase::Pending | Phase::Stopped | Phase::Failed if course.instance.placement.is_none() => {
+            course.instance.phase = Phase::Pending;
+            course.instance.failed_hosts.clear();
+            course.instance.refusal = None;
+            course.request_placement = true;
+        }
+        phase => {
+            if !matches!(phase, Phase::Running | Phase::Ready | Phase::Paused) {
+                course.instance.phase = Phase::Starting;
+            }
+            course.instance.refusal = None;
+            course.intend();
+        }
+    }
+}
+
+pub(super) fn stop(course: &mut Course<'_>, operation: OperationId, grace_s: u32) {
+    if too_late(course, operation) {
+        return;
+    }
+    if course.instance.phase == Phase::Stopped {
+        return course.already(operation);
+    }
+    let other_grace = course.instance.stop_grace_s != grace_s;
+    course.instance.stop_grace_s = grace_s;
+    course.begin(operation, OperationKind::Stop);
+    course.instance.desired = Desired::Stopped;
+    match course.instance.phase {
+        Phase::Relocating => {}
+        _ if course.instance.placement.is_none() => {
+            course.instance.phase = Phase::Stopped;
+            course.instance.refusal = None;
+            course.succeed(&[OperationKind::Stop]);
+        }
+        // impatience, or second thoughts
+        Phase::Stopping if !other_grace => {}
+        _ => {
+            course.instance.phase = Phase::Stopping;
+            course.instance.refusal = None;
+            course.intend();
+        }
+    }
+}
+
+pub(super) fn reboot(course: &mut Course<'_>, operation: OperationId) {
+    if too_late(course, operation) {
+        return;
+    }
+    if !runs(&course.instance) {
+        return not_running(course, operation);
+    }
+    course.begin(operation, OperationKind::Reboot);
+    course.instance.desired = Desired::Running;
+    course.instance.phase = Phase::Starting;
+    course.instance.reboot_counter += 1;
+    course.intend();
+}
+
+pub(super) fn pause(course: &mut Course<'_>, operation: OperationId) {
+    if too_late(course, operation) {
+        return;
+    }
+    let wanted = course.instance.desired == Desired::Paused;
+    if wanted && course.instance.phase == Phase::Paused {
+        return course.already(operation);
+    }
+    if !runs(&course.instance) && course.instance.phase != Phase::Paused {
+        return not_running(course, operation);
+    }
+    course.begin(operation, OperationKind::Pause);
+    course.instance.desired = Desired::Paused;
+    if !wanted {
+        course.intend();
+    }
+}
+
+pub(super) fn resume(course: &mut Course<'_>, operation: OperationId) {
+    if too_late(course, operation) {
+        return;
+    }
+    let wanted = course.instance.desired == Desired::Running;
+    if wanted && runs(&course.instance) {
+        return course.already(operation);
+    }
+    if !runs(&course.instance) && course.instance.phase != Phase::Paused {
+        let message = format!("only a paused instance can be resumed; it is {}", words(course.instance.phase));
+        return course.refuse(operation, "INSTANCE_NOT_PAUSED", message);
+    }
+    course.begin(operation, OperationKind::Resume);
+    course.instance.desired = Desired::Running;
+    course.intend();
+}
+
+pub(super) fn delete(course: &mut Course<'_>, operation: OperationId) {
+    if course.busy_with(operation) {
+        return;
+    }
+    if course.instance.phase == Phase::Deleted {
+        return course.refuse(operation, "INSTANCE_DELETED", "the instance is deleted already".into());
+    }
+    course.begin(operation, OperationKind::Delete);
+    course.instance.desired = Desired::Absent;
+    course.instance.refusal = None;
+    if course.instance.placement.is_none() {
+        course.instance.phase = Phase::Deleted;
+        course.step("deleted");
+        course.succeed(&[OperationKind::Delete]);
+        return;
+    }
+    // a host that is cleaning it off already has this order
+    if course.instance.phase != Phase::Relocating {
+        course.intend();
+    }
+    course.instance.phase = Phase::Deleting;
+}
+
+fn runs(instance: &Instance) -> bool {
+    matches!(instance.phase, Phase::Running | Phase::Ready)
+}
+
+fn not_running(course: &mut Course<'_>, operation: OperationId) {
+    let message = format!("the instance must be running; it is {}", words(course.instance.phase));
+    course.refuse(operation, "INSTANCE_NOT_RUNNING", message);
+}
+
+fn words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pending => "waiting for a host",
+        Phase::Starting => "starting",
+        Phase::Running | Phase::Ready => "running",
+        Phase::Stopping => "stopping",
+        Phase::Stopped => "stopped",
+        Phase::Paused => "paused",
+        Phase::Deleting => "being deleted",
+        Phase::Deleted => "deleted",
+        Phase::Failed => "failed",
+        Phase::Relocating => "being cleaned off a host that could not start it",
+    }
+}

@@ -1,0 +1,72 @@
+//! What an instance takes and a host has.
+
+use kernel::{Bytes, MilliVcpus};
+use std::fmt;
+
+/// Amounts of everything that is reserved on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// Thousandths of a virtual CPU.
+    pub vcpus: MilliVcpus,
+    /// Memory of the guest.
+    pub memory: Bytes,
+    /// Local disk.
+    pub disk: Bytes,
+}
+
+impl Resources {
+    /// The same amounts as plain numbers: thousandths of a CPU, bytes, bytes.
+    pub fn amounts(self) -> [u64; 3] {
+        [self.vcpus.0, self.memory.0, self.disk.0]
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} vCPU, {} memory, {} disk", self.vcpus, self.memory, self.disk)
+    }
+}
+
+/// How far each resource may be promised, in percent of the real capacity: 100 = no overcommit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overcommit {
+    /// Percent of the CPUs.
+    pub vcpus: u32,
+    /// Percent of the memory.
+    pub memory: u32,
+    /// Percent of the disk.
+    pub disk: u32,
+}
+
+impl Default for Overcommit {
+    fn default() -> Self {
+        Self { vcpus: 100, memory: 100, disk: 100 }
+    }
+}
+
+impl Overcommit {
+    /// What may be promised of `capacity`; saturates instead of overflowing.
+    pub fn applied_to(self, capacity: Resources) -> Resources {
+        let share = |amount: u64, percent: u32| {
+            u64::try_from(u128::from(amount) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+        };
+        Resources {
+            vcpus: MilliVcpus(share(capacity.vcpus.0, self.vcpus)),
+            memory: Bytes(share(capacity.memory.0, self.memory)),
+            disk: Bytes(share(capacity.disk.0, self.disk)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overcommit_scales_each_resource_by_its_own_percentage() {
+        let capacity =
+            Resources { vcpus: MilliVcpus(8000), memory: Bytes(u64::MAX), disk: Bytes(1001) };
+        let limit = Overcommit { vcpus: 400, memory: 150, disk: 50 }.applied_to(capacity);
+        assert_eq!(limit.amounts(), [32_000, u64::MAX, 500]);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the solver answers.
+
+use crate::domain::host::Driver;
+use crate::domain::instance::Policy;
+use kernel::{HostId, Refusal};
+
+/// How many of the best candidates are kept for the explanation.
+pub const MAX_CANDIDATES: usize = 10;
+/// How many rejections are told host by host; all of them are counted.
+pub const MAX_REJECTIONS: usize = 100;
+
+/// What may rule a host out, in the order in which it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Filter {
+    /// The host does not answer.
+    State,
+    /// An operator closed it.
+    Cordon,
+    /// It lacks the driver.
+    Driver,
+    /// Its drivers cannot boot the image.
+    Image,
+    /// Its labels are wrong.
+    Labels,
+    /// The group is elsewhere.
+    Affinity,
+    /// The group is here.
+    AntiAffinity,
+    /// It could not start this instance before.
+    FailedBefore,
+    /// It lacks room.
+    Capacity,
+}
+
+impl Filter {
+    /// All filters in the order in which they are asked.
+    pub const ALL: [Filter; 9] = [
+        Filter::State,
+        Filter::Cordon,
+        Filter::Driver,
+        Filter::Image,
+        Filter::Labels,
+        Filter::Affinity,
+        Filter::AntiAffinity,
+        Filter::FailedBefore,
+        Filter::Capacity,
+    ];
+
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Filter::State => "state",
+            Filter::Cordon => "cordon",
+            Filter::Driver => "driver",
+            Filter::Image => "image",
+            Filter::Labels => "labels",
+            Filter::Affinity => "affinity",
+            Filter::AntiAffinity => "anti-affinity",
+            Filter::FailedBefore => "failed-before",
+            Filter::Capacity => "capacity",
+        }
+    }
+}
+
+/// A host that would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// Higher is better.
+    pub score: i64,
+}
+
+/// A host that would not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// The first filter that ruled it out.
+    pub filter: Filter,
+    /// Why, with numbers.
+    pub reason: String,
+}
+
+/// Why an instance goes there, or nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The chosen host's place in the fleet.
+    pub index: Option<usize>,
+    /// The driver that will run it, if a host was found.
+    pub driver: Option<Driver>,
+    /// What "best" meant.
+    pub policy: Policy,
+    /// How many hosts were looked at.
+    pub considered: usize,
+    /// Best first; the first is the chosen one.
+    pub candidates: Vec<Candidate>,
+    /// In order of host ids, at most [`MAX_REJECTIONS`].
+    pub rejections: Vec<Rejection>,
+    /// How many hosts each filter ruled out; filters that ruled out none are left out.
+    pub rejected_by: Vec<(Filter, usize)>,
+    /// Set when there is no host.
+    pub refusal: Option<Refusal>,
+}
+
+impl Decision {
+    /// The chosen host.
+    pub fn host(&self) -> Option<&Candidate> {
+        self.index.and(self.candidates.first())
+    }
+}

@@ -1,0 +1,132 @@
+//! The second pass: the decision with its reasons.
+
+use super::decision::{Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, Rejection};
+use super::filters;
+use super::fleet::Fleet;
+use super::request::{Prepared, Request};
+use super::{best, score};
+use kernel::Refusal;
+
+/// Decides, and says why.
+pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
+    let prepared = Prepared::new(fleet, request);
+    let index = best(fleet, &prepared);
+    let driver = index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
+    let mut decision = Decision {
+        index,
+        driver,
+        policy: request.policy,
+        considered: fleet.len(),
+        candidates: Vec::new(),
+        rejections: Vec::new(),
+        rejected_by: Vec::new(),
+        refusal: None,
+    };
+    let mut counts = [0_usize; Filter::ALL.len()];
+    let mut scarce = [0_usize; 3];
+    for host in 0..fleet.len() {
+        match filters::first_against(fleet, &prepared, host) {
+            None => {
+                let row = fleet.host(host);
+                let score = score::of(fleet, &prepared, host);
+                let candidate = Candidate { host: row.id, name: row.name.clone(), score };
+                keep_best(&mut decision.candidates, candidate);
+            }
+            Some(filter) => {
+                counts[filter as usize] += 1;
+                if let (Filter::Capacity, Some(kind)) = (filter, filters::scarcest(fleet, &prepared, host)) {
+                    scarce[kind] += 1;
+                }
+                if decision.rejections.len() < MAX_REJECTIONS {
+                    let row = fleet.host(host);
+                    let reason = filters::reason(filter, fleet, &prepared, host);
+                    decision.rejections.push(Rejection {
+                        host: row.id,
+                        name: row.name.clone(),
+                        filter,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+    decision.rejected_by =
+        Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+    if index.is_none() {
+        decision.refusal = Some(refusal(request, &decision.rejected_by, scarce));
+    }
+    decision
+}
+
+/// Keeps the list sorted, best first; equal scores stay in order of host ids.
+fn keep_best(candidates: &mut Vec<Candidate>, candidate: Candidate) {
+    let place = candidates.partition_point(|kept| kept.score >= candidate.score);
+    if place < MAX_CANDIDATES {
+        candidates.truncate(MAX_CANDIDATES - 1);
+        candidates.insert(place, candidate);
+    }
+}
+
+fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: [usize; 3]) -> Refusal {
+    if rejected_by.is_empty() {
+        return Refusal::new("NO_HOSTS", "no host has reported to this platform yet");
+    }
+    let mut reasons: Vec<(usize, String)> = Vec::new();
+    for (filter, count) in rejected_by {
+        if *filter == Filter::Capacity {
+            let lack = |(count, what): (usize, &str)| (count, counted(count, "lacks", "lack", what));
+            let kinds = scarce.into_iter().zip(["CPUs", "memory", "disk"]);
+            reasons.extend(kinds.filter(|(count, _)| *count > 0).map(lack));
+        } else {
+            reasons.push((*count, told(*filter, *count)));
+        }
+    }
+    // the most frequent reason first; equal ones stay in the order of the filters
+    reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let reasons: Vec<String> = reasons.into_iter().map(|(_, text)| text).collect();
+    let room = rejected_by.iter().any(|(filter, _)| *filter == Filter::Capacity);
+    let code = if room { "NO_HOST_HAS_ROOM" } else { "NO_HOST_FITS" };
+    let verb = if room { "has room for" } else { "can take" };
+    Refusal::new(code, format!("no host {verb} {}", request.resources)).because(reasons)
+}
+
+fn counted(count: usize, one: &str, many: &str, rest: &str) -> String {
+    if count == 1 { format!("1 host {one} {rest}") } else { format!("{count} hosts {many} {rest}") }
+}
+
+fn told(filter: Filter, count: usize) -> String {
+    match filter {
+        Filter::State => counted(count, "is", "are", "unreachable"),
+        Filter::Cordon => counted(count, "is", "are", "cordoned"),
+        Filter::Driver => counted(count, "lacks", "lack", "the driver"),
+        Filter::Image => counted(count, "cannot", "cannot", "boot the image"),
+        Filter::Labels => counted(count, "has", "have", "the wrong labels"),
+        Filter::Affinity => counted(count, "is", "are", "not where the affinity group is"),
+        Filter::AntiAffinity => counted(count, "has", "have", "a member of the anti-affinity group"),
+        Filter::FailedBefore => counted(count, "could", "could", "not start it before"),
+        Filter::Capacity => counted(count, "lacks", "lack", "room"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_reason_comes_first() {
+        let request = super::super::properties::plain_request();
+        let counts = [(Filter::State, 1), (Filter::Cordon, 2), (Filter::Capacity, 14)];
+        let refusal = refusal(&request, &counts, [0, 13, 1]);
+        assert_eq!(refusal.code, "NO_HOST_HAS_ROOM");
+        assert_eq!(
+            refusal.reasons,
+            ["13 hosts lack memory", "2 hosts are cordoned", "1 host is unreachable", "1 host lacks disk"]
+        );
+    }
+
+    #[test]
+    fn an_empty_fleet_says_so() {
+        let decision = decide(&Fleet::default(), &super::super::properties::plain_request());
+        assert_eq!(decision.refusal.map(|refusal| refusal.code), Some("NO_HOSTS".to_owned()));
+    }
+}

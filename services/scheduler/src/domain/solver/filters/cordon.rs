@@ -1,0 +1,14 @@
+//! No operator closed the host.
+
+use crate::domain::solver::fleet::{Fleet, bit};
+
+pub(super) fn passes(fleet: &Fleet, host: usize) -> bool {
+    fleet.traits[host] & bit::OPEN != 0
+}
+
+pub(super) fn reason(fleet: &Fleet, host: usize) -> String {
+    match fleet.host(host).cordon_reason.as_str() {
+        "" => "cordoned".to_owned(),
+        why => format!("cordoned: {why}"),
+    }
+}

@@ -1,0 +1,31 @@
+//! Required host labels are there, avoided ones are not.
+
+use crate::domain::solver::fleet::Fleet;
+use crate::domain::solver::request::Prepared;
+
+pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    if !prepared.any_label {
+        return true;
+    }
+    let labels = &fleet.host(host).labels;
+    prepared.request.require.iter().all(|(key, value)| labels.get(key) == Some(value))
+        && !prepared.request.avoid.iter().any(|(key, value)| labels.get(key) == Some(value))
+}
+
+pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {
+    let labels = &fleet.host(host).labels;
+    let mut reasons = Vec::new();
+    for (key, value) in &prepared.request.require {
+        match labels.get(key) {
+            Some(there) if there == value => {}
+            Some(there) => reasons.push(format!("needs {key}={value}, has {key}={there}")),
+            None => reasons.push(format!("needs {key}={value}, has no {key}")),
+        }
+    }
+    for (key, value) in &prepared.request.avoid {
+        if labels.get(key) == Some(value) {
+            reasons.push(format!("has {key}={value}, which is to be avoided"));
+        }
+    }
+    reasons.join("; ")
+}

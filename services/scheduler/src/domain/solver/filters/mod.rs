@@ -1,0 +1,65 @@
+//! What rules a host out: one file a filter, each with `passes` for the hot loop and `reason` for people.
+
+mod affinity;
+mod anti_affinity;
+mod capacity;
+mod cordon;
+mod driver;
+mod failed_before;
+mod image;
+mod labels;
+mod state;
+
+use super::decision::Filter;
+use super::fleet::Fleet;
+use super::request::Prepared;
+
+pub(super) use capacity::scarcest;
+
+/// Every filter lets the host pass. The cheap and most selective questions come first: the answer does not
+/// depend on the order.
+pub(super) fn pass(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    capacity::passes(fleet, prepared, host)
+        && state::passes(fleet, host)
+        && cordon::passes(fleet, host)
+        && image::passes(fleet, prepared, host)
+        && driver::passes(fleet, prepared, host)
+        && failed_before::passes(prepared, host)
+        && affinity::passes(prepared, host)
+        && anti_affinity::passes(prepared, host)
+        && labels::passes(fleet, prepared, host)
+}
+
+/// The first filter, in the order of [`Filter::ALL`], that rules the host out.
+pub(super) fn first_against(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Option<Filter> {
+    Filter::ALL.into_iter().find(|filter| !passes(*filter, fleet, prepared, host))
+}
+
+pub(super) fn passes(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    match filter {
+        Filter::State => state::passes(fleet, host),
+        Filter::Cordon => cordon::passes(fleet, host),
+        Filter::Driver => driver::passes(fleet, prepared, host),
+        Filter::Image => image::passes(fleet, prepared, host),
+        Filter::Labels => labels::passes(fleet, prepared, host),
+        Filter::Affinity => affinity::passes(prepared, host),
+        Filter::AntiAffinity => anti_affinity::passes(prepared, host),
+        Filter::FailedBefore => failed_before::passes(prepared, host),
+        Filter::Capacity => capacity::passes(fleet, prepared, host),
+    }
+}
+
+/// Why the filter ruled the host out, with numbers.
+pub(super) fn reason(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {
+    match filter {
+        Filter::State => state::reason(),
+        Filter::Cordon => cordon::reason(fleet, host),
+        Filter::Driver => driver::reason(fleet, prepared, host),
+        Filter::Image => image::reason(fleet, prepared, host),
+        Filter::Labels => labels::reason(fleet, prepared, host),
+        Filter::Affinity => affinity::reason(fleet, prepared),
+        Filter::AntiAffinity => anti_affinity::reason(prepared),
+        Filter::FailedBefore => failed_before::reason(prepared),
+        Filter::Capacity => capacity::reason(fleet, prepared, host),
+    }
+}

@@ -1,0 +1,347 @@
+//! Properties (A) to (D) against a check that is slow, obvious and shares no code with the solver.
+
+use super::*;
+use crate::domain::host::{Driver, DriverCaps};
+use crate::domain::instance::Policy;
+use crate::domain::resources::Resources;
+use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const GIB: u64 = 1 << 30;
+
+pub(super) fn plain_request() -> Request {
+    Request {
+        resources: amounts(2, 4, 10),
+        driver: None,
+        architecture: "x86_64".into(),
+        direct_kernel: false,
+        require: BTreeMap::new(),
+        avoid: BTreeMap::new(),
+        affinity: None,
+        anti_affinity: None,
+        failed_hosts: Vec::new(),
+        policy: Policy::Spread,
+    }
+}
+
+fn amounts(cpus: u64, memory: u64, disk: u64) -> Resources {
+    Resources { vcpus: MilliVcpus(cpus * 1000), memory: Bytes(memory * GIB), disk: Bytes(disk * GIB) }
+}
+
+fn caps(driver: Driver, direct_kernel_boot: bool, disk_boot: bool) -> DriverCaps {
+    DriverCaps {
+        driver,
+        version: "1".into(),
+        acceleration: "kvm".into(),
+        direct_kernel_boot,
+        disk_boot,
+        guest_agent: true,
+        console: true,
+        pause: true,
+    }
+}
+
+fn group(name: &str) -> GroupKey {
+    GroupKey { tenant: "acme".into(), name: name.into() }
+}
+
+fn any_resources() -> impl Strategy<Value = Resources> {
+    (0..9_u64, 0..9_u64, 0..9_u64).prop_map(|(cpus, memory, disk)| amounts(cpus, memory, disk))
+}
+
+fn any_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let pair = (prop::sample::select(vec!["zone", "disk"]), prop::sample::select(vec!["a", "b"]));
+    prop::collection::btree_map(pair.clone().prop_map(|(key, _)| key.to_owned()), pair.prop_map(|(_, value)| value.to_owned()), 0..3)
+}
+
+fn any_driver() -> impl Strategy<Value = Driver> {
+    prop::sample::select(Driver::ALL.to_vec())
+}
+
+fn any_host() -> impl Strategy<Value = HostRow> {
+    let drivers = prop::collection::vec(
+        (any_driver(), any::<bool>(), any::<bool>()).prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk)),
+        0..3,
+    );
+    let often = || prop::bool::weighted(0.85);
+    (1..40_u128, often(), often(), any_resources(), any_labels(), drivers, often()).prop_map(
+        |(id, up, open, limit, labels, mut drivers, x86)| {
+            drivers.sort_by_key(|caps| caps.driver);
+            drivers.dedup_by_key(|caps| caps.driver);
+            HostRow {
+                id: HostId::from_u128(id),
+                name: format!("h{id}"),
+                up,
+                cordoned: !open,
+                cordon_reason: String::new(),
+                limit,
+                labels,
+                drivers,
+                architecture: if x86 { "x86_64" } else { "aarch64" }.into(),
+            }
+        },
+    )
+}
+
+fn any_group() -> impl Strategy<Value = Option<GroupKey>> {
+    prop::option::weighted(0.3, prop::sample::select(vec!["g1", "g2"]).prop_map(group))
+}
+
+fn any_resident() -> impl Strategy<Value = Resident> {
+    (1..40_u128, any_resources(), any_group(), any_group()).prop_map(|(host, resources, affinity, anti_affinity)| {
+        Resident {
+            instance: InstanceId::from_u128(host),
+            host: HostId::from_u128(host),
+            resources: Resources {
+                vcpus: MilliVcpus(resources.vcpus.0 / 4),
+                memory: Bytes(resources.memory.0 / 4),
+                disk: Bytes(resources.disk.0 / 4),
+            },
+            affinity,
+            anti_affinity,
+        }
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    (
+        any_resources(),
+        prop::option::weighted(0.3, any_driver()),
+        prop::sample::select(vec!["", "x86_64", "aarch64", "riscv64"]),
+        any::<bool>(),
+        prop_oneof![3 => Just(BTreeMap::new()), 1 => any_labels()],
+        prop_oneof![3 => Just(BTreeMap::new()), 1 => any_labels()],
+        any_group(),
+        any_group(),
+        prop::collection::vec((1..40_u128).prop_map(HostId::from_u128), 0..3),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(resources, driver, arch, direct_kernel, require, avoid, affinity, anti_affinity, failed_hosts, pack)| Request {
+                resources,
+                driver,
+                architecture: arch.into(),
+                direct_kernel,
+                require,
+                avoid,
+                affinity,
+                anti_affinity,
+                failed_hosts,
+                policy: if pack { Policy::Pack } else { Policy::Spread },
+            },
+        )
+}
+
+type World = (Vec<HostRow>, Vec<Resident>, Request);
+
+fn any_world() -> impl Strategy<Value = World> {
+    (prop::collection::vec(any_host(), 0..25), prop::collection::vec(any_resident(), 0..20), any_request()).prop_map(
+        |(mut hosts, residents, request)| {
+            hosts.sort_by_key(|host| host.id);
+            hosts.dedup_by_key(|host| host.id);
+            (hosts, residents, request)
+        },
+    )
+}
+
+/// The slow check: what a person would write down for one host, in the documented order.
+fn verdict((hosts, residents, request): &World, host: &HostRow) -> Option<Filter> {
+    let known = |id: HostId| hosts.iter().any(|row| row.id == id);
+    let on = |id: HostId| residents.iter().filter(move |resident| resident.host == id);
+    let right = |caps: &&DriverCaps| request.driver.is_none_or(|driver| driver == caps.driver);
+    let boots = |caps: &DriverCaps| if request.direct_kernel { caps.direct_kernel_boot } else { caps.disk_boot };
+    if !host.up {
+        return Some(Filter::State);
+    }
+    if host.cordoned {
+        return Some(Filter::Cordon);
+    }
+    if !host.drivers.iter().any(|caps| right(&caps)) {
+        return Some(Filter::Driver);
+    }
+    let architecture = request.architecture.is_empty() || request.architecture == host.architecture;
+    if !architecture || !host.drivers.iter().filter(right).any(boots) {
+        return Some(Filter::Image);
+    }
+    if request.require.iter().any(|(key, value)| host.labels.get(key) != Some(value))
+        || request.avoid.iter().any(|(key, value)| host.labels.get(key) == Some(value))
+    {
+        return Some(Filter::Labels);
+    }
+    if let Some(group) = &request.affinity {
+        let member = |resident: &Resident| resident.affinity.as_ref() == Some(group) && known(resident.host);
+        if residents.iter().any(member) && !on(host.id).any(member) {
+            return Some(Filter::Affinity);
+        }
+    }
+    if let Some(group) = &request.anti_affinity
+        && on(host.id).any(|resident| resident.anti_affinity.as_ref() == Some(group))
+    {
+        return Some(Filter::AntiAffinity);
+    }
+    if request.failed_hosts.contains(&host.id) {
+        return Some(Filter::FailedBefore);
+    }
+    let used = |pick: fn(&Resources) -> u64| on(host.id).map(|resident| pick(&resident.resources)).sum::<u64>();
+    let fits = |pick: fn(&Resources) -> u64| {
+        let asked = pick(&request.resources);
+        asked == 0 || used(pick) + asked <= pick(&host.limit)
+    };
+    let all = fits(|r| r.vcpus.0) && fits(|r| r.memory.0) && fits(|r| r.disk.0);
+    (!all).then_some(Filter::Capacity)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_and_d_the_chosen_host_really_fits_and_one_is_chosen_if_any_does(world in any_world()) {
+        let fleet = Fleet::new(world.0.clone(), world.1.clone());
+        let fitting: Vec<HostId> =
+            world.0.iter().filter(|host| verdict(&world, host).is_none()).map(|host| host.id).collect();
+        match choose(&fleet, &world.2) {
+            Some(index) => prop_assert!(fitting.contains(&fleet.host(index).id)),
+            None => prop_assert!(fitting.is_empty(), "{fitting:?} would do"),
+        }
+        prop_assert_eq!(decide(&fleet, &world.2).refusal.is_some(), fitting.is_empty());
+    }
+
+    #[test]
+    fn b_every_rejection_names_the_filter_that_was_first(world in any_world()) {
+        let fleet = Fleet::new(world.0.clone(), world.1.clone());
+        let decision = decide(&fleet, &world.2);
+        for rejection in &decision.rejections {
+            let host = world.0.iter().find(|host| host.id == rejection.host).expect("a host of this world");
+            prop_assert_eq!(Some(rejection.filter), verdict(&world, host), "{}", &rejection.reason);
+            prop_assert!(!rejection.reason.is_empty());
+        }
+        let counted: usize = decision.rejected_by.iter().map(|(_, count)| count).sum();
+        prop_assert_eq!(counted, decision.rejections.len());
+        prop_assert_eq!(counted + decision.candidates.len().max(world.0.len() - counted), world.0.len());
+    }
+
+    #[test]
+    fn c_the_order_of_hosts_and_residents_does_not_matter(world in any_world(), turn in 0..25_usize) {
+        let decision = decide(&Fleet::new(world.0.clone(), world.1.clone()), &world.2);
+        let (mut hosts, mut residents) = (world.0.clone(), world.1.clone());
+        hosts.reverse();
+        residents.reverse();
+        if !hosts.is_empty() {
+            let middle = turn % hosts.len();
+            hosts.rotate_left(middle);
+        }
+        prop_assert_eq!(&decision, &decide(&Fleet::new(hosts, residents), &world.2));
+        let first = decision.candidates.first().map(|candidate| candidate.host);
+        let fleet = Fleet::new(world.0.clone(), world.1.clone());
+        prop_assert_eq!(first, choose(&fleet, &world.2).map(|index| fleet.host(index).id));
+    }
+
+    #[test]
+    fn a_placing_one_after_the_other_never_exceeds_a_limit(
+        hosts in prop::collection::vec(any_host(), 1..8),
+        requests in prop::collection::vec(any_request(), 1..30),
+    ) {
+        let mut fleet = Fleet::new(hosts, []);
+        let mut taken: BTreeMap<HostId, [u64; 3]> = BTreeMap::new();
+        for (number, request) in (0_u128..).zip(&requests) {
+            let Some(index) = choose(&fleet, request) else { continue };
+            let host = fleet.host(index).id;
+            let used = taken.entry(host).or_default();
+            for (sum, amount) in used.iter_mut().zip(request.resources.amounts()) {
+                *sum += amount;
+            }
+            fleet.reserve(&Resident {
+                instance: InstanceId::from_u128(number),
+                host,
+                resources: request.resources,
+                affinity: request.affinity.clone(),
+                anti_affinity: request.anti_affinity.clone(),
+            });
+        }
+        for (host, used) in taken {
+            let index = fleet.index_of(host).expect("a chosen host");
+            for (used, limit) in used.into_iter().zip(fleet.host(index).limit.amounts()) {
+                prop_assert!(used <= limit);
+            }
+        }
+    }
+}
+
+fn open_host(id: u128, limit: Resources) -> HostRow {
+    HostRow {
+        id: HostId::from_u128(id),
+        name: format!("h{id}"),
+        up: true,
+        cordoned: false,
+        cordon_reason: String::new(),
+        limit,
+        labels: BTreeMap::new(),
+        drivers: vec![caps(Driver::Libvirt, true, true)],
+        architecture: "x86_64".into(),
+    }
+}
+
+fn resident(host: u128, resources: Resources) -> Resident {
+    Resident {
+        instance: InstanceId::from_u128(host),
+        host: HostId::from_u128(host),
+        resources,
+        affinity: None,
+        anti_affinity: None,
+    }
+}
+
+#[test]
+fn pack_fills_the_fuller_host_and_spread_the_emptier_one() {
+    let hosts = vec![open_host(1, amounts(8, 32, 100)), open_host(2, amounts(8, 32, 100))];
+    let fleet = Fleet::new(hosts, [resident(2, amounts(2, 8, 25))]);
+    let with = |policy| Request { policy, ..plain_request() };
+    assert_eq!(choose(&fleet, &with(Policy::Pack)), Some(1));
+    assert_eq!(choose(&fleet, &with(Policy::Spread)), Some(0));
+}
+
+#[test]
+fn pack_prefers_what_leaves_the_rest_in_proportion() {
+    // both would keep half of everything in sum; the first would strand memory without CPUs
+    let hosts = vec![open_host(1, amounts(8, 8, 8)), open_host(2, amounts(8, 8, 8))];
+    let lopsided = resident(1, amounts(6, 0, 3));
+    let even = resident(2, amounts(3, 3, 3));
+    let fleet = Fleet::new(hosts, [lopsided, even]);
+    let request = Request { resources: amounts(1, 1, 1), policy: Policy::Pack, ..plain_request() };
+    assert_eq!(choose(&fleet, &request), Some(1));
+}
+
+#[test]
+fn equal_hosts_go_to_the_lowest_id() {
+    let hosts = (1..=3).rev().map(|id| open_host(id, amounts(8, 32, 100))).collect();
+    let fleet = Fleet::new(hosts, []);
+    assert_eq!(choose(&fleet, &plain_request()).map(|index| fleet.host(index).id), Some(HostId::from_u128(1)));
+}
+
+#[test]
+fn a_rejection_says_what_is_missing() {
+    let fleet = Fleet::new(vec![open_host(1, amounts(8, 3, 100))], []);
+    let decision = decide(&fleet, &plain_request());
+    assert_eq!(decision.rejections[0].reason, "3 GiB memory free of 4 GiB asked");
+    let refusal = decision.refusal.expect("no room");
+    assert_eq!(refusal.message, "no host has room for 2 vCPU, 4 GiB memory, 10 GiB disk");
+    assert_eq!(refusal.reasons, ["1 host lacks memory"]);
+}
+
+#[test]
+fn groups_of_other_tenants_do_not_matter() {
+    let theirs = GroupKey { tenant: "globex".into(), name: "g1".into() };
+    let rival = Resident { anti_affinity: Some(theirs), ..resident(1, amounts(1, 1, 1)) };
+    let fleet = Fleet::new(vec![open_host(1, amounts(8, 32, 100))], [rival]);
+    let request = Request { anti_affinity: Some(group("g1")), ..plain_request() };
+    assert_eq!(choose(&fleet, &request), Some(0));
+}
+
+#[test]
+fn at_most_a_hundred_rejections_are_told_and_all_are_counted() {
+    let hosts = (1..=150).map(|id| open_host(id, amounts(1, 1, 1))).collect();
+    let decision = decide(&Fleet::new(hosts, []), &plain_request());
+    assert_eq!(decision.rejections.len(), MAX_REJECTIONS);
+    assert_eq!(decision.rejected_by, [(Filter::Capacity, 150)]);
+}

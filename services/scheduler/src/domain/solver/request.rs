@@ -1,0 +1,100 @@
+//! What is to be placed, as the caller says it and as the hot loop wants it.
+
+use super::fleet::{Fleet, GroupKey, KINDS, bit};
+use crate::domain::host::Driver;
+use crate::domain::instance::{Instance, Policy};
+use crate::domain::resources::Resources;
+use kernel::HostId;
+use std::collections::BTreeMap;
+
+/// What is to be placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// How much it takes.
+    pub resources: Resources,
+    /// None: any driver that can boot it.
+    pub driver: Option<Driver>,
+    /// Empty: any.
+    pub architecture: String,
+    /// It brings its own kernel; otherwise it boots from its disk.
+    pub direct_kernel: bool,
+    /// Host labels that must be there with this value.
+    pub require: BTreeMap<String, String>,
+    /// Host labels that must not be there with this value.
+    pub avoid: BTreeMap<String, String>,
+    /// Must be on a host of this group, if the group is anywhere yet.
+    pub affinity: Option<GroupKey>,
+    /// Must not be on a host of this group.
+    pub anti_affinity: Option<GroupKey>,
+    /// Hosts that could not start it.
+    pub failed_hosts: Vec<HostId>,
+    /// Which host is best.
+    pub policy: Policy,
+}
+
+impl From<&Instance> for Request {
+    fn from(instance: &Instance) -> Self {
+        let group = |name: &String| {
+            let key = GroupKey { tenant: instance.tenant.clone(), name: name.clone() };
+            (!name.is_empty()).then_some(key)
+        };
+        Self {
+            resources: instance.spec.resources,
+            driver: instance.spec.driver,
+            architecture: instance.boot.architecture.clone(),
+            direct_kernel: instance.boot.direct_kernel(),
+            require: instance.spec.require_host_labels.clone(),
+            avoid: instance.spec.avoid_host_labels.clone(),
+            affinity: group(&instance.spec.affinity_group),
+            anti_affinity: group(&instance.spec.anti_affinity_group),
+            failed_hosts: instance.failed_hosts.clone(),
+            policy: instance.spec.policy,
+        }
+    }
+}
+
+/// A request looked up in a fleet once, so that each host costs a few comparisons.
+pub(super) struct Prepared<'a> {
+    pub request: &'a Request,
+    pub amounts: [u64; KINDS],
+    /// One bit a driver that would be right.
+    pub drivers: u32,
+    /// First of the bits that say a driver can boot it.
+    pub boots: u32,
+    /// None: any. A number no host has: none.
+    pub architecture: Option<u16>,
+    /// Sorted. None: anywhere.
+    pub together: Option<&'a [u32]>,
+    /// Sorted.
+    pub apart: &'a [u32],
+    /// Sorted.
+    pub failed: Vec<u32>,
+    pub any_label: bool,
+}
+
+impl<'a> Prepared<'a> {
+    pub fn new(fleet: &'a Fleet, request: &'a Request) -> Self {
+        let all = Driver::ALL.into_iter().fold(0, |bits, driver| bits | 1 << driver as u32);
+        let together = request.affinity.as_ref().map(|group| fleet.hosts_of(group));
+        let number = |host: &HostId| fleet.index_of(*host).and_then(|index| u32::try_from(index).ok());
+        let mut failed: Vec<u32> = request.failed_hosts.iter().filter_map(number).collect();
+        failed.sort_unstable();
+        Self {
+            request,
+            amounts: request.resources.amounts(),
+            drivers: request.driver.map_or(all, |driver| 1 << driver as u32),
+            boots: if request.direct_kernel { bit::KERNEL } else { bit::DISK },
+            architecture: (!request.architecture.is_empty())
+                .then(|| fleet.architecture_number(&request.architecture).unwrap_or(u16::MAX)),
+            together: together.filter(|hosts| !hosts.is_empty()),
+            apart: request.anti_affinity.as_ref().map_or(&[], |group| fleet.hosts_with_rival(group)),
+            failed,
+            any_label: !request.require.is_empty() || !request.avoid.is_empty(),
+        }
+    }
+
+    /// One bit a driver that is on the host, right, and able to boot it.
+    pub fn able(&self, traits: u32) -> u32 {
+        (traits >> bit::HAS) & (traits >> self.boots) & self.drivers
+    }
+}

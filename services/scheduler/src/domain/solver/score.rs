@@ -1,0 +1,34 @@
+//! Which of the hosts with room is best. Higher is better.
+//!
+//! Shares are what would stay free of the host's limit, in millionths. *Pack* looks for the least waste: little
+//! left over in all, and what is left in even proportions (memory without CPUs is of no use to anybody).
+//! *Spread* looks at the tightest resource first: the host whose scarcest share stays largest.
+
+use super::fleet::{Fleet, KINDS, coarse};
+use super::request::Prepared;
+use crate::domain::instance::Policy;
+
+const WHOLE: i64 = 1_000_000;
+
+/// Score of a host that passed every filter.
+pub(super) fn of(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> i64 {
+    let (mut sum, mut least, mut most) = (0, WHOLE, 0);
+    for kind in 0..KINDS {
+        let left = share_left(fleet, prepared, host, kind);
+        sum += left;
+        least = least.min(left);
+        most = most.max(left);
+    }
+    match prepared.request.policy {
+        Policy::Pack => 4 * WHOLE - sum - (most - least),
+        Policy::Spread => 3 * least + sum,
+    }
+}
+
+/// Millionths of the limit that would stay free. Cannot overflow: what is left is at most the limit, and the
+/// reciprocal is at most 1,000,000 * 2^32 / limit, so the product stays below 2^52.
+fn share_left(fleet: &Fleet, prepared: &Prepared<'_>, host: usize, kind: usize) -> i64 {
+    let left = coarse(kind, fleet.free[kind][host].saturating_sub(prepared.amounts[kind]));
+    let millionths = left.saturating_mul(fleet.reciprocal[kind][host]) >> 32;
+    i64::try_from(millionths).unwrap_or(WHOLE)
+}

@@ -1,0 +1,78 @@
+//! A new instance: checked, accepted, and placed if there is room, in one transaction.
+
+use super::{Context, advance::advance, place};
+use crate::domain::instance::{Draft, Instance};
+use crate::domain::lifecycle::Input;
+use crate::store::{images, instances};
+use crate::translate::{instance as snapshot, lifecycle as translate, request};
+use async_trait::async_trait;
+use bus::{Failure, Handle, Work};
+use contracts::scheduler::v1::{CreateInstance, InstanceRefused};
+use kernel::{InstanceId, Refusal, Timestamp};
+use std::time::Duration;
+
+/// An image that was just imported may be known to the gateway before it is known here. A request this young waits
+/// for it; the id of an instance holds the moment at which it was asked for.
+const NEWS_TRAVELS: Duration = Duration::from_secs(5);
+
+/// Handles `CreateInstance`.
+pub struct OnCreateInstance(pub Context);
+
+#[async_trait]
+impl Handle<CreateInstance> for OnCreateInstance {
+    async fn handle(&self, work: &mut Work, command: CreateInstance) -> Result<(), Failure> {
+        let (id, operation) = request::ids(&command)?;
+        if instances::find(work.tx(), id).await?.is_some() {
+            // accepted before, under another message id
+            return Ok(());
+        }
+        match self.check(work, id, &command).await? {
+            Err(refusal) => refuse(work, &command, &refusal),
+            Ok(draft) => {
+                // before anything is written: who waits for this lock must hold nothing others need
+                let mut fleet = place::lock_fleet(work, &self.0).await?;
+                let draft = Instance::draft(draft, work.now());
+                let accepted = advance(work, &self.0, draft, Input::Accept { operation }).await?;
+                place::place(work, &self.0, &mut fleet, accepted).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OnCreateInstance {
+    async fn check(
+        &self,
+        work: &mut Work,
+        id: InstanceId,
+        command: &CreateInstance,
+    ) -> Result<Result<Draft, Refusal>, Failure> {
+        let spec = match request::checked_spec(command) {
+            Ok(spec) => spec,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(holder) = instances::holder_of_name(work.tx(), &command.tenant, &command.name).await? {
+            let message = format!("there is an instance {:?} already: {holder}", command.name);
+            return Ok(Err(Refusal::new("NAME_TAKEN", message)));
+        }
+        let image = images::find(work.tx(), &spec.image_id).await?;
+        if image.is_none() && work.now() < asked_at(id).after(NEWS_TRAVELS) {
+            return Err(Failure::Transient(format!("image {} has not been heard of yet", spec.image_id)));
+        }
+        let boot = request::checked_image(image, &command.tenant, &spec);
+        Ok(boot.map(|boot| request::draft(id, command.clone(), spec, boot)))
+    }
+}
+
+/// When an id was made: a UUIDv7 begins with 48 bits of milliseconds (RFC 9562, section 5.7).
+fn asked_at(id: InstanceId) -> Timestamp {
+    let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX);
+    Timestamp(millis.saturating_mul(1000))
+}
+
+fn refuse(work: &mut Work, command: &CreateInstance, refusal: &Refusal) {
+    let instance = Some(snapshot::refused(command, refusal, work.now()));
+    let operations = vec![translate::failed(&command.operation_id, refusal)];
+    let tenant = if command.tenant.is_empty() { work.cause().tenant.clone() } else { command.tenant.clone() };
+    work.say_for(&tenant, &InstanceRefused { instance, operations });
+}

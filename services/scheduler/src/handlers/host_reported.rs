@@ -1,0 +1,56 @@
+//! A host said what it is and can do.
+
+use super::{Context, advance, hosts as change};
+use crate::domain::host::Host;
+use crate::domain::lifecycle;
+use crate::store::{hosts, instances};
+use crate::translate::host as translate;
+use async_trait::async_trait;
+use bus::{Failure, Handle, Work};
+use contracts::host_driver::v1::HostReported;
+use contracts::scheduler::v1::HostRegistered;
+use kernel::PLATFORM;
+
+/// Handles `HostReported`.
+pub struct OnHostReported(pub Context);
+
+#[async_trait]
+impl Handle<HostReported> for OnHostReported {
+    async fn handle(&self, work: &mut Work, event: HostReported) -> Result<(), Failure> {
+        let report = translate::report(event.report)?;
+        let id = report.host;
+        let heartbeats = self.0.heartbeats.clone();
+        match hosts::find(work.tx(), &id.to_string()).await? {
+            None => {
+                let host = Host::registered(report, self.0.overcommit, work.now());
+                hosts::insert(work.tx(), &host).await?;
+                let operations = Vec::new();
+                work.say_for(PLATFORM, &HostRegistered { host: Some(translate::host_out(&host)), operations });
+                let placement = self.0.placement.clone();
+                work.after_commit(move || placement.notify_one());
+            }
+            Some(mut host) => {
+                let (from, agent) = (host.revision, host.agent_id.clone());
+                if !host.reported(report, work.now()) {
+                    return Ok(());
+                }
+                change::save(work, &self.0, &host, from, Vec::new()).await?;
+                if host.agent_id != agent {
+                    tell_all(work, &host).await?;
+                }
+            }
+        }
+        work.after_commit(move || heartbeats.heard(id));
+        Ok(())
+    }
+}
+
+/// Another process answers for the host now: it never saw the orders its predecessor got.
+async fn tell_all(work: &mut Work, host: &Host) -> Result<(), Failure> {
+    for instance in instances::on_host(work.tx(), host.id).await? {
+        if let Some(intent) = lifecycle::intent(&instance) {
+            advance::tell(work, &instance, intent).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What follows from a change of a host.
+
+use super::Context;
+use crate::domain::host::Host;
+use crate::store::hosts;
+use crate::translate::{host as translate, lifecycle};
+use bus::{Failure, Work};
+use contracts::common::v1::OperationProgress;
+use contracts::scheduler::v1::{HostChanged, RequestRefused};
+use kernel::{PLATFORM, Refusal};
+
+/// Saves a changed host and says so; instances that wait may find room now.
+pub async fn save(
+    work: &mut Work,
+    context: &Context,
+    host: &Host,
+    from: u64,
+    operations: Vec<OperationProgress>,
+) -> Result<(), Failure> {
+    hosts::update(work.tx(), host, from).await?;
+    work.say_for(PLATFORM, &HostChanged { host: Some(translate::host_out(host)), operations });
+    let placement = context.placement.clone();
+    work.after_commit(move || placement.notify_one());
+    Ok(())
+}
+
+/// An operator's request about a host: `change` answers whether it changed anything; either way it is done.
+pub async fn request(
+    work: &mut Work,
+    context: &Context,
+    (host_id, operation_id): (&str, &str),
+    step: &'static str,
+    change: impl FnOnce(&mut Host, kernel::Timestamp) -> bool,
+) -> Result<(), Failure> {
+    let Some(mut host) = hosts::find(work.tx(), host_id).await? else {
+        let refusal = Refusal::new("NOT_FOUND", format!("there is no host {host_id}"));
+        let operations = vec![lifecycle::failed(operation_id, &refusal)];
+        work.say_for(PLATFORM, &RequestRefused { object_id: host_id.to_owned(), operations });
+        return Ok(());
+    };
+    let from = host.revision;
+    if !change(&mut host, work.now()) {
+        // as it was asked for already; the event that ends the operation still needs a revision of its own
+        host.revision += 1;
+        host.updated_at = work.now();
+    }
+    save(work, context, &host, from, vec![lifecycle::succeeded(operation_id, step)]).await
+}

@@ -1,0 +1,65 @@
+//! One file for each message the scheduler listens to. All of them load, decide, and save.
+
+pub mod advance;
+mod cordon_host;
+mod create_instance;
+mod delete_instance;
+mod host_reported;
+pub mod hosts;
+mod image_deleted;
+mod image_deletion_started;
+mod image_import_started;
+mod image_imported;
+mod image_kept;
+mod image_rejected;
+mod pause_instance;
+pub mod place;
+mod reboot_instance;
+mod resume_instance;
+mod start_instance;
+mod stop_instance;
+mod uncordon_host;
+mod vm_observed;
+
+pub use cordon_host::OnCordonHost;
+pub use create_instance::OnCreateInstance;
+pub use delete_instance::OnDeleteInstance;
+pub use host_reported::OnHostReported;
+pub use image_deleted::OnImageDeleted;
+pub use image_deletion_started::OnImageDeletionStarted;
+pub use image_import_started::OnImageImportStarted;
+pub use image_imported::OnImageImported;
+pub use image_kept::OnImageKept;
+pub use image_rejected::OnImageRejected;
+pub use pause_instance::OnPauseInstance;
+pub use reboot_instance::OnRebootInstance;
+pub use resume_instance::OnResumeInstance;
+pub use start_instance::OnStartInstance;
+pub use stop_instance::OnStopInstance;
+pub use uncordon_host::OnUncordonHost;
+pub use vm_observed::OnVmObserved;
+
+use crate::domain::lifecycle::Limits;
+use crate::domain::resources::Overcommit;
+use crate::heartbeats::Heartbeats;
+use crate::metrics::Metrics;
+use std::sync::Arc;
+use store::Store;
+use tokio::sync::Notify;
+
+/// What handlers and reconcilers share: the rules, and whom to wake.
+#[derive(Clone)]
+pub struct Context {
+    /// The numbers behind the life of an instance.
+    pub limits: Limits,
+    /// How far new hosts' resources may be promised.
+    pub overcommit: Overcommit,
+    /// For its locks.
+    pub store: Store,
+    /// Room may have appeared, or somebody waits for it.
+    pub placement: Arc<Notify>,
+    /// When each host was last heard of.
+    pub heartbeats: Heartbeats,
+    /// What is counted.
+    pub metrics: Metrics,
+}

@@ -1,0 +1,65 @@
+//! What the scheduler counts.
+
+use crate::domain::lifecycle::{Progress, Standing};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use std::time::Duration;
+
+/// The scheduler's instruments.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    placements: Counter<u64>,
+    waiting: Gauge<u64>,
+    decision: Histogram<f64>,
+    operations: Counter<u64>,
+}
+
+impl Metrics {
+    /// Instruments of this meter.
+    pub fn new(meter: &Meter) -> Self {
+        Self {
+            placements: meter
+                .u64_counter("berth_scheduler_placements")
+                .with_description("Placement decisions, by outcome: placed, refused.")
+                .build(),
+            waiting: meter
+                .u64_gauge("berth_scheduler_waiting_instances")
+                .with_description("Instances that wait for a host.")
+                .build(),
+            decision: meter
+                .f64_histogram("berth_scheduler_decision_seconds")
+                .with_description("Time the solver took for one decision, with its explanation.")
+                .with_boundaries(vec![0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0])
+                .build(),
+            operations: meter
+                .u64_counter("berth_scheduler_operations")
+                .with_description("Operations that ended, by state: succeeded, failed, superseded.")
+                .build(),
+        }
+    }
+
+    /// A decision was made.
+    pub fn decided(&self, placed: bool, took: Duration) {
+        let outcome = if placed { "placed" } else { "refused" };
+        self.placements.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.decision.record(took.as_secs_f64(), &[]);
+    }
+
+    /// So many instances wait.
+    pub fn waiting(&self, count: u64) {
+        self.waiting.record(count, &[]);
+    }
+
+    /// Operations moved on.
+    pub fn progressed(&self, operations: &[Progress]) {
+        for progress in operations {
+            let state = match progress.standing {
+                Standing::Running => continue,
+                Standing::Succeeded => "succeeded",
+                Standing::Failed => "failed",
+                Standing::Superseded => "superseded",
+            };
+            self.operations.add(1, &[KeyValue::new("state", state)]);
+        }
+    }
+}

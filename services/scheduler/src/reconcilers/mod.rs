@@ -1,0 +1,5 @@
+//! The loops: they take no input, may run at any time and any number of times, and end where the tables say.
+
+pub mod deadlines;
+pub mod hosts;
+pub mod placement;

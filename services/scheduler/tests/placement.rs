@@ -1,0 +1,193 @@
+//! Finding room, waiting for it, and never promising it twice.
+
+mod support;
+
+use contracts::host_driver::v1::{EnsureVm, VmPower};
+use contracts::scheduler::v1::*;
+use scheduler::MIGRATIONS;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use support::*;
+use testkit::Database;
+
+#[tokio::test]
+async fn without_room_an_instance_waits_and_says_why_once() {
+    everywhere(async |world| {
+        world.ground().await;
+        let big = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").resources = Some(resources(2, 64, 10));
+        let id = world.create_with("big", big).await;
+        assert_eq!(world.names(), ["InstanceAccepted", "PlacementDecided", "InstanceChanged"]);
+        let refusal = world.instance(&id).await.refusal.expect("a reason");
+        assert_eq!((refusal.code.as_str(), refusal.reasons), ("NO_HOST_HAS_ROOM", vec!["1 host lacks memory".to_owned()]));
+        world.place().await;
+        world.place().await;
+        assert_eq!(world.names(), [""; 0], "nothing new to say");
+        world.host(2, 4, 8).await;
+        world.names();
+        world.place().await;
+        let decision = world.one::<PlacementDecided>().decision.expect("a decision");
+        assert_eq!(decision.rejected_by_filter, BTreeMap::from([("capacity".to_owned(), 2)]));
+        assert_eq!(decision.rejections[1].reason, "8 GiB memory free of 64 GiB asked");
+        world.host(3, 16, 128).await;
+        world.names();
+        world.place().await;
+        assert_eq!(world.names(), ["PlacementDecided", "InstancePlaced", "EnsureVm"]);
+        assert_eq!(world.instance(&id).await.host_id, host_id(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_fits_nowhere_delays_nobody() {
+    everywhere(async |world| {
+        world.image().await;
+        let nowhere = |command: &mut CreateInstance| {
+            let spec = command.spec.as_mut().expect("a spec");
+            spec.require_host_labels = BTreeMap::from([("rack".to_owned(), "none".to_owned())]);
+        };
+        let impossible = world.create_with("impossible", nowhere).await;
+        let possible = world.create("possible").await;
+        world.host(1, 8, 16).await;
+        world.place().await;
+        assert_eq!(world.instance(&impossible).await.phase(), InstancePhase::Pending);
+        assert_eq!(world.instance(&possible).await.phase(), InstancePhase::Starting);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn room_that_is_given_back_is_given_to_who_waits_longest() {
+    everywhere(async |world| {
+        world.ground().await;
+        let quarter = world.create("first").await;
+        for name in ["b", "c", "d"] {
+            world.create(name).await;
+        }
+        let (second, third) = (world.create("second").await, world.create("third").await);
+        assert_eq!(world.reserved(&host_id(1)).await, (8000, 16 * GIB, 40 * GIB));
+        world.delete(&quarter).await;
+        world.see(&quarter, VmPower::Absent, |_| {}).await;
+        world.place().await;
+        assert_eq!(world.instance(&second).await.phase(), InstancePhase::Starting);
+        assert_eq!(world.instance(&third).await.phase(), InstancePhase::Pending);
+        assert_eq!(world.reserved(&host_id(1)).await, (8000, 16 * GIB, 40 * GIB));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn groups_share_a_host_or_never_do() {
+    everywhere(async |world| {
+        world.ground().await;
+        world.host(2, 8, 16).await;
+        let apart = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").anti_affinity_group = "db".into();
+        let together = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").affinity_group = "web".into();
+        let (a, b) = (world.create_with("a", apart).await, world.create_with("b", apart).await);
+        assert_ne!(world.instance(&a).await.host_id, world.instance(&b).await.host_id);
+        let third = world.create_with("c", apart).await;
+        assert_eq!(world.instance(&third).await.refusal.expect("a reason").code, "NO_HOST_FITS");
+        let (d, e) = (world.create_with("d", together).await, world.create_with("e", together).await);
+        assert_eq!(world.instance(&d).await.host_id, world.instance(&e).await.host_id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cordoned_and_unreachable_hosts_get_nothing_new() {
+    everywhere(async |world| {
+        world.ground().await;
+        let (host_id, operation_id) = (host_id(1), world.operation());
+        world.deliver(&CordonHost { host_id: host_id.clone(), operation_id, reason: "fan".into() }).await;
+        assert_eq!(ended(&world.one::<HostChanged>().operations), succeeded());
+        let id = world.create("web").await;
+        let decision = world.one::<PlacementDecided>().decision.expect("a decision");
+        assert_eq!((decision.rejections[0].filter.as_str(), decision.rejections[0].reason.as_str()), ("cordon", "cordoned: fan"));
+        let operation_id = world.operation();
+        world.deliver(&UncordonHost { host_id: host_id.clone(), operation_id }).await;
+        world.place().await;
+        assert_eq!(world.instance(&id).await.host_id, host_id);
+        let operation_id = world.operation();
+        world.deliver(&UncordonHost { host_id: "nonsense".into(), operation_id }).await;
+        assert_eq!(ended(&world.one::<RequestRefused>().operations), failed("NOT_FOUND"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_host_is_unreachable_until_it_is_heard_of() {
+    everywhere(async |world| {
+        world.ground().await;
+        let limit = Duration::from_millis(200);
+        let pass = async |world: &mut World| {
+            scheduler::reconcilers::hosts::pass(&world.bench.desk, &world.context, limit).await.expect("a pass");
+            world.listen().await;
+        };
+        world.context.heartbeats.heard(host_id(1).parse().expect("an id"));
+        pass(world).await;
+        assert_eq!(world.names(), [""; 0]);
+        let host: kernel::HostId = host_id(1).parse().expect("an id");
+        let silent = async || (world.context.heartbeats.silence(host) > limit).then_some(());
+        testkit::eventually(Duration::from_secs(5), "the host has been silent", silent).await;
+        pass(world).await;
+        assert_eq!(world.one::<HostChanged>().host.expect("a host").state(), HostState::Unreachable);
+        let id = world.create("web").await;
+        let decision = world.one::<PlacementDecided>().decision.expect("a decision");
+        assert_eq!(decision.rejections[0].filter, "state");
+        world.context.heartbeats.heard(host);
+        pass(world).await;
+        assert_eq!(world.one::<HostChanged>().host.expect("a host").state(), HostState::Up);
+        world.place().await;
+        assert_eq!(world.instance(&id).await.phase(), InstancePhase::Starting);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_with_another_agent_is_told_everything_again() {
+    everywhere(async |world| {
+        world.ground().await;
+        let id = world.create("web").await;
+        world.names();
+        let mut moved = report(1, 2, 8, 16);
+        moved.agent_id = "agent-9".into();
+        world.deliver(&contracts::host_driver::v1::HostReported { report: Some(moved) }).await;
+        let order = world.one::<EnsureVm>();
+        assert_eq!((order.agent_id.as_str(), order.spec.clone().expect("a spec").instance_id), ("agent-9", id));
+    })
+    .await;
+}
+
+/// Two schedulers on one PostgreSQL, many creates at once: the host is filled and never overfilled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_schedulers_never_promise_the_same_room() {
+    let database = Database::postgres(MIGRATIONS).await;
+    let second = store::Store::open(&database.url, &[]).await.expect("the same database");
+    let mut ground = World::new(database.store.clone(), 1);
+    ground.ground().await;
+    let mut tasks = Vec::new();
+    for (number, store) in [database.store.clone(), second.clone()].into_iter().enumerate() {
+        for lane in 0..3_u128 {
+            let mut world = World::new(store.clone(), 1);
+            tasks.push(tokio::spawn(async move {
+                for turn in 0..4_u128 {
+                    let id = (u128::try_from(number).expect("small") * 10 + lane) * 100 + turn + 10_000;
+                    let mut command = create(kernel::InstanceId::from_u128(id), &format!("i{id}"));
+                    command.operation_id = kernel::OperationId::from_u128(id).to_string();
+                    world.bench.deliver(&command).await.expect("taken");
+                }
+            }));
+        }
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    // 24 creates of a quarter of the host each
+    assert_eq!(ground.reserved(&host_id(1)).await, (8000, 16 * GIB, 40 * GIB));
+    let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM instances WHERE waiting = 1")
+        .fetch_one(ground.store().reader())
+        .await
+        .expect("a count");
+    assert_eq!(waiting, 20);
+    second.close().await;
+    database.remove().await;
+}

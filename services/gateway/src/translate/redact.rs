@@ -2,6 +2,7 @@
 
 use contracts::gateway::v1::Operation;
 use contracts::scheduler::v1::Instance;
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 
 const SEALED: &str = "berth.common.v1.Sealed";
@@ -30,6 +31,14 @@ fn strip_value(value: &mut Value) {
     }
 }
 
+/// A message of the bus as JSON without its sealed parts; `None` when the bytes are not that message.
+pub fn json(full_name: &str, bytes: &[u8]) -> Option<serde_json::Value> {
+    let descriptor = contracts::pool().get_message_by_name(full_name)?;
+    let mut message = DynamicMessage::decode(descriptor, bytes).ok()?;
+    strip(&mut message);
+    contracts::to_json(full_name, &message.encode_to_vec()).ok()
+}
+
 /// An instance without its sealed user data.
 pub fn instance(mut instance: Instance) -> Instance {
     if let Some(spec) = &mut instance.spec {
@@ -49,7 +58,6 @@ mod tests {
     use super::*;
     use contracts::common::v1::Sealed;
     use contracts::scheduler::v1::{InstanceReady, InstanceSpec};
-    use prost::Message as _;
 
     #[test]
     fn no_sealed_byte_is_left_anywhere() {

@@ -110,15 +110,21 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.serve(&desk, subscriptions(desk.store(), &wakeups));
 
     let staging = Arc::new(Staging::open(&settings.datastore_url, settings.upload_limit_bytes)?);
-    let sweep = (staging.clone(), desk.clock().clone());
-    chassis.tasks.spawn(Stage::Work, "gateway staging", |stop| async move {
-        let pass = async || reconcilers::staging::pass(&sweep.0, &*sweep.1).await;
-        reconcile("staging", stop, Arc::new(Notify::new()), reconcilers::staging::PERIOD, pass).await;
+    let (sweep, clock) = (staging.clone(), desk.clock().clone());
+    let pass = move || {
+        let (sweep, clock) = (sweep.clone(), clock.clone());
+        async move { reconcilers::staging::pass(&sweep, &*clock).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway staging", |stop| {
+        reconcile("staging", stop, Arc::new(Notify::new()), reconcilers::staging::PERIOD, pass)
     });
-    let timeouts = desk.clone();
-    chassis.tasks.spawn(Stage::Work, "gateway exec timeouts", |stop| async move {
-        let pass = async || reconcilers::exec_timeouts::pass(&timeouts).await;
-        reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass).await;
+    let late = desk.clone();
+    let pass = move || {
+        let late = late.clone();
+        async move { reconcilers::exec_timeouts::pass(&late).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway exec timeouts", |stop| {
+        reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
     let stopping = CancellationToken::new();

@@ -33,7 +33,7 @@ async fn run(door: &Door, method: &Method, request: Request<Body>) -> Result<Res
     let query = call::uri_fields(&mut parts).await?.query;
     let size_bytes = announced(&parts.headers, &query).map_err(|v| Problem::of(&status::invalid(v)))?;
     let first = UploadFileRequest { size_bytes, chunk: Vec::new() };
-    let first = stream::once(async move { Ok(frame(&first.encode_to_vec())) });
+    let first = stream::once(async move { Ok::<_, axum::Error>(frame(&first.encode_to_vec())) });
     let chunks = body.into_data_stream().map_ok(|data| stream::iter(pieces(data)).map(Ok)).try_flatten();
     let frames = door
         .send(method, &parts.headers, caller, Body::from_stream(first.chain(chunks)))

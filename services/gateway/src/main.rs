@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    chassis::run("gateway", async |settings: &gateway::Settings, chassis| gateway::wire(settings, chassis).await)
+    chassis::run("gateway", async |settings: &gateway::Settings, chassis| {
+        gateway::wire(settings, chassis).await
+    })
 }

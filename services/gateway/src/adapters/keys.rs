@@ -27,7 +27,8 @@ impl TokenKey {
         }
         let text = std::fs::read_to_string(path).with_context(place)?;
         let mut key = [0; KEY_BYTES];
-        hex::decode_to_slice(text.trim(), &mut key).with_context(|| format!("{}: expected 64 hex digits", place()))?;
+        hex::decode_to_slice(text.trim(), &mut key)
+            .with_context(|| format!("{}: expected 64 hex digits", place()))?;
         Ok(Self(key))
     }
 
@@ -64,7 +65,8 @@ mod tests {
     fn the_key_is_made_once_and_private() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a/token.key");
-        let (first, second) = (TokenKey::from_file(&path).expect("made"), TokenKey::from_file(&path).expect("read"));
+        let (first, second) =
+            (TokenKey::from_file(&path).expect("made"), TokenKey::from_file(&path).expect("read"));
         assert_eq!(first.hash("token"), second.hash("token"));
         assert_ne!(first.hash("token"), first.hash("tokem"));
         assert_eq!(std::fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);

@@ -67,8 +67,10 @@ impl Staging {
         let path = url.strip_prefix("file://").filter(|path| path.starts_with('/'));
         let path = path.with_context(|| format!("datastore_url is {url:?}; write file:///path"))?;
         let folder = PathBuf::from(path);
-        std::fs::create_dir_all(folder.join("staging")).with_context(|| format!("making the datastore in {path}"))?;
-        let store = LocalFileSystem::new_with_prefix(&folder).with_context(|| format!("opening the datastore in {path}"))?;
+        std::fs::create_dir_all(folder.join("staging"))
+            .with_context(|| format!("making the datastore in {path}"))?;
+        let store = LocalFileSystem::new_with_prefix(&folder)
+            .with_context(|| format!("opening the datastore in {path}"))?;
         Ok(Self { store: Arc::new(store), folder, limit })
     }
 
@@ -95,7 +97,8 @@ impl Staging {
             let name = entry.file_name();
             let modified = entry.metadata().await?.modified()?;
             let at = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            if name.to_string_lossy().contains('#') && old(i64::try_from(at.as_micros()).unwrap_or(i64::MAX)) {
+            if name.to_string_lossy().contains('#') && old(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
+            {
                 tokio::fs::remove_file(entry.path()).await?;
                 removed += 1;
             }

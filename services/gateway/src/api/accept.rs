@@ -57,7 +57,8 @@ pub enum Entered {
 impl Asked {
     /// Reads who asks and under which key. The hash covers the method and every field of the request.
     pub fn read<T: prost::Message>(request: &Request<T>, method: &'static str) -> Result<Self, Status> {
-        let header = |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
+        let header =
+            |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
         let key = header("idempotency-key").unwrap_or_default();
         idempotency::check_key(&key).map_err(status::invalid)?;
         let mut hash = Sha256::new();
@@ -89,7 +90,8 @@ impl Asked {
         match (idempotency::decide(seen, self.method, &self.sha256), earlier) {
             (Decision::Repeat, Some(o)) => Ok(Some(Accepted { operation_id: o.id, object_id: o.object_id })),
             (Decision::Conflict, _) => {
-                let text = "this idempotency key was used for another request; use a new key for a new request";
+                let text =
+                    "this idempotency key was used for another request; use a new key for a new request";
                 let refusal = Refusal::new("IDEMPOTENCY_KEY_REUSED", text);
                 Err(status::refused(Code::FailedPrecondition, refusal, "idempotency-key"))
             }
@@ -116,7 +118,8 @@ impl Api {
         if !asked.key.is_empty() {
             let lock = format!("idempotency {tenant} {}", asked.key);
             self.desk.store().lock(work.tx(), &lock).await.map_err(status::broken)?;
-            let earlier = operations::by_key(&mut *work.tx(), tenant, &asked.key).await.map_err(status::broken)?;
+            let earlier =
+                operations::by_key(&mut *work.tx(), tenant, &asked.key).await.map_err(status::broken)?;
             if let Some(accepted) = asked.judge(earlier)? {
                 return Ok(Entered::Repeat(accepted));
             }
@@ -161,7 +164,8 @@ impl Entry {
     async fn record(&mut self) -> Result<Accepted, Status> {
         operations::put(self.work.tx(), &self.operation).await.map_err(status::broken)?;
         let operation = self.operation.clone();
-        let accepted = Accepted { operation_id: operation.id.clone(), object_id: operation.object_id.clone() };
+        let accepted =
+            Accepted { operation_id: operation.id.clone(), object_id: operation.object_id.clone() };
         // the event comes before the command: readers of the stream see the cause first
         self.work.say(&OperationAccepted { operation: Some(operation) });
         Ok(accepted)

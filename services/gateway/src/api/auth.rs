@@ -36,9 +36,11 @@ impl Doorkeeper {
         let hash = self.key.hash(bearer(headers)?);
         let now = self.clock.now().micros();
         let caller = tokens::caller(self.store.reader(), &hash, now).await.map_err(status::broken)?;
-        let caller = caller.ok_or_else(|| unauthenticated("this token is not known, has expired or was revoked"))?;
+        let caller =
+            caller.ok_or_else(|| unauthenticated("this token is not known, has expired or was revoked"))?;
         if !caller.may(permission) {
-            let refusal = Refusal::new("PERMISSION_DENIED", format!("this needs the permission {permission}"));
+            let refusal =
+                Refusal::new("PERMISSION_DENIED", format!("this needs the permission {permission}"));
             return Err(status::refused(Code::PermissionDenied, refusal, ""));
         }
         Ok(caller)
@@ -53,7 +55,10 @@ fn unauthenticated(why: &str) -> Status {
 fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
     let value = headers.get(header::AUTHORIZATION).ok_or_else(|| unauthenticated("no token was sent"))?;
     let text = value.to_str().unwrap_or_default();
-    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
+    let token = text
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, t)| t.trim());
     match token {
         Some(token) if !token.is_empty() && token.len() <= TOKEN_LIMIT => Ok(token),
         _ => Err(unauthenticated("the authorization header holds no bearer token")),
@@ -63,7 +68,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
 /// The method of the public interface that a gRPC path names.
 pub fn method_of(path: &str) -> Option<&'static Method> {
     static BY_PATH: LazyLock<HashMap<String, &'static Method>> = LazyLock::new(|| {
-        let path = |m: &Method| format!("/{}/{}", m.descriptor.parent_service().full_name(), m.descriptor.name());
+        let path =
+            |m: &Method| format!("/{}/{}", m.descriptor.parent_service().full_name(), m.descriptor.name());
         contracts::methods().iter().map(|method| (path(method), method)).collect()
     });
     BY_PATH.get(path).copied()

@@ -19,7 +19,10 @@ pub type Output = Pin<Box<dyn Stream<Item = Result<AttachConsoleResponse, Status
 const WAITING: usize = 16;
 
 impl Api {
-    pub(super) async fn console(&self, request: Request<Streaming<AttachConsoleRequest>>) -> Result<Response<Output>, Status> {
+    pub(super) async fn console(
+        &self,
+        request: Request<Streaming<AttachConsoleRequest>>,
+    ) -> Result<Response<Output>, Status> {
         let caller = caller(&request)?;
         let mut typed = request.into_inner();
         let first = typed.message().await?;
@@ -29,10 +32,11 @@ impl Api {
         let found = self.living_instance(&caller, &first.instance).await?;
         let host = self.host_of(&found).await?;
         let subject = bus::live::console_subject(&host.agent_id);
-        let channel = bus::live::open(&self.bus, &subject, Bytes::from(found.id.clone())).await.map_err(|e| {
-            let text = format!("the console of {} cannot be reached: {e}", found.name);
-            status::refused(Code::Unavailable, Refusal::new("CONSOLE_UNREACHABLE", text), "instance")
-        })?;
+        let channel =
+            bus::live::open(&self.bus, &subject, Bytes::from(found.id.clone())).await.map_err(|e| {
+                let text = format!("the console of {} cannot be reached: {e}", found.name);
+                status::refused(Code::Unavailable, Refusal::new("CONSOLE_UNREACHABLE", text), "instance")
+            })?;
         tracing::info!(instance = found.id, actor = caller.actor, "console attached");
         let (out, output) = mpsc::channel(WAITING);
         let stopping = self.stopping.clone();

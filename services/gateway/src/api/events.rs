@@ -6,7 +6,9 @@ use crate::domain::violation::{Violation, excerpt};
 use crate::translate::{redact, status};
 use bus::watch::{Cursor, Item, Query};
 use contracts::gateway::v1::event_service_server::EventService;
-use contracts::gateway::v1::{EventRecord, Gap, WatchEventsRequest, WatchEventsResponse, watch_events_response};
+use contracts::gateway::v1::{
+    EventRecord, Gap, WatchEventsRequest, WatchEventsResponse, watch_events_response,
+};
 use futures::Stream;
 use kernel::Kind;
 use std::collections::BTreeSet;
@@ -24,7 +26,10 @@ const TYPES_LIMIT: usize = 32;
 impl EventService for Api {
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
 
-    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Result<Response<Self::WatchEventsStream>, Status> {
+    async fn watch_events(
+        &self,
+        request: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let query = Query {
@@ -64,12 +69,19 @@ impl EventService for Api {
 
 /// Subjects with wildcards for the types and the object asked for. They never overlap: the broker refuses that.
 fn subjects(types: &[String], object_id: &str) -> Result<Vec<String>, Violation> {
-    let token = |text: &str| !text.is_empty() && text.len() <= 128 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let token = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 128
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
     if !object_id.is_empty() && !token(object_id) {
         return Err(Violation::new("object_id", "an object is named by its id"));
     }
     if types.len() > TYPES_LIMIT {
-        return Err(Violation::new("types", format!("{} types are too many: at most {TYPES_LIMIT}", types.len())));
+        return Err(Violation::new(
+            "types",
+            format!("{} types are too many: at most {TYPES_LIMIT}", types.len()),
+        ));
     }
     let rest = if object_id.is_empty() { ">".to_owned() } else { format!("*.{object_id}") };
     if types.is_empty() {
@@ -78,14 +90,17 @@ fn subjects(types: &[String], object_id: &str) -> Result<Vec<String>, Violation>
     let mut wanted = BTreeSet::new();
     for (index, name) in types.iter().enumerate() {
         let (service, event) = name.split_once('.').unwrap_or((name, "*"));
-        let mut events = contracts::CATALOGUE.iter().filter(|e| e.kind == Kind::Event && e.service == service);
+        let mut events =
+            contracts::CATALOGUE.iter().filter(|e| e.kind == Kind::Event && e.service == service);
         if !events.any(|e| event == "*" || e.name == event) {
-            let text = format!("{:?} is no event: write scheduler or scheduler.InstanceReady", excerpt(name, 80));
+            let text =
+                format!("{:?} is no event: write scheduler or scheduler.InstanceReady", excerpt(name, 80));
             return Err(Violation::new(format!("types[{index}]"), text));
         }
         wanted.insert((service, event));
     }
-    let all: BTreeSet<&str> = wanted.iter().filter(|(_, event)| *event == "*").map(|(service, _)| *service).collect();
+    let all: BTreeSet<&str> =
+        wanted.iter().filter(|(_, event)| *event == "*").map(|(service, _)| *service).collect();
     wanted.retain(|(service, event)| *event == "*" || !all.contains(service));
     Ok(wanted.iter().map(|(service, event)| format!("evt.{service}.*.{event}.{rest}")).collect())
 }
@@ -100,7 +115,9 @@ fn shown(item: Item, caller: &Caller, correlation: &str) -> Option<WatchEventsRe
         }),
         Item::Event { sequence, incarnation, envelope } => {
             let correlation_id = envelope.cause.correlation.to_string();
-            if !caller.sees(&envelope.subject.tenant) || (!correlation.is_empty() && correlation != correlation_id) {
+            if !caller.sees(&envelope.subject.tenant)
+                || (!correlation.is_empty() && correlation != correlation_id)
+            {
                 return None;
             }
             let subject = &envelope.subject;
@@ -137,7 +154,10 @@ mod tests {
     fn types_become_subjects_that_do_not_overlap() {
         assert_eq!(of(&[], ""), Ok(vec![]));
         assert_eq!(of(&[], "018f"), Ok(vec!["evt.*.*.*.*.018f".to_owned()]));
-        assert_eq!(of(&["scheduler.InstanceReady"], ""), Ok(vec!["evt.scheduler.*.InstanceReady.>".to_owned()]));
+        assert_eq!(
+            of(&["scheduler.InstanceReady"], ""),
+            Ok(vec!["evt.scheduler.*.InstanceReady.>".to_owned()])
+        );
         assert_eq!(
             of(&["scheduler.InstanceReady", "scheduler", "scheduler", "storage.ImageImported"], "x"),
             Ok(vec!["evt.scheduler.*.*.*.x".to_owned(), "evt.storage.*.ImageImported.*.x".to_owned()])

@@ -6,7 +6,9 @@ use crate::domain::exec;
 use crate::store::operations;
 use crate::translate::operations::is_final;
 use crate::translate::status;
-use contracts::gateway::v1::{ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse};
+use contracts::gateway::v1::{
+    ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse,
+};
 use contracts::host_driver::v1::{ExecInVm, ExecOutput, ExecRequest};
 use kernel::Refusal;
 use prost::Message as _;
@@ -17,7 +19,10 @@ use tonic::{Code, Request, Response, Status};
 const SLACK: Duration = Duration::from_secs(30);
 
 impl Api {
-    pub(super) async fn exec(&self, request: Request<ExecInstanceRequest>) -> Result<Response<OperationResponse>, Status> {
+    pub(super) async fn exec(
+        &self,
+        request: Request<ExecInstanceRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
         let asked = Asked::read(&request, "ExecInstance")?;
         if let Some(accepted) = self.earlier(&asked).await? {
             return Ok(Response::new(accepted.into()));
@@ -51,17 +56,23 @@ impl Api {
     ) -> Result<Response<GetExecOutputResponse>, Status> {
         let caller = caller(&request)?;
         let id = &request.get_ref().operation;
-        let operation = operations::get(self.desk.store().reader(), &caller.tenant, id).await.map_err(status::broken)?;
+        let operation =
+            operations::get(self.desk.store().reader(), &caller.tenant, id).await.map_err(status::broken)?;
         let operation = operation
             .filter(|o| o.method == "ExecInstance")
             .ok_or_else(|| status::not_found("exec operation", "operation", id))?;
         let refuse = |refusal: Refusal| Err(status::refused(Code::FailedPrecondition, refusal, ""));
         if !is_final(&operation) {
-            return refuse(Refusal::new("EXEC_NOT_FINISHED", "the program has not ended yet; wait for the operation"));
+            return refuse(Refusal::new(
+                "EXEC_NOT_FINISHED",
+                "the program has not ended yet; wait for the operation",
+            ));
         }
         let Some(sealed) = operation.output else {
             let refusal = operation.refusal.map(Into::into);
-            return refuse(refusal.unwrap_or_else(|| Refusal::new("EXEC_WITHOUT_OUTPUT", "the program left no output")));
+            return refuse(
+                refusal.unwrap_or_else(|| Refusal::new("EXEC_WITHOUT_OUTPUT", "the program left no output")),
+            );
         };
         let plain = self.sealer.open(&sealed).map_err(status::broken)?;
         let output = ExecOutput::decode(&*plain).map_err(status::broken)?;

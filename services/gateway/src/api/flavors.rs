@@ -1,7 +1,7 @@
 //! Flavors.
 
-use super::accept::{Asked, Entered};
 use super::Api;
+use super::accept::{Asked, Entered};
 use crate::domain::names;
 use crate::domain::violation::Violation;
 use crate::store::flavors;
@@ -30,7 +30,10 @@ impl FlavorService for Api {
         Ok(Response::new(wire::ListFlavorsResponse { flavors }))
     }
 
-    async fn create_flavor(&self, request: Request<wire::CreateFlavorRequest>) -> Answer<wire::CreateFlavorResponse> {
+    async fn create_flavor(
+        &self,
+        request: Request<wire::CreateFlavorRequest>,
+    ) -> Answer<wire::CreateFlavorResponse> {
         let asked = Asked::read(&request, "CreateFlavor")?;
         if let Some(accepted) = self.earlier(&asked).await? {
             return self.flavor(&accepted.object_id).await;

@@ -1,7 +1,7 @@
 //! Hosts.
 
-use super::accept::Asked;
 use super::Api;
+use super::accept::Asked;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::{hosts, instances};
@@ -43,7 +43,10 @@ impl HostService for Api {
         Ok(Response::new(wire::GetHostResponse { host: Some(self.with_use(found).await?) }))
     }
 
-    async fn cordon_host(&self, request: Request<wire::CordonHostRequest>) -> Answer<wire::OperationResponse> {
+    async fn cordon_host(
+        &self,
+        request: Request<wire::CordonHostRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "CordonHost")?;
         if let Some(accepted) = self.earlier(&asked).await? {
             return Ok(Response::new(accepted.into()));
@@ -60,7 +63,10 @@ impl HostService for Api {
         Ok(Response::new(accepted.await?.into()))
     }
 
-    async fn uncordon_host(&self, request: Request<wire::UncordonHostRequest>) -> Answer<wire::OperationResponse> {
+    async fn uncordon_host(
+        &self,
+        request: Request<wire::UncordonHostRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "UncordonHost")?;
         if let Some(accepted) = self.earlier(&asked).await? {
             return Ok(Response::new(accepted.into()));

@@ -16,7 +16,10 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ImageService for Api {
-    async fn import_image(&self, request: Request<wire::ImportImageRequest>) -> Answer<wire::ImportImageResponse> {
+    async fn import_image(
+        &self,
+        request: Request<wire::ImportImageRequest>,
+    ) -> Answer<wire::ImportImageResponse> {
         let asked = Asked::read(&request, "ImportImage")?;
         let accepted = match self.earlier(&asked).await? {
             Some(accepted) => accepted,
@@ -39,15 +42,20 @@ impl ImageService for Api {
                 .await?
             }
         };
-        let answer = wire::ImportImageResponse { image_id: accepted.object_id, operation_id: accepted.operation_id };
+        let answer =
+            wire::ImportImageResponse { image_id: accepted.object_id, operation_id: accepted.operation_id };
         Ok(Response::new(answer))
     }
 
-    async fn list_images(&self, request: Request<wire::ListImagesRequest>) -> Answer<wire::ListImagesResponse> {
+    async fn list_images(
+        &self,
+        request: Request<wire::ListImagesRequest>,
+    ) -> Answer<wire::ListImagesResponse> {
         let caller = caller(&request)?;
         let wire::ListImagesRequest { page_size, page_token } = request.into_inner();
         let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
-        let rows = images::page(self.desk.store().reader(), &caller.tenant, &page).await.map_err(status::broken)?;
+        let rows =
+            images::page(self.desk.store().reader(), &caller.tenant, &page).await.map_err(status::broken)?;
         let (images, next_page_token) = page.cut(rows, |row| vec![row.name.clone(), row.id.clone()]);
         Ok(Response::new(wire::ListImagesResponse { images, next_page_token }))
     }
@@ -58,7 +66,10 @@ impl ImageService for Api {
         Ok(Response::new(wire::GetImageResponse { image: Some(found) }))
     }
 
-    async fn delete_image(&self, request: Request<wire::DeleteImageRequest>) -> Answer<wire::OperationResponse> {
+    async fn delete_image(
+        &self,
+        request: Request<wire::DeleteImageRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "DeleteImage")?;
         if let Some(accepted) = self.earlier(&asked).await? {
             return Ok(Response::new(accepted.into()));
@@ -69,12 +80,19 @@ impl ImageService for Api {
             return Err(status::not_found("image", "image", name));
         }
         let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
-            work.tell(&DeleteImage { image_id: found.id.clone(), operation_id, tenant: found.tenant.clone() });
+            work.tell(&DeleteImage {
+                image_id: found.id.clone(),
+                operation_id,
+                tenant: found.tenant.clone(),
+            });
         });
         Ok(Response::new(accepted.await?.into()))
     }
 
-    async fn upload_file(&self, request: Request<Streaming<wire::UploadFileRequest>>) -> Answer<wire::UploadFileResponse> {
+    async fn upload_file(
+        &self,
+        request: Request<Streaming<wire::UploadFileRequest>>,
+    ) -> Answer<wire::UploadFileResponse> {
         self.upload(request).await
     }
 }

@@ -48,7 +48,11 @@ impl Api {
         let found = self.living_instance(&asked.caller, instance).await?;
         let accepted = self
             .accept(asked, &found.id, 0, |work, operation_id| {
-                work.tell(&command(Ids { instance_id: found.id.clone(), operation_id, tenant: found.tenant.clone() }));
+                work.tell(&command(Ids {
+                    instance_id: found.id.clone(),
+                    operation_id,
+                    tenant: found.tenant.clone(),
+                }));
             })
             .await?;
         Ok(Response::new(accepted.into()))
@@ -57,10 +61,14 @@ impl Api {
 
 #[tonic::async_trait]
 impl InstanceService for Api {
-    async fn create_instance(&self, request: Request<wire::CreateInstanceRequest>) -> Answer<wire::CreateInstanceResponse> {
+    async fn create_instance(
+        &self,
+        request: Request<wire::CreateInstanceRequest>,
+    ) -> Answer<wire::CreateInstanceResponse> {
         let asked = Asked::read(&request, "CreateInstance")?;
         if let Some(a) = self.earlier(&asked).await? {
-            let answer = wire::CreateInstanceResponse { instance_id: a.object_id, operation_id: a.operation_id };
+            let answer =
+                wire::CreateInstanceResponse { instance_id: a.object_id, operation_id: a.operation_id };
             return Ok(Response::new(answer));
         }
         let (mut wish, choices) = read(request.into_inner()).map_err(status::invalid)?;
@@ -85,12 +93,17 @@ impl InstanceService for Api {
                 });
             })
             .await?;
-        let answer =
-            wire::CreateInstanceResponse { instance_id: accepted.object_id, operation_id: accepted.operation_id };
+        let answer = wire::CreateInstanceResponse {
+            instance_id: accepted.object_id,
+            operation_id: accepted.operation_id,
+        };
         Ok(Response::new(answer))
     }
 
-    async fn list_instances(&self, request: Request<wire::ListInstancesRequest>) -> Answer<wire::ListInstancesResponse> {
+    async fn list_instances(
+        &self,
+        request: Request<wire::ListInstancesRequest>,
+    ) -> Answer<wire::ListInstancesResponse> {
         let caller = caller(&request)?;
         let wire::ListInstancesRequest { page_size, page_token, include_deleted } = request.into_inner();
         let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
@@ -101,13 +114,19 @@ impl InstanceService for Api {
         Ok(Response::new(wire::ListInstancesResponse { instances, next_page_token }))
     }
 
-    async fn get_instance(&self, request: Request<wire::GetInstanceRequest>) -> Answer<wire::GetInstanceResponse> {
+    async fn get_instance(
+        &self,
+        request: Request<wire::GetInstanceRequest>,
+    ) -> Answer<wire::GetInstanceResponse> {
         let caller = caller(&request)?;
         let found = self.instance(&caller, &request.get_ref().instance).await?;
         Ok(Response::new(wire::GetInstanceResponse { instance: Some(redact::instance(found)) }))
     }
 
-    async fn start_instance(&self, request: Request<wire::StartInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn start_instance(
+        &self,
+        request: Request<wire::StartInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "StartInstance")?;
         self.command(&asked, &request.get_ref().instance, |ids| scheduler::StartInstance {
             instance_id: ids.instance_id,
@@ -117,7 +136,10 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn stop_instance(&self, request: Request<wire::StopInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn stop_instance(
+        &self,
+        request: Request<wire::StopInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "StopInstance")?;
         let wire::StopInstanceRequest { instance, grace_s } = request.into_inner();
         let grace_s = rules::grace(grace_s).map_err(status::invalid)?;
@@ -130,7 +152,10 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn reboot_instance(&self, request: Request<wire::RebootInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn reboot_instance(
+        &self,
+        request: Request<wire::RebootInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "RebootInstance")?;
         self.command(&asked, &request.get_ref().instance, |ids| scheduler::RebootInstance {
             instance_id: ids.instance_id,
@@ -140,7 +165,10 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn pause_instance(&self, request: Request<wire::PauseInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn pause_instance(
+        &self,
+        request: Request<wire::PauseInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "PauseInstance")?;
         self.command(&asked, &request.get_ref().instance, |ids| scheduler::PauseInstance {
             instance_id: ids.instance_id,
@@ -150,7 +178,10 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn resume_instance(&self, request: Request<wire::ResumeInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn resume_instance(
+        &self,
+        request: Request<wire::ResumeInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "ResumeInstance")?;
         self.command(&asked, &request.get_ref().instance, |ids| scheduler::ResumeInstance {
             instance_id: ids.instance_id,
@@ -160,7 +191,10 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn delete_instance(&self, request: Request<wire::DeleteInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn delete_instance(
+        &self,
+        request: Request<wire::DeleteInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         let asked = Asked::read(&request, "DeleteInstance")?;
         self.command(&asked, &request.get_ref().instance, |ids| scheduler::DeleteInstance {
             instance_id: ids.instance_id,
@@ -170,25 +204,38 @@ impl InstanceService for Api {
         .await
     }
 
-    async fn explain_instance(&self, request: Request<wire::ExplainInstanceRequest>) -> Answer<wire::ExplainInstanceResponse> {
+    async fn explain_instance(
+        &self,
+        request: Request<wire::ExplainInstanceRequest>,
+    ) -> Answer<wire::ExplainInstanceResponse> {
         let caller = caller(&request)?;
         let found = self.instance(&caller, &request.get_ref().instance).await?;
-        let decisions = decisions::of_instance(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
+        let decisions =
+            decisions::of_instance(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
         let answer = wire::ExplainInstanceResponse { instance: Some(redact::instance(found)), decisions };
         Ok(Response::new(answer))
     }
 
-    async fn exec_instance(&self, request: Request<wire::ExecInstanceRequest>) -> Answer<wire::OperationResponse> {
+    async fn exec_instance(
+        &self,
+        request: Request<wire::ExecInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
         self.exec(request).await
     }
 
-    async fn get_exec_output(&self, request: Request<wire::GetExecOutputRequest>) -> Answer<wire::GetExecOutputResponse> {
+    async fn get_exec_output(
+        &self,
+        request: Request<wire::GetExecOutputRequest>,
+    ) -> Answer<wire::GetExecOutputResponse> {
         self.exec_output(request).await
     }
 
     type AttachConsoleStream = super::console::Output;
 
-    async fn attach_console(&self, request: Request<Streaming<wire::AttachConsoleRequest>>) -> Answer<Self::AttachConsoleStream> {
+    async fn attach_console(
+        &self,
+        request: Request<Streaming<wire::AttachConsoleRequest>>,
+    ) -> Answer<Self::AttachConsoleStream> {
         self.console(request).await
     }
 }

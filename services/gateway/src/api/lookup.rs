@@ -56,7 +56,8 @@ impl Api {
     /// An image by name or id.
     pub(super) async fn image(&self, caller: &Caller, name: &str) -> Result<Image, Status> {
         instance::reference("image", name).map_err(status::invalid)?;
-        let found = images::find(self.desk.store().reader(), &caller.tenant, name).await.map_err(status::broken)?;
+        let found =
+            images::find(self.desk.store().reader(), &caller.tenant, name).await.map_err(status::broken)?;
         found.ok_or_else(|| status::not_found("image", "image", name))
     }
 
@@ -69,18 +70,23 @@ impl Api {
 
     /// The host on which an instance runs now; a refusal when it does not run.
     pub(super) async fn host_of(&self, found: &Instance) -> Result<Host, Status> {
-        let runs = matches!(
-            InstancePhase::try_from(found.phase),
-            Ok(InstancePhase::Running | InstancePhase::Ready)
-        );
+        let runs =
+            matches!(InstancePhase::try_from(found.phase), Ok(InstancePhase::Running | InstancePhase::Ready));
         if !runs || found.host_id.is_empty() {
             let phase = InstancePhase::try_from(found.phase).map_or("unknown", |p| p.as_str_name());
             let phase = phase.trim_start_matches("INSTANCE_PHASE_").to_lowercase();
-            let refusal = Refusal::new("INSTANCE_NOT_RUNNING", format!("{} is not running, it is {phase}", found.name));
+            let refusal =
+                Refusal::new("INSTANCE_NOT_RUNNING", format!("{} is not running, it is {phase}", found.name));
             return Err(status::refused(Code::FailedPrecondition, refusal, "instance"));
         }
         let host = hosts::find(self.desk.store().reader(), &found.host_id).await.map_err(status::broken)?;
-        let unknown = || Refusal::new("HOST_UNKNOWN", format!("host {} has not shown itself yet; try again", found.host_id));
-        host.filter(|h| !h.agent_id.is_empty()).ok_or_else(|| status::refused(Code::Unavailable, unknown(), ""))
+        let unknown = || {
+            Refusal::new(
+                "HOST_UNKNOWN",
+                format!("host {} has not shown itself yet; try again", found.host_id),
+            )
+        };
+        host.filter(|h| !h.agent_id.is_empty())
+            .ok_or_else(|| status::refused(Code::Unavailable, unknown(), ""))
     }
 }

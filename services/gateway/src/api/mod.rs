@@ -67,7 +67,9 @@ impl Api {
         ));
         let mut routes = Routes::builder();
         routes
-            .add_service(InstanceServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT))
+            .add_service(
+                InstanceServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT),
+            )
             .add_service(ImageServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT))
             .add_service(FlavorServiceServer::from_arc(self.clone()))
             .add_service(HostServiceServer::from_arc(self.clone()))

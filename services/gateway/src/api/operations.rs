@@ -30,7 +30,10 @@ fn answer(operation: wire::Operation) -> Response<wire::GetOperationResponse> {
 
 #[tonic::async_trait]
 impl OperationService for Api {
-    async fn list_operations(&self, request: Request<wire::ListOperationsRequest>) -> Answer<wire::ListOperationsResponse> {
+    async fn list_operations(
+        &self,
+        request: Request<wire::ListOperationsRequest>,
+    ) -> Answer<wire::ListOperationsResponse> {
         let caller = caller(&request)?;
         let wire::ListOperationsRequest { page_size, page_token, object_id } = request.into_inner();
         let page = Page::read(page_size, &page_token, 1).map_err(status::invalid)?;
@@ -40,12 +43,18 @@ impl OperationService for Api {
         Ok(Response::new(wire::ListOperationsResponse { operations, next_page_token }))
     }
 
-    async fn get_operation(&self, request: Request<wire::GetOperationRequest>) -> Answer<wire::GetOperationResponse> {
+    async fn get_operation(
+        &self,
+        request: Request<wire::GetOperationRequest>,
+    ) -> Answer<wire::GetOperationResponse> {
         let caller = caller(&request)?;
         Ok(answer(self.operation(&caller.tenant, &request.get_ref().operation).await?))
     }
 
-    async fn wait_operation(&self, request: Request<wire::WaitOperationRequest>) -> Answer<wire::GetOperationResponse> {
+    async fn wait_operation(
+        &self,
+        request: Request<wire::WaitOperationRequest>,
+    ) -> Answer<wire::GetOperationResponse> {
         let caller = caller(&request)?;
         let wire::WaitOperationRequest { operation: id, after_revision, timeout_ms } = request.into_inner();
         let timeout_ms = match timeout_ms {

@@ -1,7 +1,7 @@
 //! Health of the platform, and dead letters.
 
-use super::accept::{Asked, Entered};
 use super::Api;
+use super::accept::{Asked, Entered};
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::translate::{redact, status};
@@ -39,15 +39,21 @@ fn shown(letter: dead::DeadLetter) -> wire::DeadLetter {
 #[tonic::async_trait]
 impl PlatformService for Api {
     async fn get_status(&self, _: Request<wire::GetStatusRequest>) -> Answer<wire::GetStatusResponse> {
-        let component =
-            |c: chassis::ComponentHealth| wire::ComponentHealth { name: c.name, healthy: c.healthy, detail: c.detail };
+        let component = |c: chassis::ComponentHealth| wire::ComponentHealth {
+            name: c.name,
+            healthy: c.healthy,
+            detail: c.detail,
+        };
         Ok(Response::new(wire::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             components: self.health.all().into_iter().map(component).collect(),
         }))
     }
 
-    async fn list_dead_letters(&self, request: Request<wire::ListDeadLettersRequest>) -> Answer<wire::ListDeadLettersResponse> {
+    async fn list_dead_letters(
+        &self,
+        request: Request<wire::ListDeadLettersRequest>,
+    ) -> Answer<wire::ListDeadLettersResponse> {
         let wire::ListDeadLettersRequest { page_size, page_token } = request.into_inner();
         let page = Page::read(page_size, &page_token, 1).map_err(status::invalid)?;
         let after = match page.after.first() {
@@ -62,12 +68,18 @@ impl PlatformService for Api {
         Ok(Response::new(wire::ListDeadLettersResponse { dead_letters, next_page_token }))
     }
 
-    async fn get_dead_letter(&self, request: Request<wire::GetDeadLetterRequest>) -> Answer<wire::GetDeadLetterResponse> {
+    async fn get_dead_letter(
+        &self,
+        request: Request<wire::GetDeadLetterRequest>,
+    ) -> Answer<wire::GetDeadLetterResponse> {
         let letter = self.letter(request.get_ref().sequence).await?;
         Ok(Response::new(wire::GetDeadLetterResponse { dead_letter: Some(shown(letter)) }))
     }
 
-    async fn replay_dead_letter(&self, request: Request<wire::ReplayDeadLetterRequest>) -> Answer<wire::ReplayDeadLetterResponse> {
+    async fn replay_dead_letter(
+        &self,
+        request: Request<wire::ReplayDeadLetterRequest>,
+    ) -> Answer<wire::ReplayDeadLetterResponse> {
         let asked = Asked::read(&request, "ReplayDeadLetter")?;
         let answer = |replayed_as: String| Ok(Response::new(wire::ReplayDeadLetterResponse { replayed_as }));
         if let Some(accepted) = self.earlier(&asked).await? {
@@ -83,7 +95,8 @@ impl PlatformService for Api {
         })?;
         let replayed_as = replayed.to_string();
         entry.about(&replayed_as);
-        let said = wire::DeadLetterReplayed { message_id: letter.message_id, replayed_as: replayed_as.clone() };
+        let said =
+            wire::DeadLetterReplayed { message_id: letter.message_id, replayed_as: replayed_as.clone() };
         entry.work.say_for(PLATFORM, &said);
         entry.done().await?;
         // the new message is safe in the outbox; a letter that stays behind can only be replayed under the same id
@@ -91,7 +104,10 @@ impl PlatformService for Api {
         answer(replayed_as)
     }
 
-    async fn drop_dead_letter(&self, request: Request<wire::DropDeadLetterRequest>) -> Answer<wire::DropDeadLetterResponse> {
+    async fn drop_dead_letter(
+        &self,
+        request: Request<wire::DropDeadLetterRequest>,
+    ) -> Answer<wire::DropDeadLetterResponse> {
         let asked = Asked::read(&request, "DropDeadLetter")?;
         let answer = || Ok(Response::new(wire::DropDeadLetterResponse {}));
         if self.earlier(&asked).await?.is_some() {

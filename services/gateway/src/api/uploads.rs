@@ -27,7 +27,10 @@ impl Api {
     }
 }
 
-async fn receive(staging: Arc<Staging>, mut chunks: Streaming<UploadFileRequest>) -> Result<UploadFileResponse, Status> {
+async fn receive(
+    staging: Arc<Staging>,
+    mut chunks: Streaming<UploadFileRequest>,
+) -> Result<UploadFileResponse, Status> {
     let id = UploadId::new();
     let mut file = staging.begin(id).await.map_err(failed)?;
     let mut announced = 0;

@@ -34,7 +34,9 @@ impl Caller {
     pub fn sees(&self, tenant: &str) -> bool {
         match &self.permissions {
             Permissions::All => true,
-            Permissions::Only(_) => tenant == self.tenant || (tenant == kernel::PLATFORM && self.may("host.read")),
+            Permissions::Only(_) => {
+                tenant == self.tenant || (tenant == kernel::PLATFORM && self.may("host.read"))
+            }
         }
     }
 }

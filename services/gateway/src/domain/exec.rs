@@ -24,12 +24,18 @@ pub fn check(argv: &[String], stdin: &[u8], timeout_s: u32) -> Result<u32, Viola
         return Err(Violation::new("argv", format!("{total} bytes are too many: at most {ARGV_LIMIT}")));
     }
     if stdin.len() > STDIN_LIMIT {
-        return Err(Violation::new("stdin", format!("{} bytes are too many: at most {STDIN_LIMIT}", stdin.len())));
+        return Err(Violation::new(
+            "stdin",
+            format!("{} bytes are too many: at most {STDIN_LIMIT}", stdin.len()),
+        ));
     }
     match timeout_s {
         0 => Ok(TIMEOUT_DEFAULT_S),
         1..=TIMEOUT_LIMIT_S => Ok(timeout_s),
-        _ => Err(Violation::new("timeout_s", format!("{timeout_s} seconds are too many: at most {TIMEOUT_LIMIT_S}"))),
+        _ => Err(Violation::new(
+            "timeout_s",
+            format!("{timeout_s} seconds are too many: at most {TIMEOUT_LIMIT_S}"),
+        )),
     }
 }
 

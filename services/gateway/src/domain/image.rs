@@ -94,7 +94,10 @@ impl Import {
             ));
         }
         if !self.kernel_cmdline.is_empty() && kernels == 0 {
-            return Err(Violation::new("kernel_cmdline", "only an image with a kernel has a kernel command line"));
+            return Err(Violation::new(
+                "kernel_cmdline",
+                "only an image with a kernel has a kernel command line",
+            ));
         }
         Ok(())
     }
@@ -105,21 +108,27 @@ impl Source {
         if self.role == Role::Unspecified {
             return Err(Violation::new("role", "say what the file is for: disk, kernel or initramfs"));
         }
-        let digest = self.sha256.len() == 64 && self.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digest = self.sha256.len() == 64
+            && self.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !self.sha256.is_empty() && !digest {
             return Err(Violation::new("sha256", "write the SHA-256 as 64 lower case hex digits"));
         }
         match &self.origin {
             Origin::Nothing => Err(Violation::new("source", "give an upload_id or a url")),
-            Origin::Upload(id) => {
-                id.parse::<kernel::UploadId>().map(|_| ()).map_err(|e| Violation::new("upload_id", e.to_string()))
-            }
+            Origin::Upload(id) => id
+                .parse::<kernel::UploadId>()
+                .map(|_| ())
+                .map_err(|e| Violation::new("upload_id", e.to_string())),
             Origin::Url(url) => {
                 let web = ["http://", "https://"].iter().any(|scheme| {
-                    url.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
+                    url.strip_prefix(scheme)
+                        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
                 });
                 if !web || url.len() > URL_LIMIT || url.chars().any(|c| c.is_control() || c == ' ') {
-                    return Err(Violation::new("url", format!("write an http or https URL of at most {URL_LIMIT} bytes")));
+                    return Err(Violation::new(
+                        "url",
+                        format!("write an http or https URL of at most {URL_LIMIT} bytes"),
+                    ));
                 }
                 if self.sha256.is_empty() {
                     return Err(Violation::new("sha256", "a file from a URL needs its SHA-256"));
@@ -135,11 +144,20 @@ mod tests {
     use super::*;
 
     fn upload(role: Role) -> Source {
-        Source { role, origin: Origin::Upload(kernel::UploadId::from_u128(7).to_string()), sha256: String::new() }
+        Source {
+            role,
+            origin: Origin::Upload(kernel::UploadId::from_u128(7).to_string()),
+            sha256: String::new(),
+        }
     }
 
     fn import(sources: Vec<Source>) -> Import {
-        Import { name: "debian-12".into(), sources, architecture: "x86_64".into(), kernel_cmdline: String::new() }
+        Import {
+            name: "debian-12".into(),
+            sources,
+            architecture: "x86_64".into(),
+            kernel_cmdline: String::new(),
+        }
     }
 
     #[test]
@@ -156,14 +174,21 @@ mod tests {
 
     #[test]
     fn what_cannot_boot_is_refused() {
-        let url = |text: &str| Source { origin: Origin::Url(text.into()), sha256: "ab".repeat(32), role: Role::Disk };
+        let url = |text: &str| Source {
+            origin: Origin::Url(text.into()),
+            sha256: "ab".repeat(32),
+            role: Role::Disk,
+        };
         for (sources, field) in [
             (vec![], "sources"),
             (vec![upload(Role::Initramfs)], "sources"),
             (vec![upload(Role::Disk), upload(Role::Disk)], "sources"),
             (vec![upload(Role::Unspecified)], "sources[0].role"),
             (vec![Source { origin: Origin::Nothing, ..upload(Role::Disk) }], "sources[0].source"),
-            (vec![Source { origin: Origin::Upload("../x".into()), ..upload(Role::Disk) }], "sources[0].upload_id"),
+            (
+                vec![Source { origin: Origin::Upload("../x".into()), ..upload(Role::Disk) }],
+                "sources[0].upload_id",
+            ),
             (vec![Source { sha256: "AB".repeat(32), ..upload(Role::Disk) }], "sources[0].sha256"),
             (vec![Source { sha256: String::new(), ..url("http://h/x") }], "sources[0].sha256"),
             (vec![url("file:///etc/passwd")], "sources[0].url"),

@@ -70,8 +70,10 @@ impl Wish {
         labels::check("labels", &self.labels)?;
         labels::check("require_host_labels", &self.require_host_labels)?;
         labels::check("avoid_host_labels", &self.avoid_host_labels)?;
-        if let Some((key, _)) =
-            self.require_host_labels.iter().find(|(key, value)| self.avoid_host_labels.get(*key) == Some(value))
+        if let Some((key, _)) = self
+            .require_host_labels
+            .iter()
+            .find(|(key, value)| self.avoid_host_labels.get(*key) == Some(value))
         {
             return Err(Violation::new(
                 format!("avoid_host_labels.{key}"),

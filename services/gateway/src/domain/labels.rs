@@ -14,7 +14,10 @@ pub const VALUE_LIMIT: usize = 255;
 /// values are anything printable.
 pub fn check(field: &str, labels: &BTreeMap<String, String>) -> Result<(), Violation> {
     if labels.len() > COUNT_LIMIT {
-        return Err(Violation::new(field, format!("{} labels are too many: at most {COUNT_LIMIT}", labels.len())));
+        return Err(Violation::new(
+            field,
+            format!("{} labels are too many: at most {COUNT_LIMIT}", labels.len()),
+        ));
     }
     for (key, value) in labels {
         if !is_key(key) {

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_reason_to_wait_goes_when_the_work_goes_on() {
-        let waits = Progress { refusal: Some(Refusal::new("NO_ROOM", "no host")), ..progress(State::Running, "", 2) };
+        let waits =
+            Progress { refusal: Some(Refusal::new("NO_ROOM", "no host")), ..progress(State::Running, "", 2) };
         assert!(folded(std::slice::from_ref(&waits)).refusal.is_some());
         assert!(folded(&[waits, progress(State::Running, "placed", 3)]).refusal.is_none());
     }

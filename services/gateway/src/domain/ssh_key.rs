@@ -21,7 +21,10 @@ const TYPES: [&str; 7] = [
 /// Every line is one public key.
 pub fn check(field: &str, keys: &[String]) -> Result<(), Violation> {
     if keys.len() > COUNT_LIMIT {
-        return Err(Violation::new(field, format!("{} keys are too many: at most {COUNT_LIMIT}", keys.len())));
+        return Err(Violation::new(
+            field,
+            format!("{} keys are too many: at most {COUNT_LIMIT}", keys.len()),
+        ));
     }
     for (index, key) in keys.iter().enumerate() {
         one(key).map_err(|why| Violation::new(format!("{field}[{index}]"), why))?;
@@ -31,7 +34,9 @@ pub fn check(field: &str, keys: &[String]) -> Result<(), Violation> {
 
 fn one(line: &str) -> Result<(), String> {
     if line.contains("PRIVATE KEY") {
-        return Err("this is a private key: send the public one (the .pub file), and consider this one leaked".into());
+        return Err(
+            "this is a private key: send the public one (the .pub file), and consider this one leaked".into(),
+        );
     }
     if line.len() > LENGTH_LIMIT || line.chars().any(char::is_control) {
         return Err(format!("a key is one line of at most {LENGTH_LIMIT} bytes"));
@@ -46,7 +51,9 @@ fn one(line: &str) -> Result<(), String> {
     // the blob repeats the type with its length in front (RFC 4253, section 6.6)
     let named = bytes.get(..4).zip(bytes.get(4..4 + kind.len()));
     match named {
-        Some((length, name)) if length == (kind.len() as u32).to_be_bytes() && name == kind.as_bytes() => Ok(()),
+        Some((length, name)) if length == (kind.len() as u32).to_be_bytes() && name == kind.as_bytes() => {
+            Ok(())
+        }
         _ => Err(format!("the base64 part is not that of a {kind} key")),
     }
 }
@@ -104,6 +111,8 @@ mod tests {
         assert!(message(&format!("command=\"rm -rf /\" {ED25519}")).contains("type"));
         assert!(message(&format!("{ED25519}\nssh-rsa AAAA")).contains("one line"));
         assert!(message("ssh-ed25519 %%%%").contains("base64"));
-        assert!(message(&ED25519.replacen("ssh-ed25519", "ssh-rsa", 1)).contains("not that of a ssh-rsa key"));
+        assert!(
+            message(&ED25519.replacen("ssh-ed25519", "ssh-rsa", 1)).contains("not that of a ssh-rsa key")
+        );
     }
 }

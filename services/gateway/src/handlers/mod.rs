@@ -32,29 +32,61 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on::<FlavorCreated>(flavors::Created)
         // instances
-        .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| (e.instance, e.operations)))
-        .on::<scheduler::InstancePlaced>(instances::project(&on, |e: scheduler::InstancePlaced| (e.instance, e.operations)))
-        .on::<scheduler::InstanceStarted>(instances::project(&on, |e: scheduler::InstanceStarted| (e.instance, e.operations)))
-        .on::<scheduler::InstanceReady>(instances::project(&on, |e: scheduler::InstanceReady| (e.instance, e.operations)))
-        .on::<scheduler::InstanceChanged>(instances::project(&on, |e: scheduler::InstanceChanged| (e.instance, e.operations)))
-        .on::<scheduler::InstanceStopped>(instances::project(&on, |e: scheduler::InstanceStopped| (e.instance, e.operations)))
-        .on::<scheduler::InstancePaused>(instances::project(&on, |e: scheduler::InstancePaused| (e.instance, e.operations)))
-        .on::<scheduler::InstanceFailed>(instances::project(&on, |e: scheduler::InstanceFailed| (e.instance, e.operations)))
-        .on::<scheduler::InstanceDeleted>(instances::project(&on, |e: scheduler::InstanceDeleted| (e.instance, e.operations)))
+        .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstancePlaced>(instances::project(&on, |e: scheduler::InstancePlaced| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceStarted>(instances::project(&on, |e: scheduler::InstanceStarted| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceReady>(instances::project(&on, |e: scheduler::InstanceReady| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceChanged>(instances::project(&on, |e: scheduler::InstanceChanged| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceStopped>(instances::project(&on, |e: scheduler::InstanceStopped| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstancePaused>(instances::project(&on, |e: scheduler::InstancePaused| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceFailed>(instances::project(&on, |e: scheduler::InstanceFailed| {
+            (e.instance, e.operations)
+        }))
+        .on::<scheduler::InstanceDeleted>(instances::project(&on, |e: scheduler::InstanceDeleted| {
+            (e.instance, e.operations)
+        }))
         // nothing exists: only the operation learns of it
-        .on::<scheduler::InstanceRefused>(operations::progress(&on, |e: scheduler::InstanceRefused| e.operations))
-        .on::<scheduler::RequestRefused>(operations::progress(&on, |e: scheduler::RequestRefused| e.operations))
+        .on::<scheduler::InstanceRefused>(operations::progress(&on, |e: scheduler::InstanceRefused| {
+            e.operations
+        }))
+        .on::<scheduler::RequestRefused>(operations::progress(&on, |e: scheduler::RequestRefused| {
+            e.operations
+        }))
         .on::<scheduler::PlacementDecided>(decisions::Decided)
         // hosts
-        .on::<scheduler::HostRegistered>(hosts::project(&on, |e: scheduler::HostRegistered| (e.host, e.operations)))
+        .on::<scheduler::HostRegistered>(hosts::project(&on, |e: scheduler::HostRegistered| {
+            (e.host, e.operations)
+        }))
         .on::<scheduler::HostChanged>(hosts::project(&on, |e: scheduler::HostChanged| (e.host, e.operations)))
         // images
-        .on::<storage::ImageImportStarted>(images::project(&on, |e: storage::ImageImportStarted| (e.image, e.operations)))
-        .on::<storage::ImageImported>(images::project(&on, |e: storage::ImageImported| (e.image, e.operations)))
-        .on::<storage::ImageRejected>(images::project(&on, |e: storage::ImageRejected| (e.image, e.operations)))
+        .on::<storage::ImageImportStarted>(images::project(&on, |e: storage::ImageImportStarted| {
+            (e.image, e.operations)
+        }))
+        .on::<storage::ImageImported>(images::project(&on, |e: storage::ImageImported| {
+            (e.image, e.operations)
+        }))
+        .on::<storage::ImageRejected>(images::project(&on, |e: storage::ImageRejected| {
+            (e.image, e.operations)
+        }))
         .on::<storage::ImageDeleted>(images::project(&on, |e: storage::ImageDeleted| (e.image, e.operations)))
         .on::<storage::ImageKept>(images::project(&on, |e: storage::ImageKept| (e.image, e.operations)))
-        .on::<storage::ImageDeletionStarted>(images::project(&on, |e: storage::ImageDeletionStarted| (e.image, e.operations)))
+        .on::<storage::ImageDeletionStarted>(images::project(&on, |e: storage::ImageDeletionStarted| {
+            (e.image, e.operations)
+        }))
         // programs in guests
         .on::<ExecFinished>(exec::Finished(on))
 }

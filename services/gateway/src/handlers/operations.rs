@@ -21,7 +21,8 @@ impl Projection {
         for one in progress.iter().filter(|one| !one.operation_id.is_empty()) {
             let id = &one.operation_id;
             self.store.lock(work.tx(), &format!("operation {id}")).await?;
-            let before = operations::find(&mut *work.tx(), id).await?.unwrap_or_else(|| translate::unheard_of(id));
+            let before =
+                operations::find(&mut *work.tx(), id).await?.unwrap_or_else(|| translate::unheard_of(id));
             let Some(mut after) = translate::advanced(&before, one, at) else { continue };
             if !translate::is_final(&before) {
                 finish(&mut after);

@@ -42,7 +42,11 @@ fn abandoned(operation: Operation, late: bool) -> OperationAbandoned {
             reasons: Vec::new(),
         }
     } else {
-        Refusal { code: "INSTANCE_DELETED".into(), message: "the instance was deleted".into(), reasons: Vec::new() }
+        Refusal {
+            code: "INSTANCE_DELETED".into(),
+            message: "the instance was deleted".into(),
+            reasons: Vec::new(),
+        }
     };
     let progress = OperationProgress {
         operation_id: operation.id.clone(),

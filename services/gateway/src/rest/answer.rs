@@ -31,7 +31,8 @@ pub fn json(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, Statu
 fn exact(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            let big = number.as_u64().is_some_and(|n| n > EXACT) || number.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT);
+            let big = number.as_u64().is_some_and(|n| n > EXACT)
+                || number.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT);
             if big {
                 *value = Value::String(number.to_string());
             }

@@ -1,9 +1,9 @@
 //! One REST request through the same services as gRPC.
 
+use super::answer;
 use super::fields::{self, Sources};
 use super::frames::{Frames, frame};
 use super::problem::Problem;
-use super::answer;
 use crate::api::auth::Doorkeeper;
 use crate::domain::caller::Caller;
 use crate::domain::violation::Violation;
@@ -47,8 +47,15 @@ impl Door {
     }
 
     /// Sends a framed request to the method; answers its messages, or the status it ended with at once.
-    pub async fn send(&self, method: &Method, headers: &HeaderMap, caller: Caller, body: Body) -> Result<Frames, Status> {
-        let path = format!("/{}/{}", method.descriptor.parent_service().full_name(), method.descriptor.name());
+    pub async fn send(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        caller: Caller,
+        body: Body,
+    ) -> Result<Frames, Status> {
+        let path =
+            format!("/{}/{}", method.descriptor.parent_service().full_name(), method.descriptor.name());
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = path.parse().map_err(|_| Status::internal("a method without a path"))?;
@@ -112,14 +119,20 @@ fn invalid(violation: &Violation) -> Problem {
 
 /// Fields in the path and the query.
 pub async fn uri_fields(parts: &mut Parts) -> Result<Sources, Problem> {
-    let bad = |what: &str| Problem::http(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", format!("{what} is not valid UTF-8"));
+    let bad = |what: &str| {
+        Problem::http(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", format!("{what} is not valid UTF-8"))
+    };
     let path = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| bad("the path"))?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| bad("the query"))?;
+    let Query(query) =
+        Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|_| bad("the query"))?;
     Ok(Sources { path, query, ..Sources::default() })
 }
 
-async fn json_body(headers: &HeaderMap, body: Body) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+async fn json_body(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
     let bytes = collect(body).await?;
     if bytes.is_empty() {
         return Ok(serde_json::Map::new());
@@ -148,7 +161,13 @@ async fn collect(body: Body) -> Result<bytes::Bytes, Problem> {
             "PAYLOAD_TOO_LARGE",
             format!("a body has at most {BODY_LIMIT} bytes"),
         )),
-        Ok(Err(e)) => Err(Problem::http(StatusCode::BAD_REQUEST, "BODY_BROKE_OFF", format!("the body broke off: {e}"))),
-        Err(_) => Err(Problem::http(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", "the body did not arrive in time")),
+        Ok(Err(e)) => {
+            Err(Problem::http(StatusCode::BAD_REQUEST, "BODY_BROKE_OFF", format!("the body broke off: {e}")))
+        }
+        Err(_) => Err(Problem::http(
+            StatusCode::REQUEST_TIMEOUT,
+            "BODY_TOO_SLOW",
+            "the body did not arrive in time",
+        )),
     }
 }

@@ -33,7 +33,8 @@ async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Re
     let (mut parts, _) = request.into_parts();
     let caller = door.admit(method, &parts.headers).await?;
     let path = RawPathParams::from_request_parts(&mut parts, &()).await;
-    let path = path.map_err(|_| Problem::http(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "the path is not UTF-8"))?;
+    let path = path
+        .map_err(|_| Problem::http(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "the path is not UTF-8"))?;
     let instance = path.iter().find(|(name, _)| *name == "instance").map(|(_, value)| value.to_owned());
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await.map_err(|_| {
         let detail = "a console is a WebSocket: send an upgrade request";

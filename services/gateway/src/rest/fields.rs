@@ -45,7 +45,10 @@ pub fn message(descriptor: &MessageDescriptor, sources: Sources) -> Result<Dynam
         let field = named(descriptor, &name, "")?;
         let value = from_text(&field, &text)?;
         if object.insert(field.name().to_owned(), value).is_some() {
-            return Err(Violation::new(field.name(), "this field stands in the path: leave it out elsewhere"));
+            return Err(Violation::new(
+                field.name(),
+                "this field stands in the path: leave it out elsewhere",
+            ));
         }
     }
     check(descriptor, &object, "")?;
@@ -193,7 +196,8 @@ fn whole(value: &Value, low: i128, high: i128) -> bool {
 
 fn bytes(value: &Value, at: &str) -> Result<(), Violation> {
     let text = value.as_str().map(|text| text.trim_end_matches('='));
-    let decodes = text.is_some_and(|t| STANDARD_NO_PAD.decode(t).is_ok() || URL_SAFE_NO_PAD.decode(t).is_ok());
+    let decodes =
+        text.is_some_and(|t| STANDARD_NO_PAD.decode(t).is_ok() || URL_SAFE_NO_PAD.decode(t).is_ok());
     if decodes { Ok(()) } else { Err(wrong(at, "a string of base64", value)) }
 }
 
@@ -263,7 +267,8 @@ mod tests {
 
     #[test]
     fn text_from_path_and_query_is_typed() {
-        let descriptor = contracts::pool().get_message_by_name("berth.gateway.v1.WatchEventsRequest").expect("known");
+        let descriptor =
+            contracts::pool().get_message_by_name("berth.gateway.v1.WatchEventsRequest").expect("known");
         let query = |pairs: &[(&str, &str)]| {
             let query = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             message(&descriptor, Sources { query, ..Sources::default() })
@@ -280,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_field_of_the_path_stands_nowhere_else() {
-        let descriptor = contracts::pool().get_message_by_name("berth.gateway.v1.StopInstanceRequest").expect("known");
+        let descriptor =
+            contracts::pool().get_message_by_name("berth.gateway.v1.StopInstanceRequest").expect("known");
         let path = vec![("instance".to_owned(), "web-1".to_owned())];
         let Value::Object(body) = json!({"instance": "other"}) else { panic!("an object") };
         let error = message(&descriptor, Sources { path, body, ..Sources::default() }).expect_err("twice");
@@ -296,8 +302,13 @@ mod tests {
             "\\PC{0,12}".prop_map(Value::from),
         ];
         let names = prop_oneof![
-            Just("name"), Just("resources"), Just("labels"), Just("driver"), Just("memory_bytes"),
-            Just("ssh_authorized_keys"), Just("x"),
+            Just("name"),
+            Just("resources"),
+            Just("labels"),
+            Just("driver"),
+            Just("memory_bytes"),
+            Just("ssh_authorized_keys"),
+            Just("x"),
         ];
         leaf.prop_recursive(3, 24, 6, move |inner| {
             prop_oneof![

@@ -1,9 +1,9 @@
 //! A stream of answers as Server-Sent Events (WHATWG HTML, section 9.2), resumable by `Last-Event-ID`.
 
+use super::answer;
 use super::call::{self, Door};
 use super::frames::Frames;
 use super::problem::Problem;
-use super::answer;
 use crate::domain::violation::Violation;
 use crate::translate::status;
 use axum::body::Body;
@@ -52,16 +52,20 @@ fn cursor(headers: &HeaderMap) -> Result<Option<(String, u64)>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    let read = text.rsplit_once(':').and_then(|(incarnation, sequence)| {
-        Some((incarnation.to_owned(), sequence.parse::<u64>().ok()?))
-    });
+    let read = text
+        .rsplit_once(':')
+        .and_then(|(incarnation, sequence)| Some((incarnation.to_owned(), sequence.parse::<u64>().ok()?)));
     read.map(Some).ok_or_else(|| {
-        let violation = Violation::new("Last-Event-ID", "write the id of the last event: incarnation:sequence");
+        let violation =
+            Violation::new("Last-Event-ID", "write the id of the last event: incarnation:sequence");
         Problem::of(&status::invalid(violation))
     })
 }
 
-async fn next(method: &Method, frames: Option<Frames>) -> Option<(Result<Event, Infallible>, Option<Frames>)> {
+async fn next(
+    method: &Method,
+    frames: Option<Frames>,
+) -> Option<(Result<Event, Infallible>, Option<Frames>)> {
     let mut frames = frames?;
     let item = match frames.next().await {
         Ok(Some(bytes)) => answer::json(&method.descriptor.output(), &bytes),
@@ -79,8 +83,11 @@ async fn next(method: &Method, frames: Option<Frames>) -> Option<(Result<Event, 
 
 /// An event goes out under its type, a gap as "gap"; both with the cursor to go on from.
 fn event(item: &Value) -> Event {
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let number = |value: &Value, name: &str| value.get(name).map(|n| n.to_string().replace('"', "")).unwrap_or_default();
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |value: &Value, name: &str| {
+        value.get(name).map(|n| n.to_string().replace('"', "")).unwrap_or_default()
+    };
     if let Some(record) = item.get("event") {
         let id = format!("{}:{}", text(record, "incarnation"), number(record, "sequence"));
         return Event::default().id(id).event(text(record, "type")).data(record.to_string());
@@ -105,7 +112,10 @@ mod tests {
 
     #[test]
     fn a_cursor_is_incarnation_and_sequence() {
-        assert_eq!(read("EVENTS@2026-01-01T00:00:00Z:17"), Ok(Some(("EVENTS@2026-01-01T00:00:00Z".to_owned(), 17))));
+        assert_eq!(
+            read("EVENTS@2026-01-01T00:00:00Z:17"),
+            Ok(Some(("EVENTS@2026-01-01T00:00:00Z".to_owned(), 17)))
+        );
         assert_eq!(read(""), Ok(None));
         assert_eq!(read("17"), Err(400));
         assert_eq!(read("abc:-1"), Err(400));
@@ -115,7 +125,8 @@ mod tests {
     #[tokio::test]
     async fn events_carry_their_cursor() {
         let item = serde_json::json!({"event": {"incarnation": "i", "sequence": 5, "type": "scheduler.InstanceReady"}});
-        let gap = serde_json::json!({"gap": {"incarnation": "j", "resync_after_sequence": "9007199254740993"}});
+        let gap =
+            serde_json::json!({"gap": {"incarnation": "j", "resync_after_sequence": "9007199254740993"}});
         let events = [Ok::<_, Infallible>(event(&item)), Ok(event(&gap))];
         let response = Sse::new(stream::iter(events)).into_response();
         let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");

@@ -1,9 +1,9 @@
 //! A file as the body of a PUT, passed on chunk by chunk while it arrives.
 
+use super::answer;
 use super::call::{self, Door};
 use super::frames::frame;
 use super::problem::Problem;
-use super::answer;
 use crate::domain::violation::Violation;
 use crate::translate::status;
 use axum::body::Body;
@@ -59,7 +59,10 @@ fn announced(headers: &HeaderMap, query: &[(String, String)]) -> Result<u64, Vio
         }
         let said: u64 = text.parse().map_err(|_| wrong("size_bytes"))?;
         if size.is_some_and(|size| size != said) {
-            return Err(Violation::new("size_bytes", "this is not what Content-Length or an earlier size_bytes says"));
+            return Err(Violation::new(
+                "size_bytes",
+                "this is not what Content-Length or an earlier size_bytes says",
+            ));
         }
         size = Some(said);
     }

@@ -34,7 +34,10 @@ fn now(parts: &Parts) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for GrpcHealth {
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         if !known(&request.get_ref().service) {
             return Err(Status::not_found("no service of that name"));
         }
@@ -43,7 +46,10 @@ impl Health for GrpcHealth {
 
     type WatchStream = ReceiverStream<Result<HealthCheckResponse, Status>>;
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let (out, output) = tokio::sync::mpsc::channel(1);
         let (parts, known) = (self.parts.clone(), known(&request.get_ref().service));
         tokio::spawn(async move {

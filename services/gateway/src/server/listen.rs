@@ -26,14 +26,21 @@ const CONNECTIONS: usize = 10_000;
 
 /// Binds the address. Without TLS only a loopback address, or when `insecure_dev` says so.
 pub async fn bind(address: &str, tls: bool, insecure_dev: bool) -> anyhow::Result<TcpListener> {
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host(address).await.with_context(|| format!("listen is {address:?}; write 127.0.0.1:7480"))?.collect();
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address)
+        .await
+        .with_context(|| format!("listen is {address:?}; write 127.0.0.1:7480"))?
+        .collect();
     let outside = addresses.iter().any(|a| !a.ip().is_loopback());
     if !tls && outside && !insecure_dev {
-        bail!("listen is {address}: tokens would travel in clear; set tls_cert_file and tls_key_file, listen on 127.0.0.1, or say insecure_dev");
+        bail!(
+            "listen is {address}: tokens would travel in clear; set tls_cert_file and tls_key_file, listen on 127.0.0.1, or say insecure_dev"
+        );
     }
     if !tls && outside {
-        tracing::warn!(address, "INSECURE: listening without TLS beyond this machine; anybody on the way reads tokens and data");
+        tracing::warn!(
+            address,
+            "INSECURE: listening without TLS beyond this machine; anybody on the way reads tokens and data"
+        );
     } else if !tls {
         tracing::warn!(address, "listening without TLS, for this machine only");
     }

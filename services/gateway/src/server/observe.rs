@@ -33,7 +33,9 @@ impl Observer {
             duration: meter
                 .f64_histogram("berth_gateway_request_duration_seconds")
                 .with_description("Time to the answer, or to the first part of a stream.")
-                .with_boundaries(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+                .with_boundaries(vec![
+                    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+                ])
                 .build(),
         }
     }
@@ -57,15 +59,15 @@ pub async fn observe(State(observer): State<Arc<Observer>>, request: Request, ne
 /// The caller's trace, when it is well formed (W3C Trace Context, section 3.2).
 fn traceparent(headers: &HeaderMap) -> &str {
     let text = headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let right = text.len() == 55 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b) || b == b'-');
+    let right = text.len() == 55
+        && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b) || b == b'-');
     if right { text } else { "" }
 }
 
 /// Ends unary methods that take longer than the caller waits (`grpc-timeout`) or than we allow.
 pub async fn limit_time(request: Request, next: Next) -> Response {
-    let streams = method_of(request.uri().path()).is_none_or(|m| {
-        m.descriptor.is_client_streaming() || m.descriptor.is_server_streaming()
-    });
+    let streams = method_of(request.uri().path())
+        .is_none_or(|m| m.descriptor.is_client_streaming() || m.descriptor.is_server_streaming());
     if streams {
         return next.run(request).await;
     }

@@ -33,10 +33,15 @@ pub async fn put(db: &mut AnyConnection, decision: &PlacementDecision) -> Result
 }
 
 /// The decisions about an instance, newest first.
-pub async fn of_instance<'a>(db: impl AnyExecutor<'a>, instance_id: &str) -> Result<Vec<PlacementDecision>, sqlx::Error> {
-    let rows = sqlx::query("SELECT snapshot FROM decisions WHERE instance_id = $1 ORDER BY decided_at_us DESC, generation DESC")
-        .bind(instance_id)
-        .fetch_all(db)
-        .await?;
+pub async fn of_instance<'a>(
+    db: impl AnyExecutor<'a>,
+    instance_id: &str,
+) -> Result<Vec<PlacementDecision>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT snapshot FROM decisions WHERE instance_id = $1 ORDER BY decided_at_us DESC, generation DESC",
+    )
+    .bind(instance_id)
+    .fetch_all(db)
+    .await?;
     snapshots(&rows)
 }

@@ -22,7 +22,8 @@ pub async fn put(db: &mut AnyConnection, flavor: &Flavor) -> Result<(), sqlx::Er
 
 /// A flavor by name.
 pub async fn get<'a>(db: impl AnyExecutor<'a>, name: &str) -> Result<Option<Flavor>, sqlx::Error> {
-    let row = sqlx::query("SELECT snapshot FROM flavors WHERE name = $1").bind(name).fetch_optional(db).await?;
+    let row =
+        sqlx::query("SELECT snapshot FROM flavors WHERE name = $1").bind(name).fetch_optional(db).await?;
     row.as_ref().map(snapshot).transpose()
 }
 

@@ -29,7 +29,11 @@ pub async fn put(db: &mut AnyConnection, image: &Image) -> Result<bool, sqlx::Er
 }
 
 /// An image of a tenant by id, whatever became of it, or by name while it is there.
-pub async fn find<'a>(db: impl AnyExecutor<'a>, tenant: &str, name_or_id: &str) -> Result<Option<Image>, sqlx::Error> {
+pub async fn find<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    name_or_id: &str,
+) -> Result<Option<Image>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT snapshot FROM images WHERE tenant = $1 AND (id = $2 OR (name = $2 AND phase IN ($3, $4)))
          ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END, id DESC LIMIT 1",
@@ -44,7 +48,11 @@ pub async fn find<'a>(db: impl AnyExecutor<'a>, tenant: &str, name_or_id: &str) 
 }
 
 /// A page of a tenant's images that are there or being taken in, by name.
-pub async fn page<'a>(db: impl AnyExecutor<'a>, tenant: &str, page: &Page) -> Result<Vec<Image>, sqlx::Error> {
+pub async fn page<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    page: &Page,
+) -> Result<Vec<Image>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT snapshot FROM images WHERE tenant = $1 AND phase IN ($2, $3)
            AND (name > $4 OR (name = $4 AND id > $5)) ORDER BY name, id LIMIT $6",

@@ -36,7 +36,11 @@ pub async fn put(db: &mut AnyConnection, instance: &Instance) -> Result<bool, sq
 }
 
 /// An instance of a tenant by id, or by name among those that are not deleted.
-pub async fn find<'a>(db: impl AnyExecutor<'a>, tenant: &str, name_or_id: &str) -> Result<Option<Instance>, sqlx::Error> {
+pub async fn find<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    name_or_id: &str,
+) -> Result<Option<Instance>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT snapshot FROM instances WHERE tenant = $1 AND (id = $2 OR (name = $2 AND phase <> $3))
          ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END, id DESC LIMIT 1",

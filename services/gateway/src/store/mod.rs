@@ -15,8 +15,11 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 /// The schema.
-pub const MIGRATIONS: &[MigrationFile] =
-    &[MigrationFile { version: 1000, name: "gateway", sql: include_str!("../../migrations/1000_gateway.sql") }];
+pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
+    version: 1000,
+    name: "gateway",
+    sql: include_str!("../../migrations/1000_gateway.sql"),
+}];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
 pub const STATE_TABLES: &[&str] = &["operations", "flavors", "instances", "hosts", "images", "decisions"];

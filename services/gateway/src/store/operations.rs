@@ -35,7 +35,11 @@ pub async fn put(db: &mut AnyConnection, operation: &Operation) -> Result<(), sq
 }
 
 /// An operation of a tenant.
-pub async fn get<'a>(db: impl AnyExecutor<'a>, tenant: &str, id: &str) -> Result<Option<Operation>, sqlx::Error> {
+pub async fn get<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    id: &str,
+) -> Result<Option<Operation>, sqlx::Error> {
     let row = sqlx::query("SELECT snapshot FROM operations WHERE tenant = $1 AND id = $2")
         .bind(tenant)
         .bind(id)
@@ -46,12 +50,17 @@ pub async fn get<'a>(db: impl AnyExecutor<'a>, tenant: &str, id: &str) -> Result
 
 /// An operation whose owner is not known: services name operations by id alone.
 pub async fn find<'a>(db: impl AnyExecutor<'a>, id: &str) -> Result<Option<Operation>, sqlx::Error> {
-    let row = sqlx::query("SELECT snapshot FROM operations WHERE id = $1").bind(id).fetch_optional(db).await?;
+    let row =
+        sqlx::query("SELECT snapshot FROM operations WHERE id = $1").bind(id).fetch_optional(db).await?;
     row.as_ref().map(snapshot).transpose()
 }
 
 /// What a tenant asked for under an idempotency key.
-pub async fn by_key<'a>(db: impl AnyExecutor<'a>, tenant: &str, key: &str) -> Result<Option<Operation>, sqlx::Error> {
+pub async fn by_key<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    key: &str,
+) -> Result<Option<Operation>, sqlx::Error> {
     let row = sqlx::query("SELECT snapshot FROM operations WHERE tenant = $1 AND idempotency_key = $2 AND idempotency_key <> ''")
         .bind(tenant)
         .bind(key)

@@ -41,7 +41,11 @@ pub async fn put(db: &mut AnyConnection, token: &TokenRow) -> Result<(), sqlx::E
 }
 
 /// Who comes in with a token of this hash at `now_us`.
-pub async fn caller<'a>(db: impl AnyExecutor<'a>, hash: &str, now_us: i64) -> Result<Option<Caller>, sqlx::Error> {
+pub async fn caller<'a>(
+    db: impl AnyExecutor<'a>,
+    hash: &str,
+    now_us: i64,
+) -> Result<Option<Caller>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT actor, tenant, permissions FROM tokens WHERE hash = $1 AND (expires_at_us = 0 OR expires_at_us > $2)",
     )

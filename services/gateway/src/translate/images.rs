@@ -59,7 +59,8 @@ mod tests {
     }
 
     fn read_one(source: ArtifactSource) -> Result<ImportImageRequest, String> {
-        let request = ImportImageRequest { name: "debian".into(), sources: vec![source], ..Default::default() };
+        let request =
+            ImportImageRequest { name: "debian".into(), sources: vec![source], ..Default::default() };
         read(request).map_err(|v| v.field)
     }
 
@@ -72,7 +73,10 @@ mod tests {
     #[test]
     fn numbers_that_mean_nothing_are_named() {
         assert_eq!(read_one(upload(ArtifactRole::Disk, 9)), Err("sources[0].format".to_owned()));
-        assert_eq!(read_one(upload(ArtifactRole::Kernel, DiskFormat::Raw as i32)), Err("sources[0].format".to_owned()));
+        assert_eq!(
+            read_one(upload(ArtifactRole::Kernel, DiskFormat::Raw as i32)),
+            Err("sources[0].format".to_owned())
+        );
         let nothing = ArtifactSource { role: 9, ..upload(ArtifactRole::Disk, 0) };
         assert_eq!(read_one(nothing), Err("sources[0].role".to_owned()));
     }

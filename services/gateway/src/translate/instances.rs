@@ -35,7 +35,9 @@ pub fn read(request: CreateInstanceRequest) -> Result<(Wish, Choices), Violation
         (false, None) => Size::Flavor(request.flavor),
         (true, Some(given)) => Size::Custom(resources::unchecked(Some(given))),
         (false, Some(_)) => return Err(Violation::new("resources", "give a flavor or resources, not both")),
-        (true, None) => return Err(Violation::new("flavor", "say how big it should be: a flavor or resources")),
+        (true, None) => {
+            return Err(Violation::new("flavor", "say how big it should be: a flavor or resources"));
+        }
     };
     let hostname = if request.hostname.is_empty() { request.name.clone() } else { request.hostname };
     let wish = Wish {

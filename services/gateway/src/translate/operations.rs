@@ -143,12 +143,18 @@ mod tests {
     }
 
     fn progress(state: OperationState, step: &str) -> OperationProgress {
-        OperationProgress { operation_id: "018f".into(), state: state as i32, step: step.into(), refusal: None }
+        OperationProgress {
+            operation_id: "018f".into(),
+            state: state as i32,
+            step: step.into(),
+            refusal: None,
+        }
     }
 
     #[test]
     fn the_acceptance_may_come_last() {
-        let (placed, ready) = (progress(OperationState::Running, "placed"), progress(OperationState::Succeeded, "ready"));
+        let (placed, ready) =
+            (progress(OperationState::Running, "placed"), progress(OperationState::Succeeded, "ready"));
         let in_order = advanced(&new(), &placed, Timestamp(20)).expect("new");
         let in_order = advanced(&in_order, &ready, Timestamp(30)).expect("new");
         let early = advanced(&unheard_of("018f"), &placed, Timestamp(20)).expect("new");
@@ -158,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_step_without_a_state_is_only_a_step() {
-        let stepped = advanced(&new(), &progress(OperationState::Unspecified, "disk"), Timestamp(11)).expect("new");
+        let stepped =
+            advanced(&new(), &progress(OperationState::Unspecified, "disk"), Timestamp(11)).expect("new");
         assert_eq!((stepped.state, stepped.steps.len()), (OperationState::Pending as i32, 2));
         assert!(!is_final(&stepped));
     }

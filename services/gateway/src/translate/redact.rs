@@ -61,11 +61,14 @@ mod tests {
 
     #[test]
     fn no_sealed_byte_is_left_anywhere() {
-        let secret = Sealed { key_id: "key".into(), nonce: b"NONCE".to_vec(), ciphertext: b"CIPHERTEXT".to_vec() };
-        let spec = InstanceSpec { user_data: Some(secret), hostname: "web".into(), ..InstanceSpec::default() };
+        let secret =
+            Sealed { key_id: "key".into(), nonce: b"NONCE".to_vec(), ciphertext: b"CIPHERTEXT".to_vec() };
+        let spec =
+            InstanceSpec { user_data: Some(secret), hostname: "web".into(), ..InstanceSpec::default() };
         let whole = Instance { id: "i".into(), spec: Some(spec), ..Instance::default() };
         let event = InstanceReady { instance: Some(whole.clone()), operations: vec![] };
-        let descriptor = contracts::pool().get_message_by_name("berth.scheduler.v1.InstanceReady").expect("known");
+        let descriptor =
+            contracts::pool().get_message_by_name("berth.scheduler.v1.InstanceReady").expect("known");
         let mut message = DynamicMessage::decode(descriptor, &*event.encode_to_vec()).expect("decodes");
         strip(&mut message);
         let bytes = message.encode_to_vec();

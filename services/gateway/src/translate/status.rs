@@ -60,7 +60,8 @@ pub fn invalid(violation: Violation) -> Status {
 /// Nothing of that name in the caller's reach; the same for what belongs to somebody else.
 pub fn not_found(what: &str, field: &str, name: &str) -> Status {
     let name = crate::domain::violation::excerpt(name, 128);
-    let refusal = Refusal::new(&format!("{}_NOT_FOUND", what.to_uppercase()), format!("no {what} is called {name:?}"));
+    let refusal =
+        Refusal::new(&format!("{}_NOT_FOUND", what.to_uppercase()), format!("no {what} is called {name:?}"));
     refused(Code::NotFound, refusal, field)
 }
 

@@ -126,27 +126,43 @@ mod tests {
         for method in contracts::methods() {
             let operation = &document()["paths"][&method.path][&method.http_method.to_lowercase()];
             assert_eq!(operation["operationId"], method.descriptor.name(), "{}", method.path);
-            assert!(names.insert(method.descriptor.name().to_owned()), "{} is there twice", method.descriptor.name());
-            assert!(operation["summary"].as_str().is_some_and(|s| !s.is_empty()), "{} has no words", method.path);
+            assert!(
+                names.insert(method.descriptor.name().to_owned()),
+                "{} is there twice",
+                method.descriptor.name()
+            );
+            assert!(
+                operation["summary"].as_str().is_some_and(|s| !s.is_empty()),
+                "{} has no words",
+                method.path
+            );
             assert!(operation["responses"]["default"].is_object());
-            let keyed = operation["parameters"].as_array().is_some_and(|all| {
-                all.iter().any(|p| p["$ref"] == "#/components/parameters/IdempotencyKey")
-            });
+            let keyed = operation["parameters"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|p| p["$ref"] == "#/components/parameters/IdempotencyKey"));
             assert_eq!(keyed, method.mutating, "{}", method.path);
         }
-        let count: usize = document()["paths"].as_object().expect("paths").values()
-            .map(|item| item.as_object().map_or(0, Map::len)).sum();
+        let count: usize = document()["paths"]
+            .as_object()
+            .expect("paths")
+            .values()
+            .map(|item| item.as_object().map_or(0, Map::len))
+            .sum();
         assert_eq!(count, contracts::methods().len());
     }
 
     #[test]
     fn every_name_in_a_path_is_a_parameter() {
         for (path, item) in document()["paths"].as_object().expect("paths") {
-            let in_path: BTreeSet<String> = path.split('{').skip(1).filter_map(|p| p.split('}').next()).map(str::to_owned).collect();
+            let in_path: BTreeSet<String> =
+                path.split('{').skip(1).filter_map(|p| p.split('}').next()).map(str::to_owned).collect();
             for operation in item.as_object().expect("an item").values() {
                 let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-                let named: BTreeSet<String> = parameters.iter().filter(|p| p["in"] == "path")
-                    .filter_map(|p| p["name"].as_str().map(str::to_owned)).collect();
+                let named: BTreeSet<String> = parameters
+                    .iter()
+                    .filter(|p| p["in"] == "path")
+                    .filter_map(|p| p["name"].as_str().map(str::to_owned))
+                    .collect();
                 assert_eq!(in_path, named, "{path}");
                 assert!(parameters.iter().filter(|p| p["in"] == "path").all(|p| p["required"] == true));
             }

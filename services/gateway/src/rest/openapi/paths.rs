@@ -42,7 +42,8 @@ fn in_path(method: &Method) -> Vec<String> {
 
 /// Methods without a body take their fields in the query.
 fn takes_query(method: &Method) -> bool {
-    matches!(shape(method), Shape::Unary | Shape::Events) && matches!(method.http_method.as_str(), "GET" | "DELETE")
+    matches!(shape(method), Shape::Unary | Shape::Events)
+        && matches!(method.http_method.as_str(), "GET" | "DELETE")
 }
 
 fn parameters(schemas: &mut Schemas, method: &Method) -> Vec<Value> {
@@ -77,7 +78,8 @@ fn parameter(schemas: &mut Schemas, field: &FieldDescriptor, place: &str) -> Val
     if let Value::Object(object) = &mut schema {
         words = object.remove("description").unwrap_or_default();
     }
-    let mut parameter = json!({"name": field.name(), "in": place, "required": place == "path", "schema": schema});
+    let mut parameter =
+        json!({"name": field.name(), "in": place, "required": place == "path", "schema": schema});
     if let Value::Object(object) = &mut parameter
         && !words.is_null()
     {

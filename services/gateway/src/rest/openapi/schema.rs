@@ -35,7 +35,8 @@ impl Schemas {
             // the name is taken first: messages may hold themselves
             self.0.insert(name.clone(), Value::Null);
             let mut properties = Map::new();
-            for field in message.fields().filter(|f| !without.contains(&f.name().to_owned()) && !is_sealed(f)) {
+            for field in message.fields().filter(|f| !without.contains(&f.name().to_owned()) && !is_sealed(f))
+            {
                 properties.insert(field.name().to_owned(), self.field(&field));
             }
             let schema = json!({
@@ -59,7 +60,8 @@ impl Schemas {
         };
         let mut words = comments::of(&field.parent_file(), field.path());
         if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
-            let others: Vec<String> = oneof.fields().filter(|f| f != field).map(|f| f.name().to_owned()).collect();
+            let others: Vec<String> =
+                oneof.fields().filter(|f| f != field).map(|f| f.name().to_owned()).collect();
             words = format!("{words} Excludes {}.", others.join(", ")).trim().to_owned();
         }
         if let Value::Object(object) = &mut schema

@@ -1,1 +1,160 @@
-//! gateway
+//! The public door of a Berth platform: gRPC and REST on one port, one function per operation behind both; the
+//! operations and the read model. See README.md.
+#![forbid(unsafe_code)]
+
+mod adapters;
+mod api;
+mod bootstrap;
+mod domain;
+mod handlers;
+mod reconcilers;
+mod rest;
+mod server;
+mod store;
+mod translate;
+mod wakeups;
+
+pub use handlers::subscriptions;
+pub use rest::openapi::document as openapi_document;
+pub use store::{MIGRATIONS, STATE_TABLES};
+pub use wakeups::Wakeups;
+
+use adapters::keys::TokenKey;
+use adapters::staging::Staging;
+use api::Api;
+use api::auth::Doorkeeper;
+use chassis::{Chassis, Stage, reconcile};
+use serde::Deserialize;
+use server::doors::Doors;
+use server::{listen, tls};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the gateway.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address of the public port: "0.0.0.0:7480".
+    pub listen: String,
+    /// Folder for the SQLite file, the token key and `admin.token`.
+    pub data_dir: PathBuf,
+    /// `sqlite:///path/file.db` or `postgres://…`; "" = `gateway.db` in the data folder.
+    pub database_url: String,
+    /// Where uploads go: `file:///path`. The storage service reads them from the same place.
+    pub datastore_url: String,
+    /// Certificate chain (PEM); "" = no TLS.
+    pub tls_cert_file: PathBuf,
+    /// Key of the certificate (PEM).
+    pub tls_key_file: PathBuf,
+    /// Listen without TLS on addresses that are not loopback. Never in production.
+    pub insecure_dev: bool,
+    /// Key under which tokens are hashed, the same for all replicas; "" = `token.key` in the data folder.
+    pub token_key_file: PathBuf,
+    /// Most bytes of one uploaded file.
+    pub upload_limit_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7480".into(),
+            data_dir: "/var/lib/berth/gateway".into(),
+            database_url: String::new(),
+            datastore_url: "file:///var/lib/berth/datastore".into(),
+            tls_cert_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            insecure_dev: false,
+            token_key_file: PathBuf::new(),
+            upload_limit_bytes: 256 << 30,
+        }
+    }
+}
+
+impl Settings {
+    /// The file that holds the administrator's first token.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.data_dir.join("admin.token")
+    }
+
+    fn database_url(&self) -> String {
+        if self.database_url.is_empty() {
+            return format!("sqlite://{}", self.data_dir.join("gateway.db").display());
+        }
+        self.database_url.clone()
+    }
+
+    fn token_key_file(&self) -> PathBuf {
+        if self.token_key_file.as_os_str().is_empty() {
+            return self.data_dir.join("token.key");
+        }
+        self.token_key_file.clone()
+    }
+}
+
+/// Starts the gateway in a process.
+pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
+    start(settings, chassis).await.map(|_| ())
+}
+
+/// Starts the gateway and answers the address it listens on (the port may be 0 in the settings).
+pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
+    let desk = chassis.desk("gateway", &settings.database_url(), MIGRATIONS).await?;
+    let key = TokenKey::from_file(&settings.token_key_file())?;
+    bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
+    bootstrap::default_flavors(&desk).await?;
+
+    let wakeups = Wakeups::default();
+    chassis.serve(&desk, subscriptions(desk.store(), &wakeups));
+
+    let staging = Arc::new(Staging::open(&settings.datastore_url, settings.upload_limit_bytes)?);
+    let (sweep, clock) = (staging.clone(), desk.clock().clone());
+    let pass = move || {
+        let (sweep, clock) = (sweep.clone(), clock.clone());
+        async move { reconcilers::staging::pass(&sweep, &*clock).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway staging", |stop| {
+        reconcile("staging", stop, Arc::new(Notify::new()), reconcilers::staging::PERIOD, pass)
+    });
+    let late = desk.clone();
+    let pass = move || {
+        let late = late.clone();
+        async move { reconcilers::exec_timeouts::pass(&late).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway exec timeouts", |stop| {
+        reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
+    });
+
+    let stopping = CancellationToken::new();
+    let api = Arc::new(Api {
+        desk: desk.clone(),
+        bus: chassis.bus.clone(),
+        sealer: chassis.sealer.clone(),
+        wakeups,
+        staging,
+        health: chassis.health.clone(),
+        stopping: stopping.clone(),
+    });
+    let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));
+    let doors = Doors::new(&api, &doorkeeper, &chassis.meter)?;
+
+    let secure = !settings.tls_cert_file.as_os_str().is_empty();
+    let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;
+    let listener = listen::bind(&settings.listen, secure, settings.insecure_dev).await?;
+    let address = listener.local_addr()?;
+    let health = chassis.health.component("gateway.listener");
+    health.ok(format!("{} on {address}", if secure { "https" } else { "http" }));
+    tracing::info!(%address, tls = secure, "gRPC and REST");
+    chassis.tasks.spawn(Stage::Intake, "gateway listener", |stop| async move {
+        // open streams end when the listener is told to stop, not when it has stopped
+        let told = stopping.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            told.cancel();
+        });
+        listen::serve(listener, tls, doors, stopping).await;
+    });
+    Ok(address)
+}

@@ -92,6 +92,7 @@ impl Subscriptions {
     pub async fn deliver(&self, desk: &crate::Desk, envelope: &crate::Envelope) -> Result<(), Failure> {
         let mut work =
             desk.begin(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() }).await?;
+        work.set_occurred_at(envelope.occurred_at);
         let now = work.now();
         if !crate::inbox::claim(work.tx(), self.service, envelope.id, now).await? {
             return Ok(());

@@ -19,7 +19,7 @@ mod report;
 mod runner;
 pub mod samples;
 pub mod topology;
-mod trace;
+pub mod trace;
 pub mod watch;
 mod work;
 

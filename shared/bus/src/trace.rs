@@ -24,7 +24,7 @@ impl Extractor for One {
 }
 
 /// The present span as a W3C traceparent; "" when nobody traces.
-pub(crate) fn current() -> String {
+pub fn current() -> String {
     let mut carrier = One(String::new());
     let context = tracing::Span::current().context();
     opentelemetry::global::get_text_map_propagator(|p| p.inject_context(&context, &mut carrier));
@@ -32,7 +32,7 @@ pub(crate) fn current() -> String {
 }
 
 /// Makes `span` a child of the trace that `traceparent` names.
-pub(crate) fn continue_from(span: &tracing::Span, traceparent: &str) {
+pub fn continue_from(span: &tracing::Span, traceparent: &str) {
     if traceparent.is_empty() {
         return;
     }

@@ -14,6 +14,7 @@ pub struct Work {
     tx: Tx,
     cause: Cause,
     now: Timestamp,
+    occurred_at: Timestamp,
     outgoing: Vec<outbox::Outgoing>,
     hooks: Vec<Hook>,
     relay: Arc<Notify>,
@@ -28,7 +29,7 @@ pub(crate) struct Mark {
 
 impl Work {
     pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, relay: Arc<Notify>) -> Self {
-        Self { tx, cause, now, outgoing: Vec::new(), hooks: Vec::new(), relay }
+        Self { tx, cause, now, occurred_at: now, outgoing: Vec::new(), hooks: Vec::new(), relay }
     }
 
     /// Where statements run.
@@ -39,6 +40,16 @@ impl Work {
     /// When this work was begun.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// When the message that is being handled was decided; when this work was begun if there is none. What goes into
+    /// tables from it is the same after a replay.
+    pub fn occurred_at(&self) -> Timestamp {
+        self.occurred_at
+    }
+
+    pub(crate) fn set_occurred_at(&mut self, at: Timestamp) {
+        self.occurred_at = at;
     }
 
     /// Why this work is done.

@@ -9,6 +9,7 @@ pub use generated::berth::{common, gateway, host_driver, options, scheduler, sto
 mod catalogue;
 mod reflect;
 mod refusal;
+pub mod status;
 
 pub use catalogue::{CATALOGUE, Entry, entry};
 pub use reflect::{DESCRIPTORS, Method, methods, pool, to_json, to_struct};

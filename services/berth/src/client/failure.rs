@@ -1,7 +1,6 @@
 //! What went wrong, in words for a person and as an exit code for a program.
 
 use contracts::common::v1::Refusal;
-use prost::Message as _;
 use std::fmt;
 use std::process::ExitCode;
 use tonic::{Code, Status};
@@ -179,8 +178,7 @@ fn exit_of(code: Code) -> Exit {
 }
 
 fn refusal_in(status: &Status) -> Option<Refusal> {
-    let refusal = Refusal::decode(status.details()).ok()?;
-    (!refusal.code.is_empty() || !refusal.message.is_empty()).then_some(refusal)
+    contracts::status::details(status).0.map(Refusal::from)
 }
 
 fn sentence(status: &Status) -> String {
@@ -204,7 +202,7 @@ mod tests {
             message: "no host has room".into(),
             reasons: vec!["14 hosts lack memory".into(), "2 are cordoned".into()],
         };
-        let status = Status::with_details(Code::FailedPrecondition, "x", refusal.encode_to_vec().into());
+        let status = contracts::status::refused(Code::FailedPrecondition, refusal.into(), "");
         let failure = Failure::from_status(&status, "http://127.0.0.1:1");
         assert_eq!(failure.exit, Exit::Refused);
         assert_eq!(

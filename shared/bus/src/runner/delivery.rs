@@ -163,6 +163,7 @@ impl Runner {
             return Err(Failure::Poison(reason));
         };
         work.set_cause(Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
+        work.set_occurred_at(envelope.occurred_at);
         let span = tracing::info_span!(
             "handle",
             otel.name = %format!("{} {}", self.desk.service(), envelope.subject.name),

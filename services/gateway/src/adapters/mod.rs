@@ -1,0 +1,4 @@
+//! Where the gateway meets the world: key files and the datastore.
+
+pub mod keys;
+pub mod staging;

@@ -1,0 +1,194 @@
+//! Taking a request on: the operation, its event and its command leave in one transaction, once for each
+//! idempotency key.
+
+use super::{Api, caller};
+use crate::domain::caller::Caller;
+use crate::domain::idempotency::{self, Decision, Earlier};
+use crate::store::operations;
+use crate::translate::operations::{self as translate, New};
+use crate::translate::status;
+use bus::{Cause, Work};
+use contracts::common::v1::{OperationProgress, OperationState};
+use contracts::gateway::v1::{Operation, OperationAccepted, OperationResponse};
+use kernel::{CorrelationId, OperationId, Refusal};
+use sha2::{Digest, Sha256};
+use tonic::{Code, Request, Status};
+
+/// A request that changes something.
+pub struct Asked {
+    /// Who asks.
+    pub caller: Caller,
+    method: &'static str,
+    key: String,
+    sha256: String,
+    traceparent: String,
+}
+
+/// What the caller is answered: the same for a repeated request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// What to wait for.
+    pub operation_id: String,
+    /// What it is about.
+    pub object_id: String,
+}
+
+impl From<Accepted> for OperationResponse {
+    fn from(accepted: Accepted) -> Self {
+        Self { operation_id: accepted.operation_id, object_id: accepted.object_id }
+    }
+}
+
+/// A request on its way in: an open transaction that holds its operation.
+pub struct Entry {
+    /// Where its command and its events go.
+    pub work: Work,
+    operation: Operation,
+}
+
+/// What became of a request.
+pub enum Entered {
+    /// It was accepted before.
+    Repeat(Accepted),
+    /// It is new.
+    Fresh(Box<Entry>),
+}
+
+impl Asked {
+    /// Reads who asks and under which key. The hash covers the method and every field of the request.
+    pub fn read<T: prost::Message>(request: &Request<T>, method: &'static str) -> Result<Self, Status> {
+        let header =
+            |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
+        let key = header("idempotency-key").unwrap_or_default();
+        idempotency::check_key(&key).map_err(status::invalid)?;
+        let mut hash = Sha256::new();
+        hash.update(method.as_bytes());
+        hash.update([0]);
+        hash.update(request.get_ref().encode_to_vec());
+        Ok(Self {
+            caller: caller(request)?,
+            method,
+            key,
+            sha256: hex::encode(hash.finalize()),
+            traceparent: header("traceparent").unwrap_or_default(),
+        })
+    }
+
+    fn cause(&self, operation: OperationId) -> Cause {
+        Cause {
+            // what belongs to an operation is found by its id
+            correlation: CorrelationId::from_u128(operation.as_u128()),
+            causation: None,
+            actor: self.caller.actor.clone(),
+            tenant: self.caller.tenant.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    fn judge(&self, earlier: Option<Operation>) -> Result<Option<Accepted>, Status> {
+        let seen = earlier.as_ref().map(|o| Earlier { method: &o.method, request_sha256: &o.request_sha256 });
+        match (idempotency::decide(seen, self.method, &self.sha256), earlier) {
+            (Decision::Repeat, Some(o)) => Ok(Some(Accepted { operation_id: o.id, object_id: o.object_id })),
+            (Decision::Conflict, _) => {
+                let text =
+                    "this idempotency key was used for another request; use a new key for a new request";
+                let refusal = Refusal::new("IDEMPOTENCY_KEY_REUSED", text);
+                Err(status::refused(Code::FailedPrecondition, refusal, "idempotency-key"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Api {
+    /// The answer that the same request got before. Asked first: by now its object may be gone.
+    pub async fn earlier(&self, asked: &Asked) -> Result<Option<Accepted>, Status> {
+        if asked.key.is_empty() {
+            return Ok(None);
+        }
+        let earlier = operations::by_key(self.desk.store().reader(), &asked.caller.tenant, &asked.key).await;
+        asked.judge(earlier.map_err(status::broken)?)
+    }
+
+    /// Opens a transaction with the operation in it. `deadline_us` 0 = somebody else watches the time.
+    pub async fn enter(&self, asked: &Asked, object_id: &str, deadline_us: i64) -> Result<Entered, Status> {
+        let id = OperationId::new();
+        let tenant = &asked.caller.tenant;
+        let mut work = self.desk.begin(asked.cause(id)).await.map_err(status::broken)?;
+        if !asked.key.is_empty() {
+            let lock = format!("idempotency {tenant} {}", asked.key);
+            self.desk.store().lock(work.tx(), &lock).await.map_err(status::broken)?;
+            let earlier =
+                operations::by_key(&mut *work.tx(), tenant, &asked.key).await.map_err(status::broken)?;
+            if let Some(accepted) = asked.judge(earlier)? {
+                return Ok(Entered::Repeat(accepted));
+            }
+        }
+        let new = New {
+            id: id.to_string(),
+            tenant,
+            method: asked.method,
+            object_id,
+            actor: &asked.caller.actor,
+            idempotency_key: &asked.key,
+            request_sha256: &asked.sha256,
+            deadline_us,
+        };
+        let operation = translate::accepted(new, work.now());
+        Ok(Entered::Fresh(Box::new(Entry { work, operation })))
+    }
+
+    /// Takes on a request that is one command: `tell` gets the work and the operation's id.
+    pub async fn accept(
+        &self,
+        asked: &Asked,
+        object_id: &str,
+        deadline_us: i64,
+        tell: impl FnOnce(&mut Work, String),
+    ) -> Result<Accepted, Status> {
+        match self.enter(asked, object_id, deadline_us).await? {
+            Entered::Repeat(accepted) => Ok(accepted),
+            Entered::Fresh(mut entry) => {
+                let id = entry.operation.id.clone();
+                let accepted = entry.record().await?;
+                tell(&mut entry.work, id);
+                entry.work.commit().await.map_err(status::broken)?;
+                Ok(accepted)
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Writes the operation and says that it was accepted.
+    async fn record(&mut self) -> Result<Accepted, Status> {
+        operations::put(self.work.tx(), &self.operation).await.map_err(status::broken)?;
+        let operation = self.operation.clone();
+        let accepted =
+            Accepted { operation_id: operation.id.clone(), object_id: operation.object_id.clone() };
+        // the event comes before the command: readers of the stream see the cause first
+        self.work.say(&OperationAccepted { operation: Some(operation) });
+        Ok(accepted)
+    }
+
+    /// Says what the operation is about, when it is known only now.
+    pub fn about(&mut self, object_id: &str) {
+        object_id.clone_into(&mut self.operation.object_id);
+    }
+
+    /// Ends a request that is done with this transaction.
+    pub async fn done(mut self: Box<Self>) -> Result<Accepted, Status> {
+        let progress = OperationProgress {
+            operation_id: self.operation.id.clone(),
+            state: OperationState::Succeeded as i32,
+            step: "done".into(),
+            refusal: None,
+        };
+        if let Some(done) = translate::advanced(&self.operation, &progress, self.work.now()) {
+            self.operation = done;
+        }
+        let accepted = self.record().await?;
+        self.work.commit().await.map_err(status::broken)?;
+        Ok(accepted)
+    }
+}

@@ -1,0 +1,123 @@
+//! Who comes in: the one place where tokens and permissions are checked.
+
+use crate::adapters::keys::TokenKey;
+use crate::domain::caller::Caller;
+use crate::store::tokens;
+use crate::translate::status;
+use ::store::Store;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use contracts::Method;
+use http::{HeaderMap, header};
+use kernel::{Clock, Refusal};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use tonic::{Code, Status};
+
+/// Longest token that is looked at.
+const TOKEN_LIMIT: usize = 256;
+
+/// Checks tokens against the table of their keyed hashes.
+pub struct Doorkeeper {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    key: TokenKey,
+}
+
+impl Doorkeeper {
+    /// A doorkeeper over the table of tokens.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, key: TokenKey) -> Self {
+        Self { store, clock, key }
+    }
+
+    /// Who sends a request with these headers, when they hold the permission.
+    pub async fn admit(&self, headers: &HeaderMap, permission: &str) -> Result<Caller, Status> {
+        let hash = self.key.hash(bearer(headers)?);
+        let now = self.clock.now().micros();
+        let caller = tokens::caller(self.store.reader(), &hash, now).await.map_err(status::broken)?;
+        let caller =
+            caller.ok_or_else(|| unauthenticated("this token is not known, has expired or was revoked"))?;
+        if !caller.may(permission) {
+            let refusal =
+                Refusal::new("PERMISSION_DENIED", format!("this needs the permission {permission}"));
+            return Err(status::refused(Code::PermissionDenied, refusal, ""));
+        }
+        Ok(caller)
+    }
+}
+
+fn unauthenticated(why: &str) -> Status {
+    let hint = "send `authorization: Bearer <token>`; the first token is in the file admin.token of the gateway's data folder";
+    status::refused(Code::Unauthenticated, Refusal::new("UNAUTHENTICATED", format!("{why}; {hint}")), "")
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| unauthenticated("no token was sent"))?;
+    let text = value.to_str().unwrap_or_default();
+    let token = text
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, t)| t.trim());
+    match token {
+        Some(token) if !token.is_empty() && token.len() <= TOKEN_LIMIT => Ok(token),
+        _ => Err(unauthenticated("the authorization header holds no bearer token")),
+    }
+}
+
+/// The method of the public interface that a gRPC path names.
+pub fn method_of(path: &str) -> Option<&'static Method> {
+    static BY_PATH: LazyLock<HashMap<String, &'static Method>> = LazyLock::new(|| {
+        let path =
+            |m: &Method| format!("/{}/{}", m.descriptor.parent_service().full_name(), m.descriptor.name());
+        contracts::methods().iter().map(|method| (path(method), method)).collect()
+    });
+    BY_PATH.get(path).copied()
+}
+
+/// Lets a request through when its caller may call the method. Health and reflection are open.
+pub async fn guard(State(doorkeeper): State<Arc<Doorkeeper>>, mut request: Request, next: Next) -> Response {
+    if let Some(method) = method_of(request.uri().path()) {
+        // extensions cannot come over the wire: only REST, which checked already, puts a caller there
+        if request.extensions().get::<Caller>().is_none() {
+            match doorkeeper.admit(request.headers(), &method.permission).await {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                }
+                Err(status) => return status.into_http(),
+            }
+        }
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(value: &'static str) -> Result<String, Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+        bearer(&headers).map(str::to_owned).map_err(|s| s.code())
+    }
+
+    #[test]
+    fn only_bearer_tokens_are_looked_at() {
+        assert_eq!(read("Bearer abc"), Ok("abc".to_owned()));
+        assert_eq!(read("bearer  abc "), Ok("abc".to_owned()));
+        for wrong in ["", "abc", "Basic abc", "Bearer ", "Bearer"] {
+            assert_eq!(read(wrong), Err(Code::Unauthenticated), "{wrong}");
+        }
+        assert!(bearer(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn every_method_has_a_permission_and_a_path() {
+        for method in contracts::methods() {
+            assert!(method.permission.contains('.'), "{}", method.path);
+        }
+        assert!(method_of("/berth.gateway.v1.InstanceService/CreateInstance").is_some());
+        assert!(method_of("/grpc.health.v1.Health/Check").is_none());
+    }
+}

@@ -1,0 +1,86 @@
+//! Programs in guests.
+
+use super::accept::Asked;
+use super::{Api, caller};
+use crate::domain::exec;
+use crate::store::operations;
+use crate::translate::operations::is_final;
+use crate::translate::status;
+use contracts::gateway::v1::{
+    ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse,
+};
+use contracts::host_driver::v1::{ExecInVm, ExecOutput, ExecRequest};
+use kernel::Refusal;
+use prost::Message as _;
+use std::time::Duration;
+use tonic::{Code, Request, Response, Status};
+
+/// What an answer may take beyond the time-out of the program: the way there and back, and a host that restarts.
+const SLACK: Duration = Duration::from_secs(30);
+
+impl Api {
+    pub(super) async fn exec(
+        &self,
+        request: Request<ExecInstanceRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        let asked = Asked::read(&request, "ExecInstance")?;
+        if let Some(accepted) = self.earlier(&asked).await? {
+            return Ok(Response::new(accepted.into()));
+        }
+        let ExecInstanceRequest { instance, argv, stdin, timeout_s } = request.into_inner();
+        let timeout_s = exec::check(&argv, &stdin, timeout_s).map_err(status::invalid)?;
+        let found = self.living_instance(&asked.caller, &instance).await?;
+        let host = self.host_of(&found).await?;
+        let sealed = self.sealer.seal(&ExecRequest { argv, stdin }.encode_to_vec());
+        let patience = Duration::from_secs(timeout_s.into()) + SLACK;
+        let deadline = self.desk.clock().now().after(patience);
+        let accepted = self
+            .accept(&asked, &found.id, deadline.micros(), |work, operation_id| {
+                work.tell(&ExecInVm {
+                    agent_id: host.agent_id.clone(),
+                    host_id: host.id.clone(),
+                    instance_id: found.id.clone(),
+                    tenant: found.tenant.clone(),
+                    operation_id,
+                    request: Some(sealed),
+                    timeout_s,
+                });
+            })
+            .await?;
+        Ok(Response::new(accepted.into()))
+    }
+
+    pub(super) async fn exec_output(
+        &self,
+        request: Request<GetExecOutputRequest>,
+    ) -> Result<Response<GetExecOutputResponse>, Status> {
+        let caller = caller(&request)?;
+        let id = &request.get_ref().operation;
+        let operation =
+            operations::get(self.desk.store().reader(), &caller.tenant, id).await.map_err(status::broken)?;
+        let operation = operation
+            .filter(|o| o.method == "ExecInstance")
+            .ok_or_else(|| status::not_found("exec operation", "operation", id))?;
+        let refuse = |refusal: Refusal| Err(status::refused(Code::FailedPrecondition, refusal, ""));
+        if !is_final(&operation) {
+            return refuse(Refusal::new(
+                "EXEC_NOT_FINISHED",
+                "the program has not ended yet; wait for the operation",
+            ));
+        }
+        let Some(sealed) = operation.output else {
+            let refusal = operation.refusal.map(Into::into);
+            return refuse(
+                refusal.unwrap_or_else(|| Refusal::new("EXEC_WITHOUT_OUTPUT", "the program left no output")),
+            );
+        };
+        let plain = self.sealer.open(&sealed).map_err(status::broken)?;
+        let output = ExecOutput::decode(&*plain).map_err(status::broken)?;
+        Ok(Response::new(GetExecOutputResponse {
+            exit_code: operation.exit_code,
+            stdout: output.stdout,
+            stderr: output.stderr,
+            truncated: output.truncated,
+        }))
+    }
+}

@@ -1,0 +1,80 @@
+//! Hosts.
+
+use super::Api;
+use super::accept::Asked;
+use crate::domain::page::Page;
+use crate::domain::violation::Violation;
+use crate::store::{hosts, instances};
+use crate::translate::status;
+use contracts::gateway::v1 as wire;
+use contracts::gateway::v1::host_service_server::HostService;
+use contracts::scheduler::v1 as scheduler;
+use tonic::{Request, Response, Status};
+
+/// Longest reason of a cordon, in bytes.
+const REASON_LIMIT: usize = 1024;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Api {
+    async fn with_use(&self, host: scheduler::Host) -> Result<wire::HostWithUse, Status> {
+        let promised = instances::promised(self.desk.store().reader(), &host.id).await;
+        let (reserved, instances) = promised.map_err(status::broken)?;
+        Ok(wire::HostWithUse { host: Some(host), reserved: Some(reserved), instances })
+    }
+}
+
+#[tonic::async_trait]
+impl HostService for Api {
+    async fn list_hosts(&self, request: Request<wire::ListHostsRequest>) -> Answer<wire::ListHostsResponse> {
+        let wire::ListHostsRequest { page_size, page_token } = request.into_inner();
+        let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
+        let rows = hosts::page(self.desk.store().reader(), &page).await.map_err(status::broken)?;
+        let (rows, next_page_token) = page.cut(rows, |row| vec![row.name.clone(), row.id.clone()]);
+        let mut hosts = Vec::with_capacity(rows.len());
+        for row in rows {
+            hosts.push(self.with_use(row).await?);
+        }
+        Ok(Response::new(wire::ListHostsResponse { hosts, next_page_token }))
+    }
+
+    async fn get_host(&self, request: Request<wire::GetHostRequest>) -> Answer<wire::GetHostResponse> {
+        let found = self.host(&request.get_ref().host).await?;
+        Ok(Response::new(wire::GetHostResponse { host: Some(self.with_use(found).await?) }))
+    }
+
+    async fn cordon_host(
+        &self,
+        request: Request<wire::CordonHostRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "CordonHost")?;
+        if let Some(accepted) = self.earlier(&asked).await? {
+            return Ok(Response::new(accepted.into()));
+        }
+        let wire::CordonHostRequest { host, reason } = request.into_inner();
+        if reason.len() > REASON_LIMIT || reason.chars().any(char::is_control) {
+            let text = format!("a reason is one line of at most {REASON_LIMIT} bytes");
+            return Err(status::invalid(Violation::new("reason", text)));
+        }
+        let found = self.host(&host).await?;
+        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
+            work.tell(&scheduler::CordonHost { host_id: found.id.clone(), operation_id, reason });
+        });
+        Ok(Response::new(accepted.await?.into()))
+    }
+
+    async fn uncordon_host(
+        &self,
+        request: Request<wire::UncordonHostRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "UncordonHost")?;
+        if let Some(accepted) = self.earlier(&asked).await? {
+            return Ok(Response::new(accepted.into()));
+        }
+        let found = self.host(&request.get_ref().host).await?;
+        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
+            work.tell(&scheduler::UncordonHost { host_id: found.id.clone(), operation_id });
+        });
+        Ok(Response::new(accepted.await?.into()))
+    }
+}

@@ -1,0 +1,241 @@
+//! Instances.
+
+use super::accept::Asked;
+use super::{Api, caller};
+use crate::domain::instance as rules;
+use crate::domain::instance::Size;
+use crate::domain::page::Page;
+use crate::store::{decisions, flavors, instances};
+use crate::translate::instances::{Resolved, read, spec};
+use crate::translate::{redact, resources, status};
+use contracts::common::v1::Resources;
+use contracts::gateway::v1 as wire;
+use contracts::gateway::v1::instance_service_server::InstanceService;
+use contracts::scheduler::v1 as scheduler;
+use kernel::{InstanceId, Message};
+use tonic::{Request, Response, Status, Streaming};
+
+/// What every command about an instance says.
+struct Ids {
+    instance_id: String,
+    operation_id: String,
+    tenant: String,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Api {
+    async fn size(&self, size: &Size) -> Result<Resources, Status> {
+        match size {
+            Size::Custom(given) => Ok(resources::write(*given)),
+            Size::Flavor(name) => {
+                let found = flavors::get(self.desk.store().reader(), name).await.map_err(status::broken)?;
+                let found = found.ok_or_else(|| status::not_found("flavor", "flavor", name))?;
+                Ok(found.resources.unwrap_or_default())
+            }
+        }
+    }
+
+    async fn command<M: Message>(
+        &self,
+        asked: &Asked,
+        instance: &str,
+        command: impl FnOnce(Ids) -> M,
+    ) -> Answer<wire::OperationResponse> {
+        if let Some(accepted) = self.earlier(asked).await? {
+            return Ok(Response::new(accepted.into()));
+        }
+        let found = self.living_instance(&asked.caller, instance).await?;
+        let accepted = self
+            .accept(asked, &found.id, 0, |work, operation_id| {
+                work.tell(&command(Ids {
+                    instance_id: found.id.clone(),
+                    operation_id,
+                    tenant: found.tenant.clone(),
+                }));
+            })
+            .await?;
+        Ok(Response::new(accepted.into()))
+    }
+}
+
+#[tonic::async_trait]
+impl InstanceService for Api {
+    async fn create_instance(
+        &self,
+        request: Request<wire::CreateInstanceRequest>,
+    ) -> Answer<wire::CreateInstanceResponse> {
+        let asked = Asked::read(&request, "CreateInstance")?;
+        if let Some(a) = self.earlier(&asked).await? {
+            let answer =
+                wire::CreateInstanceResponse { instance_id: a.object_id, operation_id: a.operation_id };
+            return Ok(Response::new(answer));
+        }
+        let (mut wish, choices) = read(request.into_inner()).map_err(status::invalid)?;
+        let image = self.image(&asked.caller, &wish.image).await?;
+        let user_data = std::mem::take(&mut wish.user_data);
+        let resolved = Resolved {
+            image_id: image.id,
+            image_name: image.name,
+            resources: self.size(&wish.size).await?,
+            user_data: (!user_data.is_empty()).then(|| self.sealer.seal(user_data.as_bytes())),
+        };
+        let instance_id = InstanceId::new().to_string();
+        let tenant = asked.caller.tenant.clone();
+        let accepted = self
+            .accept(&asked, &instance_id, 0, |work, operation_id| {
+                work.tell(&scheduler::CreateInstance {
+                    instance_id: instance_id.clone(),
+                    operation_id,
+                    tenant,
+                    name: wish.name.clone(),
+                    spec: Some(spec(wish, choices, resolved)),
+                });
+            })
+            .await?;
+        let answer = wire::CreateInstanceResponse {
+            instance_id: accepted.object_id,
+            operation_id: accepted.operation_id,
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<wire::ListInstancesRequest>,
+    ) -> Answer<wire::ListInstancesResponse> {
+        let caller = caller(&request)?;
+        let wire::ListInstancesRequest { page_size, page_token, include_deleted } = request.into_inner();
+        let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
+        let rows = instances::page(self.desk.store().reader(), &caller.tenant, include_deleted, &page).await;
+        let (rows, next_page_token) =
+            page.cut(rows.map_err(status::broken)?, |row| vec![row.name.clone(), row.id.clone()]);
+        let instances = rows.into_iter().map(redact::instance).collect();
+        Ok(Response::new(wire::ListInstancesResponse { instances, next_page_token }))
+    }
+
+    async fn get_instance(
+        &self,
+        request: Request<wire::GetInstanceRequest>,
+    ) -> Answer<wire::GetInstanceResponse> {
+        let caller = caller(&request)?;
+        let found = self.instance(&caller, &request.get_ref().instance).await?;
+        Ok(Response::new(wire::GetInstanceResponse { instance: Some(redact::instance(found)) }))
+    }
+
+    async fn start_instance(
+        &self,
+        request: Request<wire::StartInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "StartInstance")?;
+        self.command(&asked, &request.get_ref().instance, |ids| scheduler::StartInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn stop_instance(
+        &self,
+        request: Request<wire::StopInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "StopInstance")?;
+        let wire::StopInstanceRequest { instance, grace_s } = request.into_inner();
+        let grace_s = rules::grace(grace_s).map_err(status::invalid)?;
+        self.command(&asked, &instance, |ids| scheduler::StopInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+            grace_s,
+        })
+        .await
+    }
+
+    async fn reboot_instance(
+        &self,
+        request: Request<wire::RebootInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "RebootInstance")?;
+        self.command(&asked, &request.get_ref().instance, |ids| scheduler::RebootInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn pause_instance(
+        &self,
+        request: Request<wire::PauseInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "PauseInstance")?;
+        self.command(&asked, &request.get_ref().instance, |ids| scheduler::PauseInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn resume_instance(
+        &self,
+        request: Request<wire::ResumeInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "ResumeInstance")?;
+        self.command(&asked, &request.get_ref().instance, |ids| scheduler::ResumeInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn delete_instance(
+        &self,
+        request: Request<wire::DeleteInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "DeleteInstance")?;
+        self.command(&asked, &request.get_ref().instance, |ids| scheduler::DeleteInstance {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn explain_instance(
+        &self,
+        request: Request<wire::ExplainInstanceRequest>,
+    ) -> Answer<wire::ExplainInstanceResponse> {
+        let caller = caller(&request)?;
+        let found = self.instance(&caller, &request.get_ref().instance).await?;
+        let decisions =
+            decisions::of_instance(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
+        let answer = wire::ExplainInstanceResponse { instance: Some(redact::instance(found)), decisions };
+        Ok(Response::new(answer))
+    }
+
+    async fn exec_instance(
+        &self,
+        request: Request<wire::ExecInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        self.exec(request).await
+    }
+
+    async fn get_exec_output(
+        &self,
+        request: Request<wire::GetExecOutputRequest>,
+    ) -> Answer<wire::GetExecOutputResponse> {
+        self.exec_output(request).await
+    }
+
+    type AttachConsoleStream = super::console::Output;
+
+    async fn attach_console(
+        &self,
+        request: Request<Streaming<wire::AttachConsoleRequest>>,
+    ) -> Answer<Self::AttachConsoleStream> {
+        self.console(request).await
+    }
+}

@@ -1,0 +1,90 @@
+//! The operations of the public interface: one function each, behind both doors.
+
+pub mod accept;
+pub mod auth;
+mod console;
+mod events;
+mod exec;
+mod flavors;
+mod hosts;
+mod images;
+mod instances;
+mod lookup;
+mod operations;
+mod platform;
+mod uploads;
+
+use crate::adapters::staging::Staging;
+use crate::domain::caller::Caller;
+use crate::wakeups::Wakeups;
+use bus::{Connection, Desk};
+use chassis::{Health, Sealer};
+use contracts::gateway::v1 as wire;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use wire::event_service_server::EventServiceServer;
+use wire::flavor_service_server::FlavorServiceServer;
+use wire::host_service_server::HostServiceServer;
+use wire::image_service_server::ImageServiceServer;
+use wire::instance_service_server::InstanceServiceServer;
+use wire::operation_service_server::OperationServiceServer;
+use wire::platform_service_server::PlatformServiceServer;
+
+/// Longest gRPC request: a chunk of an upload or user data, and what is around it.
+const REQUEST_LIMIT: usize = 4 << 20;
+
+/// What the operations work with.
+pub struct Api {
+    /// Tables, clock and way out.
+    pub desk: Desk,
+    /// The broker, for what is not a message of ours: event reading, dead letters, consoles.
+    pub bus: Connection,
+    /// Seals user data and what runs in guests.
+    pub sealer: Arc<Sealer>,
+    /// Wakes those who wait for operations.
+    pub wakeups: Wakeups,
+    /// Where uploads go.
+    pub staging: Arc<Staging>,
+    /// How the parts of this process are.
+    pub health: Health,
+    /// Cancelled when the gateway stops: open streams end.
+    pub stopping: CancellationToken,
+}
+
+impl Api {
+    /// All gRPC services of the public interface, with reflection and health.
+    pub fn routes(self: &Arc<Self>) -> anyhow::Result<Routes> {
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(contracts::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let health = tonic_health::pb::health_server::HealthServer::from_arc(Arc::new(
+            crate::server::grpc_health::GrpcHealth::new(self.health.clone()),
+        ));
+        let mut routes = Routes::builder();
+        routes
+            .add_service(
+                InstanceServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT),
+            )
+            .add_service(ImageServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT))
+            .add_service(FlavorServiceServer::from_arc(self.clone()))
+            .add_service(HostServiceServer::from_arc(self.clone()))
+            .add_service(OperationServiceServer::from_arc(self.clone()))
+            .add_service(EventServiceServer::from_arc(self.clone()))
+            .add_service(PlatformServiceServer::from_arc(self.clone()))
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        Ok(routes.routes())
+    }
+}
+
+/// Who asks. A method that was mounted without the layer that checks tokens answers nobody.
+pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::unauthenticated("this request went past the check of tokens"))
+}

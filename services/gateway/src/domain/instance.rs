@@ -1,0 +1,166 @@
+//! A wish for an instance, and whether it makes sense.
+
+use super::resources::Resources;
+use super::violation::Violation;
+use super::{labels, names, ssh_key};
+use std::collections::BTreeMap;
+
+/// Most user data, in bytes: what the NoCloud seed of every driver has room for.
+pub const USER_DATA_LIMIT: usize = 64 * 1024;
+/// Longest grace time of a stop, in seconds.
+pub const GRACE_LIMIT_S: u32 = 3600;
+/// Grace time of a stop when none is given, in seconds.
+pub const GRACE_DEFAULT_S: u32 = 60;
+
+/// How big an instance should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Size {
+    /// A named size.
+    Flavor(String),
+    /// Sizes one by one.
+    Custom(Resources),
+}
+
+/// What the caller of "create instance" wants; names are not resolved yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Unique per tenant.
+    pub name: String,
+    /// Name or id.
+    pub image: String,
+    /// Flavor or resources.
+    pub size: Size,
+    /// The name when none was given.
+    pub hostname: String,
+    /// In authorized_keys format.
+    pub ssh_authorized_keys: Vec<String>,
+    /// cloud-config or script, in clear.
+    pub user_data: String,
+    /// Of the instance.
+    pub labels: BTreeMap<String, String>,
+    /// That its host must have.
+    pub require_host_labels: BTreeMap<String, String>,
+    /// That its host must not have.
+    pub avoid_host_labels: BTreeMap<String, String>,
+    /// "" = none.
+    pub affinity_group: String,
+    /// "" = none.
+    pub anti_affinity_group: String,
+}
+
+impl Wish {
+    /// The same wish when everything in it is right; the first wrong field otherwise.
+    pub fn checked(self) -> Result<Self, Violation> {
+        names::instance("name", &self.name)?;
+        reference("image", &self.image)?;
+        match &self.size {
+            Size::Flavor(flavor) => names::dotted("flavor", flavor)?,
+            Size::Custom(resources) => {
+                resources.checked().map_err(|v| v.inside("resources"))?;
+            }
+        }
+        names::hostname("hostname", &self.hostname)?;
+        ssh_key::check("ssh_authorized_keys", &self.ssh_authorized_keys)?;
+        if self.user_data.len() > USER_DATA_LIMIT {
+            return Err(Violation::new(
+                "user_data",
+                format!("{} bytes are too many: at most {USER_DATA_LIMIT} (64 KiB)", self.user_data.len()),
+            ));
+        }
+        labels::check("labels", &self.labels)?;
+        labels::check("require_host_labels", &self.require_host_labels)?;
+        labels::check("avoid_host_labels", &self.avoid_host_labels)?;
+        if let Some((key, _)) = self
+            .require_host_labels
+            .iter()
+            .find(|(key, value)| self.avoid_host_labels.get(*key) == Some(value))
+        {
+            return Err(Violation::new(
+                format!("avoid_host_labels.{key}"),
+                "the same label is required and avoided: no host can do both",
+            ));
+        }
+        labels::group("affinity_group", &self.affinity_group)?;
+        labels::group("anti_affinity_group", &self.anti_affinity_group)?;
+        Ok(self)
+    }
+}
+
+/// Something that names an object: its name or its id, not resolved yet.
+pub fn reference(field: &str, text: &str) -> Result<(), Violation> {
+    let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=128).contains(&text.len()) && text.chars().all(shown) {
+        return Ok(());
+    }
+    Err(Violation::new(field, "write the name or the id: 1 to 128 letters, digits, '-', '_' and '.'"))
+}
+
+/// Seconds a guest gets to shut down: as given, or the default.
+pub fn grace(given: Option<u32>) -> Result<u32, Violation> {
+    match given {
+        Some(seconds) if seconds > GRACE_LIMIT_S => Err(Violation::new(
+            "grace_s",
+            format!("{seconds} seconds are too many: at most {GRACE_LIMIT_S}; 0 pulls the plug at once"),
+        )),
+        Some(seconds) => Ok(seconds),
+        None => Ok(GRACE_DEFAULT_S),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::{Bytes, MilliVcpus};
+
+    fn wish() -> Wish {
+        Wish {
+            name: "web-1".into(),
+            image: "debian-12".into(),
+            size: Size::Flavor("small".into()),
+            hostname: "web-1".into(),
+            ssh_authorized_keys: Vec::new(),
+            user_data: String::new(),
+            labels: BTreeMap::new(),
+            require_host_labels: BTreeMap::new(),
+            avoid_host_labels: BTreeMap::new(),
+            affinity_group: String::new(),
+            anti_affinity_group: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_plain_wish_is_right() {
+        assert_eq!(wish().checked(), Ok(wish()));
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let tiny = Resources { vcpus: MilliVcpus(1000), memory: Bytes(1), disk: Bytes(0) };
+        let pair = || BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        for (wrong, field) in [
+            (Wish { name: "Web".into(), ..wish() }, "name"),
+            (Wish { image: String::new(), ..wish() }, "image"),
+            (Wish { image: "../etc".into(), ..wish() }, "image"),
+            (Wish { size: Size::Flavor(String::new()), ..wish() }, "flavor"),
+            (Wish { size: Size::Custom(tiny), ..wish() }, "resources.memory_bytes"),
+            (Wish { hostname: "a b".into(), ..wish() }, "hostname"),
+            (Wish { ssh_authorized_keys: vec!["x".into()], ..wish() }, "ssh_authorized_keys[0]"),
+            (Wish { user_data: "x".repeat(USER_DATA_LIMIT + 1), ..wish() }, "user_data"),
+            (Wish { labels: BTreeMap::from([(String::new(), String::new())]), ..wish() }, "labels"),
+            (
+                Wish { require_host_labels: pair(), avoid_host_labels: pair(), ..wish() },
+                "avoid_host_labels.zone",
+            ),
+            (Wish { affinity_group: "a b".into(), ..wish() }, "affinity_group"),
+        ] {
+            assert_eq!(wrong.checked().expect_err(field).field, field);
+        }
+    }
+
+    #[test]
+    fn a_stop_has_a_grace_time() {
+        assert_eq!(grace(None), Ok(GRACE_DEFAULT_S));
+        assert_eq!(grace(Some(0)), Ok(0));
+        assert!(grace(Some(3601)).is_err());
+    }
+}

@@ -1,0 +1,14 @@
+//! What is right and what is wrong, decided without clock, database or network.
+
+pub mod caller;
+pub mod exec;
+pub mod idempotency;
+pub mod image;
+pub mod instance;
+pub mod labels;
+pub mod names;
+pub mod operation;
+pub mod page;
+pub mod resources;
+pub mod ssh_key;
+pub mod violation;

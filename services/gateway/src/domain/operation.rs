@@ -1,0 +1,179 @@
+//! Where a request that takes time stands: a fold over what the services say about it.
+//!
+//! The fold gives the same result in whatever order messages arrive and however often: a final state stays, work
+//! never goes back, steps are a set ordered by time. So tables rebuilt from the event stream are the same tables.
+
+use kernel::{Refusal, Timestamp};
+
+/// Where an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Accepted, nobody has begun.
+    Pending,
+    /// Somebody works on it, or waits for room.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Not done; the refusal says why.
+    Failed,
+    /// A later request made it pointless.
+    Superseded,
+}
+
+impl State {
+    /// Nothing changes after it.
+    pub fn is_final(self) -> bool {
+        self >= State::Succeeded
+    }
+}
+
+/// A named moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// "placed", "booted".
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a service says about an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// `None`: only a step.
+    pub state: Option<State>,
+    /// "" = none.
+    pub step: String,
+    /// Why it failed or became pointless, or what it waits for.
+    pub refusal: Option<Refusal>,
+    /// When the service said it.
+    pub at: Timestamp,
+}
+
+/// The part of an operation that progress changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it stands.
+    pub state: State,
+    /// What was done, in order of time.
+    pub steps: Vec<Step>,
+    /// Why it failed, or what it waits for.
+    pub refusal: Option<Refusal>,
+    /// Of the newest change.
+    pub updated_at: Timestamp,
+    /// Grows by one with each change.
+    pub revision: u64,
+}
+
+impl Standing {
+    /// An operation that was just accepted.
+    pub fn accepted(at: Timestamp) -> Self {
+        let steps = vec![Step { name: "accepted".into(), at }];
+        Self { state: State::Pending, steps, refusal: None, updated_at: at, revision: 1 }
+    }
+
+    /// Takes progress in. `None`: nothing new in it.
+    pub fn fold(&self, progress: &Progress) -> Option<Self> {
+        let mut next = self.clone();
+        if !self.state.is_final()
+            && let Some(state) = progress.state.filter(|state| *state >= self.state)
+        {
+            next.state = state;
+            // a reason to wait is gone once the work goes on; a reason to fail stays for good
+            next.refusal = progress.refusal.clone();
+        }
+        let step = Step { name: progress.step.clone(), at: progress.at };
+        if !step.name.is_empty() && !next.steps.contains(&step) {
+            let place = next.steps.partition_point(|s| (s.at, &s.name) <= (step.at, &step.name));
+            next.steps.insert(place, step);
+        }
+        if next == *self {
+            return None;
+        }
+        next.updated_at = self.updated_at.max(progress.at);
+        next.revision += 1;
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn progress(state: State, step: &str, at: i64) -> Progress {
+        let refusal = (state == State::Failed).then(|| Refusal::new("BOOT_FAILED", "it did not boot"));
+        Progress { state: Some(state), step: step.into(), refusal, at: Timestamp(at) }
+    }
+
+    fn folded(all: &[Progress]) -> Standing {
+        let mut standing = Standing::accepted(Timestamp(1));
+        for progress in all {
+            standing = standing.fold(progress).unwrap_or(standing);
+        }
+        standing
+    }
+
+    #[test]
+    fn progress_moves_an_operation_on() {
+        let done = folded(&[
+            progress(State::Running, "placed", 2),
+            progress(State::Running, "booted", 3),
+            progress(State::Succeeded, "ready", 4),
+        ]);
+        assert_eq!((done.state, done.revision, done.updated_at), (State::Succeeded, 4, Timestamp(4)));
+        let names: Vec<&str> = done.steps.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["accepted", "placed", "booted", "ready"]);
+    }
+
+    #[test]
+    fn a_final_state_is_final() {
+        let failed = folded(&[progress(State::Failed, "", 2), progress(State::Succeeded, "", 3)]);
+        assert_eq!(failed.state, State::Failed);
+        assert_eq!(failed.refusal.map(|r| r.code), Some("BOOT_FAILED".to_owned()));
+    }
+
+    #[test]
+    fn a_reason_to_wait_goes_when_the_work_goes_on() {
+        let waits =
+            Progress { refusal: Some(Refusal::new("NO_ROOM", "no host")), ..progress(State::Running, "", 2) };
+        assert!(folded(std::slice::from_ref(&waits)).refusal.is_some());
+        assert!(folded(&[waits, progress(State::Running, "placed", 3)]).refusal.is_none());
+    }
+
+    fn any_progress() -> impl Strategy<Value = Progress> {
+        let state = prop_oneof![Just(State::Running), Just(State::Succeeded), Just(State::Pending)];
+        (state, prop_oneof![Just(""), Just("placed"), Just("booted")], 1..6i64)
+            .prop_map(|(state, step, at)| progress(state, step, at))
+    }
+
+    proptest! {
+        #[test]
+        fn hearing_it_twice_changes_nothing(all in proptest::collection::vec(any_progress(), 0..8)) {
+            let once = folded(&all);
+            for progress in &all {
+                let state = progress.state;
+                let later = once.fold(progress);
+                // only a waiting reason could differ, and these carry none
+                prop_assert!(later.is_none(), "{state:?} changed {once:?}");
+            }
+        }
+
+        #[test]
+        fn order_does_not_matter_for_where_it_ends(all in proptest::collection::vec(any_progress(), 0..8)) {
+            let (there, back) = (folded(&all), folded(&all.iter().rev().cloned().collect::<Vec<_>>()));
+            prop_assert_eq!(there.state, back.state);
+            prop_assert_eq!(there.steps, back.steps);
+        }
+
+        #[test]
+        fn work_never_goes_back(all in proptest::collection::vec(any_progress(), 0..8)) {
+            let mut standing = Standing::accepted(Timestamp(1));
+            for progress in &all {
+                if let Some(next) = standing.fold(progress) {
+                    prop_assert!(next.state >= standing.state && next.revision == standing.revision + 1);
+                    standing = next;
+                }
+            }
+        }
+    }
+}

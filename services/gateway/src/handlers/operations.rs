@@ -1,0 +1,80 @@
+//! Progress of operations.
+
+use super::Projection;
+use crate::store::operations;
+use crate::translate::operations as translate;
+use async_trait::async_trait;
+use bus::{Failure, Handle, Work};
+use contracts::common::v1::OperationProgress;
+use contracts::gateway::v1::{Operation, OperationAccepted};
+use kernel::Message;
+
+impl Projection {
+    /// Folds progress into the operations it names; `finish` adds to each what only this message knows.
+    pub(super) async fn advance(
+        &self,
+        work: &mut Work,
+        progress: &[OperationProgress],
+        finish: impl Fn(&mut Operation),
+    ) -> Result<(), Failure> {
+        let at = work.occurred_at();
+        for one in progress.iter().filter(|one| !one.operation_id.is_empty()) {
+            let id = &one.operation_id;
+            self.store.lock(work.tx(), &format!("operation {id}")).await?;
+            let before =
+                operations::find(&mut *work.tx(), id).await?.unwrap_or_else(|| translate::unheard_of(id));
+            let Some(mut after) = translate::advanced(&before, one, at) else { continue };
+            if !translate::is_final(&before) {
+                finish(&mut after);
+            }
+            operations::put(work.tx(), &after).await?;
+            self.wake(work, id);
+        }
+        Ok(())
+    }
+
+    /// Whoever waits for `id` is woken once the work is committed.
+    pub(super) fn wake(&self, work: &mut Work, id: &str) {
+        let (wakeups, id) = (self.wakeups.clone(), id.to_owned());
+        work.after_commit(move || wakeups.changed(id));
+    }
+}
+
+/// An event that only moves operations on.
+pub(super) struct Progress<M> {
+    on: Projection,
+    open: fn(M) -> Vec<OperationProgress>,
+}
+
+pub(super) fn progress<M: Message>(on: &Projection, open: fn(M) -> Vec<OperationProgress>) -> Progress<M> {
+    Progress { on: on.clone(), open }
+}
+
+#[async_trait]
+impl<M: Message> Handle<M> for Progress<M> {
+    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
+        let progress = (self.open)(message);
+        self.on.advance(work, &progress, |_| {}).await
+    }
+}
+
+/// An operation began. The row was written with the event; in a replay it is written here.
+pub(super) struct Accepted(pub(super) Projection);
+
+#[async_trait]
+impl Handle<OperationAccepted> for Accepted {
+    async fn handle(&self, work: &mut Work, event: OperationAccepted) -> Result<(), Failure> {
+        let Some(operation) = event.operation else {
+            return Err(Failure::Poison("an acceptance without an operation".into()));
+        };
+        self.0.store.lock(work.tx(), &format!("operation {}", operation.id)).await?;
+        let row = match operations::find(&mut *work.tx(), &operation.id).await? {
+            None => operation,
+            Some(early) if early.tenant.is_empty() => translate::merged(&early, operation),
+            Some(_) => return Ok(()),
+        };
+        operations::put(work.tx(), &row).await?;
+        self.0.wake(work, &row.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The operations of the document.
+
+use super::comments;
+use super::schema::{Schemas, is_sealed};
+use crate::rest::router::{Shape, shape};
+use contracts::Method;
+use prost_reflect::FieldDescriptor;
+use serde_json::{Map, Value, json};
+
+/// All paths; schemas are collected on the way.
+pub fn all(schemas: &mut Schemas) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for method in contracts::methods() {
+        let item = paths.entry(method.path.clone()).or_insert_with(|| json!({}));
+        if let Value::Object(item) = item {
+            item.insert(method.http_method.to_lowercase(), operation(schemas, method));
+        }
+    }
+    paths
+}
+
+fn operation(schemas: &mut Schemas, method: &Method) -> Value {
+    let service = method.descriptor.parent_service();
+    let words = comments::of(&method.descriptor.parent_file(), method.descriptor.path());
+    let mut operation = json!({
+        "operationId": method.descriptor.name(),
+        "tags": [service.name()],
+        "summary": words.split(". ").next().unwrap_or(&words),
+        "description": format!("{words}\n\nNeeds the permission `{}`.", method.permission),
+        "parameters": parameters(schemas, method),
+        "responses": responses(schemas, method),
+    });
+    if let (Some(body), Value::Object(object)) = (body(schemas, method), &mut operation) {
+        object.insert("requestBody".to_owned(), body);
+    }
+    operation
+}
+
+fn in_path(method: &Method) -> Vec<String> {
+    method.path.split('{').skip(1).filter_map(|part| part.split('}').next()).map(str::to_owned).collect()
+}
+
+/// Methods without a body take their fields in the query.
+fn takes_query(method: &Method) -> bool {
+    matches!(shape(method), Shape::Unary | Shape::Events)
+        && matches!(method.http_method.as_str(), "GET" | "DELETE")
+}
+
+fn parameters(schemas: &mut Schemas, method: &Method) -> Vec<Value> {
+    let named = in_path(method);
+    let mut parameters = Vec::new();
+    let input = method.descriptor.input();
+    for field in input.fields().filter(|f| !is_sealed(f)) {
+        let name = field.name().to_owned();
+        if named.contains(&name) {
+            parameters.push(parameter(schemas, &field, "path"));
+        } else if takes_query(method) || (shape(method) == Shape::Upload && name == "size_bytes") {
+            parameters.push(parameter(schemas, &field, "query"));
+        }
+    }
+    if shape(method) == Shape::Events {
+        parameters.push(json!({
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "Id of the last event seen, \"incarnation:sequence\"; goes before the cursor in the query.",
+            "schema": {"type": "string"},
+        }));
+    }
+    if method.mutating {
+        parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+    }
+    parameters
+}
+
+fn parameter(schemas: &mut Schemas, field: &FieldDescriptor, place: &str) -> Value {
+    let mut schema = schemas.field(field);
+    let mut words = Value::Null;
+    if let Value::Object(object) = &mut schema {
+        words = object.remove("description").unwrap_or_default();
+    }
+    let mut parameter =
+        json!({"name": field.name(), "in": place, "required": place == "path", "schema": schema});
+    if let Value::Object(object) = &mut parameter
+        && !words.is_null()
+    {
+        object.insert("description".to_owned(), words);
+    }
+    parameter
+}
+
+fn body(schemas: &mut Schemas, method: &Method) -> Option<Value> {
+    match shape(method) {
+        Shape::Upload => Some(json!({
+            "required": true,
+            "description": "The bytes of the file.",
+            "content": {"application/octet-stream": {"schema": {}}},
+        })),
+        Shape::Unary if !takes_query(method) => {
+            let named = in_path(method);
+            let input = method.descriptor.input();
+            let left = input.fields().any(|f| !named.contains(&f.name().to_owned()));
+            // nothing is left to say: no body
+            left.then(|| {
+                let schema = schemas.message(&input, &named);
+                json!({"required": true, "content": {"application/json": {"schema": schema}}})
+            })
+        }
+        _ => None,
+    }
+}
+
+fn responses(schemas: &mut Schemas, method: &Method) -> Value {
+    let output = method.descriptor.output();
+    let problem = json!({"$ref": "#/components/responses/Problem"});
+    let (status, answer) = match shape(method) {
+        Shape::Socket => {
+            let words = "A WebSocket: binary messages both ways, what is typed and what the guest writes.";
+            ("101", json!({"description": words}))
+        }
+        Shape::Events => {
+            let schema = schemas.message(&output, &[]);
+            let words = "Server-Sent Events. `event` is the type of the event or \"gap\", `id` the cursor \
+                         \"incarnation:sequence\", `data` the content of `event` or `gap`.";
+            ("200", json!({"description": words, "content": {"text/event-stream": {"schema": schema}}}))
+        }
+        Shape::Unary | Shape::Upload => {
+            let status = if output.get_field_by_name("operation_id").is_some() { "202" } else { "200" };
+            let words = comments::of(&output.parent_file(), output.path());
+            let schema = schemas.message(&output, &[]);
+            (status, json!({"description": words, "content": {"application/json": {"schema": schema}}}))
+        }
+    };
+    json!({status: answer, "default": problem})
+}

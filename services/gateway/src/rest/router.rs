@@ -1,0 +1,84 @@
+//! Which path leads to which method.
+
+use super::call::{self, Door};
+use super::problem::Problem;
+use super::{console, openapi, sse, upload};
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, get, on};
+use contracts::Method;
+use http::{Request, StatusCode, Uri, header};
+
+/// How a method is carried over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// JSON in, JSON out.
+    Unary,
+    /// A stream of messages out: Server-Sent Events.
+    Events,
+    /// A stream of messages in: the body as it comes.
+    Upload,
+    /// Streams both ways: a WebSocket.
+    Socket,
+}
+
+/// The shape follows from which sides stream.
+pub fn shape(method: &Method) -> Shape {
+    match (method.descriptor.is_client_streaming(), method.descriptor.is_server_streaming()) {
+        (false, false) => Shape::Unary,
+        (false, true) => Shape::Events,
+        (true, false) => Shape::Upload,
+        (true, true) => Shape::Socket,
+    }
+}
+
+/// Every method of the public interface, and the document about them.
+pub fn router(door: &Door) -> Router {
+    let document = openapi::document().to_string();
+    let mut router = Router::new().route(
+        "/openapi.json",
+        get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document) }),
+    );
+    for method in contracts::methods() {
+        let Some(filter) = filter(&method.http_method) else {
+            tracing::error!(method = method.descriptor.full_name(), "an HTTP method nobody knows");
+            continue;
+        };
+        let door = door.clone();
+        let handler = move |request: Request<Body>| dispatch(door.clone(), method, request);
+        router = router.route(&method.path, on(filter, handler));
+    }
+    router.fallback(unknown).method_not_allowed_fallback(not_allowed)
+}
+
+fn filter(http_method: &str) -> Option<MethodFilter> {
+    match http_method {
+        "GET" => Some(MethodFilter::GET),
+        "POST" => Some(MethodFilter::POST),
+        "PUT" => Some(MethodFilter::PUT),
+        "DELETE" => Some(MethodFilter::DELETE),
+        _ => None,
+    }
+}
+
+async fn dispatch(door: Door, method: &'static Method, request: Request<Body>) -> Response {
+    match shape(method) {
+        Shape::Unary => call::unary(door, method, request).await,
+        Shape::Events => sse::events(door, method, request).await,
+        Shape::Upload => upload::upload(door, method, request).await,
+        Shape::Socket => console::socket(door, method, request).await,
+    }
+}
+
+async fn unknown(uri: Uri) -> Response {
+    let path = crate::domain::violation::excerpt(uri.path(), 200);
+    let detail = format!("nothing is at {path}; the interface is described at /openapi.json");
+    Problem::http(StatusCode::NOT_FOUND, "NO_SUCH_PATH", detail).into_response()
+}
+
+async fn not_allowed(method: http::Method, uri: Uri) -> Response {
+    let path = crate::domain::violation::excerpt(uri.path(), 200);
+    let detail = format!("{method} is not possible at {path}; see /openapi.json");
+    Problem::http(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail).into_response()
+}

@@ -1,0 +1,49 @@
+//! Which door a request comes in by: gRPC by its content type, everything else is REST.
+
+use super::observe::{self, Observer};
+use crate::api::Api;
+use crate::api::auth::{self, Doorkeeper};
+use crate::rest::call::Door;
+use crate::rest::router;
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use http::{Request, header};
+use opentelemetry::metrics::Meter;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// Both doors.
+#[derive(Clone)]
+pub struct Doors {
+    grpc: Router,
+    rest: Router,
+}
+
+impl Doors {
+    /// The gRPC services with their layers, and REST in front of the same.
+    pub fn new(api: &Arc<Api>, doorkeeper: &Arc<Doorkeeper>, meter: &Meter) -> anyhow::Result<Self> {
+        let observer = Arc::new(Observer::new(meter));
+        // the last layer is the outermost: first measured, then limited in time, then admitted
+        let grpc = api
+            .routes()?
+            .into_axum_router()
+            .layer(from_fn_with_state(doorkeeper.clone(), auth::guard))
+            .layer(from_fn(observe::limit_time))
+            .layer(from_fn_with_state(observer, observe::observe));
+        let rest = router::router(&Door { grpc: grpc.clone(), doorkeeper: doorkeeper.clone() });
+        Ok(Self { grpc, rest })
+    }
+
+    /// Answers one request.
+    pub async fn answer(self, request: Request<Body>) -> Response {
+        let grpc = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let door = if grpc { self.grpc } else { self.rest };
+        let Ok(response) = door.oneshot(request).await;
+        response
+    }
+}

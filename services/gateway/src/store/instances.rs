@@ -1,0 +1,96 @@
+//! The read model of instances.
+
+use super::{after, column, number, snapshot, snapshots};
+use crate::domain::page::Page;
+use contracts::common::v1::Resources;
+use contracts::scheduler::v1::{Instance, InstancePhase};
+use prost::Message as _;
+use sqlx::{AnyConnection, AnyExecutor, Row};
+
+const DELETED: i64 = InstancePhase::Deleted as i64;
+
+/// Takes an instance in. False: the row is as new already.
+pub async fn put(db: &mut AnyConnection, instance: &Instance) -> Result<bool, sqlx::Error> {
+    let resources = instance.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
+    let done = sqlx::query(
+        "INSERT INTO instances (id, tenant, name, phase, host_id, vcpus_milli, memory_bytes, disk_bytes, revision, snapshot)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, phase = excluded.phase,
+           host_id = excluded.host_id, vcpus_milli = excluded.vcpus_milli, memory_bytes = excluded.memory_bytes,
+           disk_bytes = excluded.disk_bytes, revision = excluded.revision, snapshot = excluded.snapshot
+         WHERE instances.revision < excluded.revision",
+    )
+    .bind(&instance.id)
+    .bind(&instance.tenant)
+    .bind(&instance.name)
+    .bind(i64::from(instance.phase))
+    .bind(&instance.host_id)
+    .bind(column(resources.vcpus_milli))
+    .bind(column(resources.memory_bytes))
+    .bind(column(resources.disk_bytes))
+    .bind(column(instance.revision))
+    .bind(instance.encode_to_vec())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// An instance of a tenant by id, or by name among those that are not deleted.
+pub async fn find<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    name_or_id: &str,
+) -> Result<Option<Instance>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT snapshot FROM instances WHERE tenant = $1 AND (id = $2 OR (name = $2 AND phase <> $3))
+         ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END, id DESC LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(name_or_id)
+    .bind(DELETED)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// A page of a tenant's instances, by name.
+pub async fn page<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    include_deleted: bool,
+    page: &Page,
+) -> Result<Vec<Instance>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT snapshot FROM instances WHERE tenant = $1 AND ($2 = 1 OR phase <> $3)
+           AND (name > $4 OR (name = $4 AND id > $5)) ORDER BY name, id LIMIT $6",
+    )
+    .bind(tenant)
+    .bind(i64::from(include_deleted))
+    .bind(DELETED)
+    .bind(after(page, 0))
+    .bind(after(page, 1))
+    .bind(page.probe())
+    .fetch_all(db)
+    .await?;
+    snapshots(&rows)
+}
+
+/// What is promised on a host, and to how many instances.
+pub async fn promised<'a>(db: impl AnyExecutor<'a>, host_id: &str) -> Result<(Resources, u32), sqlx::Error> {
+    // SUM of BIGINT is NUMERIC on PostgreSQL
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS instances, CAST(COALESCE(SUM(vcpus_milli), 0) AS BIGINT) AS vcpus,
+           CAST(COALESCE(SUM(memory_bytes), 0) AS BIGINT) AS memory, CAST(COALESCE(SUM(disk_bytes), 0) AS BIGINT) AS disk
+         FROM instances WHERE host_id = $1 AND phase <> $2",
+    )
+    .bind(host_id)
+    .bind(DELETED)
+    .fetch_one(db)
+    .await?;
+    let resources = Resources {
+        vcpus_milli: number(row.try_get("vcpus")?),
+        memory_bytes: number(row.try_get("memory")?),
+        disk_bytes: number(row.try_get("disk")?),
+    };
+    Ok((resources, u32::try_from(row.try_get::<i64, _>("instances")?).unwrap_or(u32::MAX)))
+}

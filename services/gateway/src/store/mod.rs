@@ -1,0 +1,49 @@
+//! The gateway's tables: what it owns (operations, flavors, tokens) and the read model of what others own.
+//!
+//! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
+
+pub mod decisions;
+pub mod flavors;
+pub mod hosts;
+pub mod images;
+pub mod instances;
+pub mod operations;
+pub mod tokens;
+
+use ::store::MigrationFile;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// The schema.
+pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
+    version: 1000,
+    name: "gateway",
+    sql: include_str!("../../migrations/1000_gateway.sql"),
+}];
+
+/// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
+pub const STATE_TABLES: &[&str] = &["operations", "flavors", "instances", "hosts", "images", "decisions"];
+
+/// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
+fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// The snapshot in a row.
+fn snapshot<M: prost::Message + Default>(row: &AnyRow) -> Result<M, sqlx::Error> {
+    let bytes: Vec<u8> = row.try_get("snapshot")?;
+    M::decode(&*bytes).map_err(|e| sqlx::Error::Decode(Box::new(e)))
+}
+
+fn snapshots<M: prost::Message + Default>(rows: &[AnyRow]) -> Result<Vec<M>, sqlx::Error> {
+    rows.iter().map(snapshot).collect()
+}
+
+/// Column `at` of the key a page begins after; "" when it is the first page.
+fn after(page: &crate::domain::page::Page, at: usize) -> &str {
+    page.after.get(at).map_or("", String::as_str)
+}

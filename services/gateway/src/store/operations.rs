@@ -1,0 +1,131 @@
+//! Requests that take time.
+
+use super::{after, column, snapshot, snapshots};
+use crate::domain::page::Page;
+use contracts::common::v1::OperationState;
+use contracts::gateway::v1::Operation;
+use prost::Message as _;
+use sqlx::{AnyConnection, AnyExecutor};
+
+/// Writes an operation; a row of a newer revision stays.
+pub async fn put(db: &mut AnyConnection, operation: &Operation) -> Result<(), sqlx::Error> {
+    let done = operation.state > OperationState::Running as i32;
+    let deadline = if done { 0 } else { operation.deadline_us };
+    sqlx::query(
+        "INSERT INTO operations (id, tenant, method, object_id, state, revision, idempotency_key, request_sha256, deadline_us, snapshot)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, method = excluded.method, object_id = excluded.object_id,
+           state = excluded.state, revision = excluded.revision, idempotency_key = excluded.idempotency_key,
+           request_sha256 = excluded.request_sha256, deadline_us = excluded.deadline_us, snapshot = excluded.snapshot
+         WHERE operations.revision < excluded.revision",
+    )
+    .bind(&operation.id)
+    .bind(&operation.tenant)
+    .bind(&operation.method)
+    .bind(&operation.object_id)
+    .bind(i64::from(operation.state))
+    .bind(column(operation.revision))
+    .bind(&operation.idempotency_key)
+    .bind(&operation.request_sha256)
+    .bind(deadline)
+    .bind(operation.encode_to_vec())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// An operation of a tenant.
+pub async fn get<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    id: &str,
+) -> Result<Option<Operation>, sqlx::Error> {
+    let row = sqlx::query("SELECT snapshot FROM operations WHERE tenant = $1 AND id = $2")
+        .bind(tenant)
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// An operation whose owner is not known: services name operations by id alone.
+pub async fn find<'a>(db: impl AnyExecutor<'a>, id: &str) -> Result<Option<Operation>, sqlx::Error> {
+    let row =
+        sqlx::query("SELECT snapshot FROM operations WHERE id = $1").bind(id).fetch_optional(db).await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// What a tenant asked for under an idempotency key.
+pub async fn by_key<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    key: &str,
+) -> Result<Option<Operation>, sqlx::Error> {
+    let row = sqlx::query("SELECT snapshot FROM operations WHERE tenant = $1 AND idempotency_key = $2 AND idempotency_key <> ''")
+        .bind(tenant)
+        .bind(key)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// A page of a tenant's operations, newest first. `object_id` "" = all.
+pub async fn page<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    object_id: &str,
+    page: &Page,
+) -> Result<Vec<Operation>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT snapshot FROM operations WHERE tenant = $1 AND ($2 = '' OR object_id = $2) AND ($3 = '' OR id < $3)
+         ORDER BY id DESC LIMIT $4",
+    )
+    .bind(tenant)
+    .bind(object_id)
+    .bind(after(page, 0))
+    .bind(page.probe())
+    .fetch_all(db)
+    .await?;
+    snapshots(&rows)
+}
+
+/// The unfinished operation of a method about an object of a tenant.
+pub async fn unfinished<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    method: &str,
+    object_id: &str,
+) -> Result<Option<Operation>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT snapshot FROM operations WHERE tenant = $1 AND method = $2 AND object_id = $3 AND state < $4
+         ORDER BY id DESC LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(method)
+    .bind(object_id)
+    .bind(OperationState::Succeeded as i64)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// Unfinished operations that wait for an answer with a deadline: those past it at `now_us`, and those whose
+/// instance is deleted. Oldest deadline first.
+pub async fn overdue<'a>(
+    db: impl AnyExecutor<'a>,
+    now_us: i64,
+    deleted_phase: i32,
+    limit: i64,
+) -> Result<Vec<Operation>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT snapshot FROM operations WHERE deadline_us > 0
+           AND (deadline_us <= $1 OR object_id IN (SELECT id FROM instances WHERE phase = $2))
+         ORDER BY deadline_us, id LIMIT $3",
+    )
+    .bind(now_us)
+    .bind(i64::from(deleted_phase))
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    snapshots(&rows)
+}

@@ -1,0 +1,8 @@
+//! Wire and domain: every request is read and validated here, every snapshot that leaves is cleaned here.
+
+pub mod images;
+pub mod instances;
+pub mod operations;
+pub mod redact;
+pub mod resources;
+pub mod status;

@@ -72,7 +72,7 @@ pub struct WaitArgs {
     #[arg(long)]
     pub wait: bool,
     /// Longest wait, such as 90s, 10m or 1h [default: as long as it takes]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "wait")]
     pub timeout: Option<Duration>,
 }
 

@@ -29,7 +29,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "N", conflicts_with = "last")]
     after: Option<u64>,
     /// Incarnation of the stream that --after belongs to
-    #[arg(long, requires = "after", default_value = "")]
+    #[arg(long, requires = "after", default_value = "", hide_default_value = true)]
     incarnation: String,
     /// Begin with the newest N events
     #[arg(long, value_name = "N")]
@@ -41,7 +41,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "OBJECT")]
     object: Option<String>,
     /// Only of this operation, or other correlation
-    #[arg(long, value_name = "ID", default_value = "")]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     operation: String,
 }
 

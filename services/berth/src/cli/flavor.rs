@@ -31,7 +31,7 @@ pub enum FlavorCommand {
         #[arg(long, value_parser = size)]
         disk: u64,
         /// What it is for
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
     },
 }

@@ -33,7 +33,7 @@ pub enum HostCommand {
         /// Name or id
         host: String,
         /// Why; shown to whoever asks why nothing is placed there
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
         #[command(flatten)]
         wait: WaitArgs,

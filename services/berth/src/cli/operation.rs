@@ -21,7 +21,7 @@ pub enum OperationCommand {
     )]
     List {
         /// Only those about this object (id)
-        #[arg(long, value_name = "ID", default_value = "")]
+        #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
         object: String,
         /// At most so many
         #[arg(long, default_value_t = 100)]

@@ -62,9 +62,7 @@ pub async fn wait_for_operation(
                 return Err(timeout(operation_id, limit.unwrap_or_default()));
             }
             // a gateway that answers at once without news must not be asked in a tight loop
-            _ if !changed && wait > Duration::from_millis(200) => {
-                tokio::time::sleep(Duration::from_millis(100)).await
-            }
+            _ if !changed => tokio::time::sleep(Duration::from_millis(100)).await,
             _ => {}
         }
     }

@@ -43,7 +43,7 @@ pub struct CreateArgs {
     #[arg(long = "ssh-key", value_name = "FILE|KEY")]
     ssh_keys: Vec<String>,
     /// Host name inside the guest [default: the name]
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     hostname: String,
     /// cloud-config or script for the guest, at most 64 KiB; '-' = standard input
     #[arg(long, value_name = "FILE")]
@@ -61,10 +61,10 @@ pub struct CreateArgs {
     #[arg(long = "avoid-host", value_name = "KEY=VALUE", value_parser = pair)]
     avoid_host: Vec<(String, String)>,
     /// Members of this group share a host
-    #[arg(long, value_name = "GROUP", default_value = "")]
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     affinity: String,
     /// Members of this group never share a host
-    #[arg(long, value_name = "GROUP", default_value = "")]
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     anti_affinity: String,
     /// When a guest that ended by itself is started again
     #[arg(long, value_enum, default_value_t = RestartWord::Always)]

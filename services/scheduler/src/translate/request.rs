@@ -15,7 +15,8 @@ pub fn ids(command: &CreateInstance) -> Result<(InstanceId, OperationId), Invali
 
 /// What was asked for, once it is known to make sense.
 pub fn checked_spec(command: &CreateInstance) -> Result<Spec, Refusal> {
-    let invalid = |problem: String| Refusal::new("INVALID_REQUEST", "the request cannot be taken").because([problem]);
+    let invalid =
+        |problem: String| Refusal::new("INVALID_REQUEST", "the request cannot be taken").because([problem]);
     if command.tenant.is_empty() {
         return Err(invalid("tenant: is missing".into()));
     }
@@ -52,16 +53,22 @@ pub fn checked_image(image: Option<Image>, tenant: &str, spec: &Spec) -> Result<
     let name = if spec.image_name.is_empty() { &spec.image_id } else { &spec.image_name };
     let unknown = || Refusal::new("IMAGE_NOT_FOUND", format!("there is no image {name:?}"));
     // an image of somebody else does not exist, as far as this tenant is concerned
-    let image = image.filter(|image| image.tenant == tenant || image.tenant == PLATFORM).ok_or_else(unknown)?;
+    let image =
+        image.filter(|image| image.tenant == tenant || image.tenant == PLATFORM).ok_or_else(unknown)?;
     match ImagePhase::try_from(image.phase) {
         Ok(ImagePhase::Ready) => {}
         Ok(ImagePhase::Importing) => {
             return Err(Refusal::new("IMAGE_NOT_READY", format!("image {name:?} is still being imported")));
         }
         Ok(ImagePhase::Rejected) => {
-            return Err(Refusal::new("IMAGE_REJECTED", format!("image {name:?} was not taken when it was imported")));
+            return Err(Refusal::new(
+                "IMAGE_REJECTED",
+                format!("image {name:?} was not taken when it was imported"),
+            ));
         }
-        Ok(ImagePhase::Deleted | ImagePhase::Unspecified) | Err(_) => return Err(unknown()),
+        Ok(ImagePhase::Deleting | ImagePhase::Deleted | ImagePhase::Unspecified) | Err(_) => {
+            return Err(unknown());
+        }
     }
     if spec.resources.disk.0 < image.min_disk_bytes {
         let (needs, asked) = (Bytes(image.min_disk_bytes), spec.resources.disk);
@@ -91,7 +98,8 @@ mod tests {
         for good in ["a", "web-1", "0x", &"a".repeat(63)] {
             assert_eq!(name_problem(good), None, "{good}");
         }
-        for bad in ["", "-a", "a-", "Web", "a_b", "a.b", "a b", "ä", "../x", "'; DROP TABLE", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", "Web", "a_b", "a.b", "a b", "ä", "../x", "'; DROP TABLE", &"a".repeat(64)]
+        {
             assert!(name_problem(bad).is_some(), "{bad}");
         }
     }

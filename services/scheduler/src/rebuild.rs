@@ -28,11 +28,15 @@ pub async fn fold(tx: &mut AnyConnection, service: &str, name: &str, bytes: &[u8
         ("scheduler", "HostRegistered") => event::<said::HostRegistered>(bytes)?.host.fold(tx).await,
         ("scheduler", "HostChanged") => event::<said::HostChanged>(bytes)?.host.fold(tx).await,
         ("scheduler", "PlacementDecided") => event::<said::PlacementDecided>(bytes)?.decision.fold(tx).await,
-        ("storage", "ImageImportStarted") => event::<storage::ImageImportStarted>(bytes)?.image.fold(tx).await,
+        ("storage", "ImageImportStarted") => {
+            event::<storage::ImageImportStarted>(bytes)?.image.fold(tx).await
+        }
         ("storage", "ImageImported") => event::<storage::ImageImported>(bytes)?.image.fold(tx).await,
         ("storage", "ImageRejected") => event::<storage::ImageRejected>(bytes)?.image.fold(tx).await,
         ("storage", "ImageKept") => event::<storage::ImageKept>(bytes)?.image.fold(tx).await,
-        ("storage", "ImageDeletionStarted") => event::<storage::ImageDeletionStarted>(bytes)?.image.fold(tx).await,
+        ("storage", "ImageDeletionStarted") => {
+            event::<storage::ImageDeletionStarted>(bytes)?.image.fold(tx).await
+        }
         ("storage", "ImageDeleted") => event::<storage::ImageDeleted>(bytes)?.image.fold(tx).await,
         _ => Ok(false),
     }

@@ -57,7 +57,10 @@ async fn the_order_to_the_host_says_everything() {
         let order = world.one::<EnsureVm>();
         assert_eq!((order.agent_id.as_str(), order.host_id), ("agent-1", host_id(1)));
         let spec = order.spec.expect("a spec");
-        assert_eq!((spec.instance_id.clone(), spec.tenant.as_str(), spec.hostname.as_str()), (id, TENANT, "web-host"));
+        assert_eq!(
+            (spec.instance_id.clone(), spec.tenant.as_str(), spec.hostname.as_str()),
+            (id, TENANT, "web-host")
+        );
         assert_eq!(spec.artifacts, image().artifacts);
         assert_eq!(spec.ssh_authorized_keys, ["ssh-ed25519 AAAA me"]);
         assert!(spec.guest_agent);
@@ -84,7 +87,9 @@ async fn what_cannot_be_created_is_refused_with_the_reason() {
             ("INVALID_REQUEST", |command| (command.name, spec(command).driver) = ("b".into(), 99)),
             ("IMAGE_NOT_FOUND", |command| (command.name, spec(command).image_id) = ("b".into(), "x".into())),
             ("IMAGE_NOT_FOUND", |command| (command.name, command.tenant) = ("b".into(), "globex".into())),
-            ("DISK_TOO_SMALL", |command| (command.name, spec(command).resources) = ("b".into(), Some(resources(1, 1, 1)))),
+            ("DISK_TOO_SMALL", |command| {
+                (command.name, spec(command).resources) = ("b".into(), Some(resources(1, 1, 1)))
+            }),
         ];
         for (code, change) in cases {
             world.create_with("web", change).await;
@@ -125,7 +130,9 @@ async fn another_tenants_instance_does_not_exist() {
         let id = world.create("web").await;
         world.names();
         let operation_id = world.operation();
-        world.deliver(&DeleteInstance { instance_id: id.clone(), operation_id, tenant: "globex".into() }).await;
+        world
+            .deliver(&DeleteInstance { instance_id: id.clone(), operation_id, tenant: "globex".into() })
+            .await;
         assert_eq!(ended(&world.one::<RequestRefused>().operations), failed("NOT_FOUND"));
         assert_eq!(world.instance(&id).await.phase(), InstancePhase::Starting);
     })

@@ -14,11 +14,16 @@ use testkit::Database;
 async fn without_room_an_instance_waits_and_says_why_once() {
     everywhere(async |world| {
         world.ground().await;
-        let big = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").resources = Some(resources(2, 64, 10));
+        let big = |command: &mut CreateInstance| {
+            command.spec.as_mut().expect("a spec").resources = Some(resources(2, 64, 10))
+        };
         let id = world.create_with("big", big).await;
         assert_eq!(world.names(), ["InstanceAccepted", "PlacementDecided", "InstanceChanged"]);
         let refusal = world.instance(&id).await.refusal.expect("a reason");
-        assert_eq!((refusal.code.as_str(), refusal.reasons), ("NO_HOST_HAS_ROOM", vec!["1 host lacks memory".to_owned()]));
+        assert_eq!(
+            (refusal.code.as_str(), refusal.reasons),
+            ("NO_HOST_HAS_ROOM", vec!["1 host lacks memory".to_owned()])
+        );
         world.place().await;
         world.place().await;
         assert_eq!(world.names(), [""; 0], "nothing new to say");
@@ -80,8 +85,12 @@ async fn groups_share_a_host_or_never_do() {
     everywhere(async |world| {
         world.ground().await;
         world.host(2, 8, 16).await;
-        let apart = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").anti_affinity_group = "db".into();
-        let together = |command: &mut CreateInstance| command.spec.as_mut().expect("a spec").affinity_group = "web".into();
+        let apart = |command: &mut CreateInstance| {
+            command.spec.as_mut().expect("a spec").anti_affinity_group = "db".into()
+        };
+        let together = |command: &mut CreateInstance| {
+            command.spec.as_mut().expect("a spec").affinity_group = "web".into()
+        };
         let (a, b) = (world.create_with("a", apart).await, world.create_with("b", apart).await);
         assert_ne!(world.instance(&a).await.host_id, world.instance(&b).await.host_id);
         let third = world.create_with("c", apart).await;
@@ -101,7 +110,10 @@ async fn cordoned_and_unreachable_hosts_get_nothing_new() {
         assert_eq!(ended(&world.one::<HostChanged>().operations), succeeded());
         let id = world.create("web").await;
         let decision = world.one::<PlacementDecided>().decision.expect("a decision");
-        assert_eq!((decision.rejections[0].filter.as_str(), decision.rejections[0].reason.as_str()), ("cordon", "cordoned: fan"));
+        assert_eq!(
+            (decision.rejections[0].filter.as_str(), decision.rejections[0].reason.as_str()),
+            ("cordon", "cordoned: fan")
+        );
         let operation_id = world.operation();
         world.deliver(&UncordonHost { host_id: host_id.clone(), operation_id }).await;
         world.place().await;
@@ -119,7 +131,9 @@ async fn a_silent_host_is_unreachable_until_it_is_heard_of() {
         world.ground().await;
         let limit = Duration::from_millis(200);
         let pass = async |world: &mut World| {
-            scheduler::reconcilers::hosts::pass(&world.bench.desk, &world.context, limit).await.expect("a pass");
+            scheduler::reconcilers::hosts::pass(&world.bench.desk, &world.context, limit)
+                .await
+                .expect("a pass");
             world.listen().await;
         };
         world.context.heartbeats.heard(host_id(1).parse().expect("an id"));
@@ -152,7 +166,10 @@ async fn a_host_with_another_agent_is_told_everything_again() {
         moved.agent_id = "agent-9".into();
         world.deliver(&contracts::host_driver::v1::HostReported { report: Some(moved) }).await;
         let order = world.one::<EnsureVm>();
-        assert_eq!((order.agent_id.as_str(), order.spec.clone().expect("a spec").instance_id), ("agent-9", id));
+        assert_eq!(
+            (order.agent_id.as_str(), order.spec.clone().expect("a spec").instance_id),
+            ("agent-9", id)
+        );
     })
     .await;
 }

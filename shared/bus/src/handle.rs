@@ -87,6 +87,15 @@ impl Subscriptions {
             .map(|(_, h)| h)
     }
 
+    /// Lets the handler of one message write in `work`, without the inbox: for rebuilding tables, where every handler
+    /// is one that skips what it has seen. False: nobody listens to this message.
+    pub async fn apply(&self, work: &mut Work, envelope: &crate::Envelope) -> Result<bool, Failure> {
+        let Some(handler) = self.find(&envelope.subject) else { return Ok(false) };
+        work.set_cause(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
+        handler.handle(work, &envelope.payload).await?;
+        Ok(true)
+    }
+
     /// Delivers one message outside a runner, through the same inbox: for tests and replays. A handler's failure
     /// undoes everything.
     pub async fn deliver(&self, desk: &crate::Desk, envelope: &crate::Envelope) -> Result<(), Failure> {

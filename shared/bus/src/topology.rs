@@ -3,7 +3,6 @@
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, ErrorCode};
 use contracts::CATALOGUE;
-use kernel::Kind;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -33,8 +32,7 @@ pub struct TopologyError {
 
 /// All streams as they should be.
 pub fn streams(replicas: usize) -> Vec<Config> {
-    let services: BTreeSet<&str> =
-        CATALOGUE.iter().filter(|e| e.kind == Kind::Command).map(|e| e.service).collect();
+    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],

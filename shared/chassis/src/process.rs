@@ -69,9 +69,27 @@ impl Chassis {
         settings: &ChassisSettings,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
+        Self::assemble(process, settings, clock, Health::default()).await
+    }
+
+    /// The same for a process that has parts to watch before it has a broker.
+    pub async fn start_with_health(
+        process: &'static str,
+        settings: &ChassisSettings,
+        health: Health,
+    ) -> anyhow::Result<Self> {
+        Self::assemble(process, settings, Arc::new(SystemClock), health).await
+    }
+
+    async fn assemble(
+        process: &'static str,
+        settings: &ChassisSettings,
+        clock: Arc<dyn Clock>,
+        health: Health,
+    ) -> anyhow::Result<Self> {
         // the first to ask decides; asking twice is no mistake
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (tasks, health) = (Tasks::default(), Health::default());
+        let tasks = Tasks::default();
         if !settings.ops_listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&settings.ops_listen)
                 .await

@@ -2,6 +2,7 @@
 
 use crate::client::Failure;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 /// A manifest: what is in the files that lie beside it.
@@ -25,6 +26,9 @@ pub struct Manifest {
     /// Kernel command line.
     #[serde(default)]
     pub cmdline: String,
+    /// What the files were made of: for people, kept with them.
+    #[serde(default)]
+    pub provenance: BTreeMap<String, String>,
 }
 
 /// One file of a manifest.

@@ -60,19 +60,33 @@ impl Broker {
 
     /// Settings for connections to this server.
     pub fn connection(&self, ca_file: Option<&Path>) -> bus::BusSettings {
-        bus::BusSettings {
-            url: format!("{}://127.0.0.1:{}", if ca_file.is_some() { "tls" } else { "nats" }, self.port),
-            user: USER.to_owned(),
-            password_file: self.password_file.display().to_string(),
-            ca_file: ca_file.map(|f| f.display().to_string()).unwrap_or_default(),
-            ..bus::BusSettings::default()
-        }
+        connection(self.port, &self.password_file, ca_file)
     }
 
     /// Ends the server and waits until it has written everything.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.keeper.await;
+    }
+}
+
+/// Settings for connections to the server that runs with its files in `folder`.
+pub(super) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<bus::BusSettings> {
+    let conf = folder.join("nats-server.conf");
+    let text = std::fs::read_to_string(&conf).with_context(|| format!("reading {}", conf.display()))?;
+    let port = text.lines().find_map(|line| line.strip_prefix("port: ")?.trim().parse().ok());
+    let port = port.with_context(|| format!("{} names no port", conf.display()))?;
+    let secure = text.contains("\ntls {");
+    Ok(connection(port, &folder.join("password"), ca_file.filter(|_| secure)))
+}
+
+fn connection(port: u16, password_file: &Path, ca_file: Option<&Path>) -> bus::BusSettings {
+    bus::BusSettings {
+        url: format!("{}://127.0.0.1:{port}", if ca_file.is_some() { "tls" } else { "nats" }),
+        user: USER.to_owned(),
+        password_file: password_file.display().to_string(),
+        ca_file: ca_file.map(|f| f.display().to_string()).unwrap_or_default(),
+        ..bus::BusSettings::default()
     }
 }
 
@@ -124,7 +138,11 @@ async fn end_leftover(folder: &Path) -> anyhow::Result<()> {
         })
         .await;
     }
-    if ours() { bail!("nats-server {pid} of an earlier node does not end; end it by hand: kill -9 {pid}") } else { Ok(()) }
+    if ours() {
+        bail!("nats-server {pid} of an earlier node does not end; end it by hand: kill -9 {pid}")
+    } else {
+        Ok(())
+    }
 }
 
 /// Keeps the port between starts, so that clients that were told it find the server again.
@@ -133,7 +151,10 @@ async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     if settings.port != 0 {
         if !is_free(settings.port) {
-            bail!("nats.port: something else listens on 127.0.0.1:{}; choose another or 0 for any", settings.port);
+            bail!(
+                "nats.port: something else listens on 127.0.0.1:{}; choose another or 0 for any",
+                settings.port
+            );
         }
         return Ok(settings.port);
     }
@@ -212,10 +233,17 @@ async fn wait_until_listening(port: u16, child: &mut Child, folder: &Path) -> an
         if let Some(status) = child.try_wait()? {
             let last = std::fs::read_to_string(&log).unwrap_or_default();
             let last: Vec<&str> = last.lines().rev().take(3).collect();
-            bail!("nats-server ended at once ({status}); its log {} ends with: {}", log.display(), last.join(" | "));
+            bail!(
+                "nats-server ended at once ({status}); its log {} ends with: {}",
+                log.display(),
+                last.join(" | ")
+            );
         }
         if tokio::time::Instant::now() > end {
-            bail!("nats-server does not listen on 127.0.0.1:{port} after {PATIENCE:?}; see {}", log.display());
+            bail!(
+                "nats-server does not listen on 127.0.0.1:{port} after {PATIENCE:?}; see {}",
+                log.display()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -326,7 +354,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         for (program, says) in [("/nonexistent/nats-server", "cannot run"), ("/bin/true", "does not say")] {
             let settings = BrokerSettings { program: program.into(), ..settings(folder.path()) };
-            let error = Broker::start(settings, chassis::Health::default().component("nats")).await.err().expect("refused");
+            let error = Broker::start(settings, chassis::Health::default().component("nats"))
+                .await
+                .err()
+                .expect("refused");
             let text = format!("{error:#}");
             assert!(text.contains(says) && text.contains("prerequisites.sh"), "{text}");
         }

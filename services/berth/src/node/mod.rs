@@ -1,9 +1,22 @@
 //! The all-in-one node: the broker, every service and a host in one process, behind `berth up`.
 
+mod assembly;
+mod broker;
+mod pki;
+mod rebuild;
 pub mod settings;
+mod verify;
 
+pub use rebuild::TableVerdict;
 pub use settings::NodeSettings;
+pub use verify::replay_verify;
 
+use anyhow::Context;
+use assembly::Folders;
+use broker::{Broker, BrokerSettings};
+use chassis::{Chassis, Telemetry};
+use pki::Pki;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
@@ -22,32 +35,93 @@ pub struct Ready {
 ///
 /// `ready` is called once, when the gateway answers: the command line then writes `<data_dir>/client.toml` and tells
 /// the user. `settings` are checked already and `data_dir` exists. An error is printed to the user as it is, with its
-/// causes: it should say what would be right.
+/// causes: it says what would be right.
 pub async fn up(
     settings: NodeSettings,
     ready: impl FnOnce(Ready) + Send,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let _ = (settings, ready, stop);
-    anyhow::bail!("this build of berth carries no node")
+    let telemetry = Telemetry::start("berth", &assembly::telemetry(&settings))?;
+    let folders = Folders::of(&settings);
+    let pki = if settings.insecure_dev {
+        tracing::warn!(
+            "insecure_dev: no TLS, and the broker syncs only now and then; not for anything you would miss"
+        );
+        None
+    } else {
+        let addresses = [settings.listen.ip(), settings.ops_listen.ip()];
+        Some(Pki::ensure(&folders.pki(), &addresses).context("making the node's certificates")?)
+    };
+    let health = chassis::Health::default();
+    let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
+    let chassis = Chassis::start_with_health("berth", &assembly::chassis(&settings, bus), health).await?;
+
+    let certificate = pki.as_ref().map(|pki| (pki.certificate.as_path(), pki.key.as_path()));
+    let outcome = match assembly::wire(&settings, &folders, certificate, &chassis).await {
+        Ok(address) => {
+            ready(reachable(&settings, &folders, pki.as_ref(), address)?);
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = chassis.tasks.failed() => Err(anyhow::anyhow!("a part of the node ended by itself; its log says why")),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    tracing::info!("stopping");
+    chassis.tasks.stop().await;
+    // last of all: what was said until now is on the stream
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    telemetry.flush();
+    outcome
 }
 
-/// What rebuilding one table from the event stream showed.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct TableVerdict {
-    /// "scheduler".
-    pub service: String,
-    /// "instances".
-    pub table: String,
-    /// Rows compared.
-    pub rows: u64,
-    /// One line for each row that differs, empty = the table is proven.
-    pub differences: Vec<String>,
+async fn broker_for(
+    settings: &NodeSettings,
+    folders: &Folders,
+    pki: Option<&Pki>,
+    health: &chassis::Health,
+) -> anyhow::Result<(bus::BusSettings, Option<Broker>)> {
+    if !settings.nats.url.is_empty() {
+        return Ok((
+            bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() },
+            None,
+        ));
+    }
+    let broker = Broker::start(
+        BrokerSettings {
+            program: settings.nats.server_path.clone(),
+            port: settings.nats.port,
+            sync_always: settings.nats.sync_always && !settings.insecure_dev,
+            folder: folders.nats(),
+            certificate: pki.map(|pki| (pki.certificate.clone(), pki.key.clone())),
+        },
+        health.component("nats"),
+    )
+    .await
+    .context("the node's broker")?;
+    Ok((broker.connection(pki.map(|pki| pki.ca.as_path())), Some(broker)))
 }
 
-/// Rebuilds every table of the node in `settings.data_dir` from the event stream, beside the present ones, and
-/// compares them row by row. Changes nothing.
-pub async fn replay_verify(settings: NodeSettings) -> anyhow::Result<Vec<TableVerdict>> {
-    let _ = settings;
-    anyhow::bail!("this build of berth carries no node, so it has no tables to compare")
+fn reachable(
+    settings: &NodeSettings,
+    folders: &Folders,
+    pki: Option<&Pki>,
+    address: SocketAddr,
+) -> anyhow::Result<Ready> {
+    let file = folders.gateway().join("admin.token");
+    let token = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    // a listener on all addresses is reached through this machine's own
+    let host = if settings.listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { host_of(address) };
+    let scheme = if pki.is_some() { "https" } else { "http" };
+    Ok(Ready {
+        endpoint: format!("{scheme}://{host}:{}", address.port()),
+        token: token.trim().to_owned(),
+        ca_file: pki.map(|pki| pki.ca.clone()),
+    })
+}
+
+fn host_of(address: SocketAddr) -> String {
+    if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() }
 }

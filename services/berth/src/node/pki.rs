@@ -1,7 +1,9 @@
 //! The node's own certificate authority: made at first start, so that nothing has to listen without TLS.
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -16,11 +18,19 @@ pub(super) struct Pki {
     pub key: PathBuf,
 }
 
+/// The certificate that clients of the node trust, when the node has one.
+pub(super) fn authority(folder: &Path) -> Option<PathBuf> {
+    Some(folder.join("ca.pem")).filter(|path| path.exists())
+}
+
 impl Pki {
     /// Reads the files in `folder`, or makes them for a server that is reached at `addresses`.
     pub fn ensure(folder: &Path, addresses: &[IpAddr]) -> anyhow::Result<Self> {
-        let pki =
-            Self { ca: folder.join("ca.pem"), certificate: folder.join("node.pem"), key: folder.join("node.key") };
+        let pki = Self {
+            ca: folder.join("ca.pem"),
+            certificate: folder.join("node.pem"),
+            key: folder.join("node.key"),
+        };
         if pki.ca.exists() && pki.certificate.exists() && pki.key.exists() {
             return Ok(pki);
         }

@@ -1,20 +1,43 @@
 //! `berth replay verify`: every table again from the event stream alone, compared with the present ones row by row.
 
-use super::TableVerdict;
 use anyhow::Context;
-use bus::Connection;
 use bus::watch::{Item, Query, watch};
+use bus::{Cause, Connection, Desk, Envelope, Subscriptions};
 use futures::future::BoxFuture;
-use kernel::Subject;
+use kernel::{Subject, SystemClock};
 use sqlx::AnyConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use store::{MigrationFile, RowDump, Store, dump_table};
 
 /// Differences shown of one table; the rest is counted.
 const SHOWN: usize = 20;
 /// Events applied in one transaction.
 const BATCH: usize = 500;
+
+/// What rebuilding one table from the event stream showed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TableVerdict {
+    /// "scheduler".
+    pub service: String,
+    /// "instances".
+    pub table: String,
+    /// Rows compared.
+    pub rows: u64,
+    /// One line for each row that differs, empty = the table is proven.
+    pub differences: Vec<String>,
+}
+
+type Folding<'c> = BoxFuture<'c, Result<(), String>>;
+
+/// How a service makes rows of events.
+pub(super) enum Maker {
+    /// A function for this purpose.
+    Fold(for<'c> fn(&'c mut AnyConnection, &'c Subject, &'c [u8]) -> Folding<'c>),
+    /// The handlers that make them every day.
+    Handlers(fn(&Store) -> Subscriptions),
+}
 
 /// How one service's tables are made from events.
 pub(super) struct Service {
@@ -24,8 +47,8 @@ pub(super) struct Service {
     pub migrations: &'static [MigrationFile],
     /// Tables that are a function of the events.
     pub tables: &'static [&'static str],
-    /// Applies one event.
-    pub apply: for<'c> fn(&'c mut AnyConnection, &'c Subject, &'c [u8]) -> BoxFuture<'c, Result<(), String>>,
+    /// Makes their rows.
+    pub maker: Maker,
     /// The live database.
     pub database_url: String,
 }
@@ -45,7 +68,8 @@ pub(super) async fn verify(
     replay(connection, services, &fresh).await?;
     let mut verdicts = Vec::new();
     for (service, fresh) in services.iter().zip(&fresh) {
-        let live = Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
+        let live =
+            Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
         for table in service.tables {
             let (expected, found) = (dump_table(fresh, table).await?, dump_table(&live, table).await?);
             verdicts.push(TableVerdict {
@@ -70,18 +94,15 @@ async fn replay(connection: &Connection, services: &[Service], fresh: &[Store]) 
         let ended = item.is_none();
         match item {
             Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
-            Some(Ok(Item::Gap { reason, .. })) => anyhow::bail!("the stream does not begin at its beginning: {reason}"),
+            Some(Ok(Item::Gap { reason, .. })) => {
+                anyhow::bail!("the stream does not begin at its beginning: {reason}")
+            }
             Some(Err(error)) => return Err(error.into()),
             None => {}
         }
         if batch.len() == BATCH || ended {
             for (service, store) in services.iter().zip(fresh) {
-                let mut tx = store.begin().await?;
-                for (sequence, envelope) in &batch {
-                    let applied = (service.apply)(&mut tx, &envelope.subject, &envelope.payload).await;
-                    applied.map_err(|e| anyhow::anyhow!("event {sequence} ({}) for {}: {e}", envelope.subject, service.name))?;
-                }
-                tx.commit().await?;
+                apply(service, store, &batch).await?;
             }
             batch.clear();
         }
@@ -91,9 +112,32 @@ async fn replay(connection: &Connection, services: &[Service], fresh: &[Store]) 
     }
 }
 
+async fn apply(service: &Service, store: &Store, batch: &[(u64, Box<Envelope>)]) -> anyhow::Result<()> {
+    let desk = Desk::new(service.name, store.clone(), Arc::new(SystemClock));
+    let mut work = desk.begin(Cause::own(service.name)).await?;
+    let handlers = match service.maker {
+        Maker::Handlers(make) => Some(make(store)),
+        Maker::Fold(_) => None,
+    };
+    for (sequence, envelope) in batch {
+        let applied = match (&service.maker, &handlers) {
+            (Maker::Fold(fold), _) => fold(work.tx(), &envelope.subject, &envelope.payload).await,
+            (Maker::Handlers(_), Some(handlers)) => {
+                handlers.apply(&mut work, envelope).await.map(|_| ()).map_err(|e| e.to_string())
+            }
+            (Maker::Handlers(_), None) => Ok(()),
+        };
+        applied.map_err(|e| {
+            anyhow::anyhow!("event {sequence} ({}) for {}: {e}", envelope.subject, service.name)
+        })?;
+    }
+    Ok(work.commit().await?)
+}
+
 /// One line per row that differs: which row, which column, what the events say and what the table says.
 fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
-    let (expected_rows, found_rows): (BTreeSet<_>, BTreeSet<_>) = (expected.iter().collect(), found.iter().collect());
+    let (expected_rows, found_rows): (BTreeSet<_>, BTreeSet<_>) =
+        (expected.iter().collect(), found.iter().collect());
     let missing: Vec<_> = expected_rows.difference(&found_rows).copied().collect();
     let surplus: Vec<_> = found_rows.difference(&expected_rows).copied().collect();
     let mut lines = Vec::new();
@@ -121,7 +165,10 @@ fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
 type Row = BTreeMap<String, String>;
 
 fn identity(row: &Row) -> Vec<&String> {
-    row.iter().filter(|(column, _)| *column == "id" || *column == "name" || column.ends_with("_id")).map(|(_, v)| v).collect()
+    row.iter()
+        .filter(|(column, _)| *column == "id" || *column == "name" || column.ends_with("_id"))
+        .map(|(_, v)| v)
+        .collect()
 }
 
 fn label(row: &Row) -> String {
@@ -133,7 +180,11 @@ fn label(row: &Row) -> String {
 fn columns(expected: &Row, found: &Row) -> String {
     let shorten = |text: Option<&String>| -> String {
         let text = text.map(String::as_str).unwrap_or_default();
-        if text.chars().count() > 60 { format!("{}…", text.chars().take(60).collect::<String>()) } else { text.to_owned() }
+        if text.chars().count() > 60 {
+            format!("{}…", text.chars().take(60).collect::<String>())
+        } else {
+            text.to_owned()
+        }
     };
     let wrong = expected.iter().filter(|(column, value)| found.get(*column) != Some(value));
     let lines = wrong.map(|(column, value)| {

@@ -203,9 +203,8 @@ impl Host {
 }
 
 fn hypervisor(drivers: &[DriverCaps]) -> String {
-    let describe = |caps: &DriverCaps| {
-        format!("{} {} ({})", caps.driver.name(), caps.version, caps.acceleration)
-    };
+    let describe =
+        |caps: &DriverCaps| format!("{} {} ({})", caps.driver.name(), caps.version, caps.acceleration);
     drivers.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 

@@ -64,8 +64,7 @@ mod tests {
 
     #[test]
     fn overcommit_scales_each_resource_by_its_own_percentage() {
-        let capacity =
-            Resources { vcpus: MilliVcpus(8000), memory: Bytes(u64::MAX), disk: Bytes(1001) };
+        let capacity = Resources { vcpus: MilliVcpus(8000), memory: Bytes(u64::MAX), disk: Bytes(1001) };
         let limit = Overcommit { vcpus: 400, memory: 150, disk: 50 }.applied_to(capacity);
         assert_eq!(limit.amounts(), [32_000, u64::MAX, 500]);
     }

@@ -25,7 +25,10 @@ impl Handle<HostReported> for OnHostReported {
                 let host = Host::registered(report, self.0.overcommit, work.now());
                 hosts::insert(work.tx(), &host).await?;
                 let operations = Vec::new();
-                work.say_for(PLATFORM, &HostRegistered { host: Some(translate::host_out(&host)), operations });
+                work.say_for(
+                    PLATFORM,
+                    &HostRegistered { host: Some(translate::host_out(&host)), operations },
+                );
                 let placement = self.0.placement.clone();
                 work.after_commit(move || placement.notify_one());
             }

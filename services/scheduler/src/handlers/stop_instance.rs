@@ -13,6 +13,7 @@ pub struct OnStopInstance(pub Context);
 impl Handle<StopInstance> for OnStopInstance {
     async fn handle(&self, work: &mut Work, command: StopInstance) -> Result<(), Failure> {
         let ids = (command.tenant.as_str(), command.instance_id.as_str(), command.operation_id.as_str());
-        advance::request(work, &self.0, ids, |operation| Input::Stop { operation, grace_s: command.grace_s }).await
+        advance::request(work, &self.0, ids, |operation| Input::Stop { operation, grace_s: command.grace_s })
+            .await
     }
 }

@@ -91,16 +91,21 @@ pub async fn find(tx: &mut AnyConnection, id: InstanceId) -> Result<Option<Insta
 
 /// An instance of this tenant.
 pub async fn find_of(tx: &mut AnyConnection, tenant: &str, id: &str) -> Result<Option<Instance>, Failure> {
-    let row: Option<Vec<u8>> = sqlx::query_scalar("SELECT snapshot FROM instances WHERE tenant = $1 AND id = $2")
-        .bind(tenant)
-        .bind(id)
-        .fetch_optional(tx)
-        .await?;
+    let row: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT snapshot FROM instances WHERE tenant = $1 AND id = $2")
+            .bind(tenant)
+            .bind(id)
+            .fetch_optional(tx)
+            .await?;
     row.map(|bytes| read(&bytes)).transpose()
 }
 
 /// Id of the tenant's instance of this name that is not deleted.
-pub async fn holder_of_name(tx: &mut AnyConnection, tenant: &str, name: &str) -> Result<Option<String>, Failure> {
+pub async fn holder_of_name(
+    tx: &mut AnyConnection,
+    tenant: &str,
+    name: &str,
+) -> Result<Option<String>, Failure> {
     let sql = "SELECT id FROM instances WHERE tenant = $1 AND name = $2 AND deleted = 0";
     Ok(sqlx::query_scalar(sql).bind(tenant).bind(name).fetch_optional(tx).await?)
 }
@@ -120,7 +125,8 @@ pub async fn waiting(
 
 /// How many instances wait for a host.
 pub async fn count_waiting(tx: &mut AnyConnection) -> Result<u64, Failure> {
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM instances WHERE waiting = 1").fetch_one(tx).await?;
+    let count: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM instances WHERE waiting = 1").fetch_one(tx).await?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 

@@ -21,7 +21,8 @@ pub fn decision_out(instance: &Instance, from: &Decision, now: Timestamp) -> wir
         filter: rejection.filter.name().to_owned(),
         reason: rejection.reason.clone(),
     });
-    let by_filter = from.rejected_by.iter().map(|(filter, number)| (filter.name().to_owned(), count(*number)));
+    let by_filter =
+        from.rejected_by.iter().map(|(filter, number)| (filter.name().to_owned(), count(*number)));
     wire::PlacementDecision {
         instance_id: instance.id.to_string(),
         host_id: chosen.map(|host| host.host.to_string()).unwrap_or_default(),

@@ -53,7 +53,15 @@ impl World {
         let context = scheduler::context(&settings, store, &opentelemetry::global::meter("test"));
         let mut bench = Bench::on(desk, scheduler::subscriptions(&context), deliveries);
         bench.tenant = TENANT.into();
-        Self { bench, context, clock, history: Vec::new(), unread: Vec::new(), observations: BTreeMap::new(), next: 1000 }
+        Self {
+            bench,
+            context,
+            clock,
+            history: Vec::new(),
+            unread: Vec::new(),
+            observations: BTreeMap::new(),
+            next: 1000,
+        }
     }
 
     pub fn store(&self) -> &Store {
@@ -72,7 +80,11 @@ impl World {
     /// Takes in what was said since the last look.
     pub async fn listen(&mut self) {
         for said in self.bench.said().await {
-            self.history.push((said.subject.service.clone(), said.subject.name.clone(), said.payload.clone()));
+            self.history.push((
+                said.subject.service.clone(),
+                said.subject.name.clone(),
+                said.payload.clone(),
+            ));
             self.unread.push(said);
         }
     }
@@ -136,7 +148,13 @@ impl World {
 
     pub async fn stop(&mut self, instance_id: &str) {
         let (operation_id, tenant) = (self.operation(), TENANT.to_owned());
-        self.deliver(&api::StopInstance { instance_id: instance_id.into(), operation_id, tenant, grace_s: 5 }).await;
+        self.deliver(&api::StopInstance {
+            instance_id: instance_id.into(),
+            operation_id,
+            tenant,
+            grace_s: 5,
+        })
+        .await;
     }
 
     pub async fn delete(&mut self, instance_id: &str) {

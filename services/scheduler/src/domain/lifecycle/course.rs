@@ -40,12 +40,16 @@ impl<'a> Course<'a> {
             self.report(old.id, Standing::Superseded, refusal);
         }
         let patience = match kind {
-            OperationKind::Create | OperationKind::Start | OperationKind::Reboot => self.limits.start_deadline,
+            OperationKind::Create | OperationKind::Start | OperationKind::Reboot => {
+                self.limits.start_deadline
+            }
             OperationKind::Stop => {
                 let grace = std::time::Duration::from_secs(u64::from(self.instance.stop_grace_s));
                 self.limits.action_deadline.saturating_add(grace)
             }
-            OperationKind::Pause | OperationKind::Resume | OperationKind::Delete => self.limits.action_deadline,
+            OperationKind::Pause | OperationKind::Resume | OperationKind::Delete => {
+                self.limits.action_deadline
+            }
         };
         self.instance.operation = Some(Operation { id, kind, deadline: self.now.after(patience) });
         self.instance.steps.clear();
@@ -54,7 +58,8 @@ impl<'a> Course<'a> {
 
     /// The operation the instance is busy with is done, if it waited for this.
     pub fn succeed(&mut self, kinds: &[OperationKind]) {
-        if let Some(operation) = self.instance.operation.take_if(|operation| kinds.contains(&operation.kind)) {
+        if let Some(operation) = self.instance.operation.take_if(|operation| kinds.contains(&operation.kind))
+        {
             self.report(operation.id, Standing::Succeeded, None);
         }
     }

@@ -55,7 +55,9 @@ fn towards_running(course: &mut Course<'_>, observation: Observation) {
             }
         }
         Seen::Paused if is_running(&course.instance) => course.instance.phase = Phase::Paused,
-        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => ended(course, observation.seen),
+        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => {
+            ended(course, observation.seen)
+        }
         // the host will start it, or start it again
         Seen::Stopped | Seen::Crashed | Seen::Absent => course.instance.phase = Phase::Starting,
         Seen::Paused => {}
@@ -80,9 +82,9 @@ fn runs(course: &mut Course<'_>, agent_answered: bool) {
 /// The host will not try again. A VM that runs is left alone; one that never came up is tried elsewhere; one that
 /// was up has data on this host's disk and stays, for somebody to decide.
 fn gave_up_running(course: &mut Course<'_>, observation: Observation) {
-    let refusal = observation.failure.unwrap_or_else(|| {
-        Refusal::new("HOST_GAVE_UP", "the host could not start it and did not say why")
-    });
+    let refusal = observation
+        .failure
+        .unwrap_or_else(|| Refusal::new("HOST_GAVE_UP", "the host could not start it and did not say why"));
     course.instance.refusal = Some(refusal.clone());
     match observation.seen {
         Seen::Running => {
@@ -151,7 +153,9 @@ fn towards_paused(course: &mut Course<'_>, observation: Observation) {
         Seen::Running => {
             course.instance.phase = if observation.agent_answered { Phase::Ready } else { Phase::Running };
         }
-        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => ended(course, observation.seen),
+        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => {
+            ended(course, observation.seen)
+        }
         Seen::Stopped | Seen::Crashed | Seen::Absent => {}
     }
 }

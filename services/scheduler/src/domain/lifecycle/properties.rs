@@ -152,7 +152,11 @@ impl Life {
 fn check(before: &Instance, after: &Instance, outputs: &Outputs) {
     let refused = outputs.say == Some(Event::RequestRefused);
     let changed = outputs.say.is_some() && !refused;
-    assert_eq!(after.revision, before.revision + u64::from(changed), "a change is one revision and one event");
+    assert_eq!(
+        after.revision,
+        before.revision + u64::from(changed),
+        "a change is one revision and one event"
+    );
     if !changed {
         assert_eq!(before, after);
         assert_eq!(outputs.tell, None);
@@ -194,11 +198,26 @@ enum Move {
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
-    let seen = prop::sample::select(vec![Seen::Running, Seen::Stopped, Seen::Paused, Seen::Absent, Seen::Crashed]);
+    let seen =
+        prop::sample::select(vec![Seen::Running, Seen::Stopped, Seen::Paused, Seen::Absent, Seen::Crashed]);
     let rarely = || prop::bool::weighted(0.2);
-    let see = (seen, any::<bool>(), rarely(), rarely(), prop_oneof![6 => Just(0_u8), 1 => 1..4_u8], 0..4_u64, any::<bool>())
-        .prop_map(|(seen, agent, gave_up, fails, stale, reboots, started)| {
-            Move::See { seen, agent, gave_up, fails, stale, reboots, started }
+    let see = (
+        seen,
+        any::<bool>(),
+        rarely(),
+        rarely(),
+        prop_oneof![6 => Just(0_u8), 1 => 1..4_u8],
+        0..4_u64,
+        any::<bool>(),
+    )
+        .prop_map(|(seen, agent, gave_up, fails, stale, reboots, started)| Move::See {
+            seen,
+            agent,
+            gave_up,
+            fails,
+            stale,
+            reboots,
+            started,
         });
     prop_oneof![
         2 => Just(Move::Accept),

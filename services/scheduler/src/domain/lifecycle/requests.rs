@@ -11,7 +11,9 @@ fn too_late(course: &mut Course<'_>, operation: OperationId) -> bool {
     }
     match course.instance.phase {
         Phase::Deleted => course.refuse(operation, "INSTANCE_DELETED", "the instance is deleted".into()),
-        Phase::Deleting => course.refuse(operation, "INSTANCE_DELETING", "the instance is being deleted".into()),
+        Phase::Deleting => {
+            course.refuse(operation, "INSTANCE_DELETING", "the instance is being deleted".into())
+        }
         _ => return false,
     }
     true
@@ -35,7 +37,10 @@ pub(super) fn start(course: &mut Course<'_>, operation: OperationId) {
         return course.already(operation);
     }
     let on_its_way = wanted
-        && matches!(course.instance.phase, Phase::Pending | Phase::Starting | Phase::Running | Phase::Relocating);
+        && matches!(
+            course.instance.phase,
+            Phase::Pending | Phase::Starting | Phase::Running | Phase::Relocating
+        );
     if let (true, Some(kind)) = (on_its_way, course.operation_kind()) {
         let message = format!("it is being started already: a {} is under way", kind.verb());
         return course.refuse(operation, "INSTANCE_ALREADY_STARTING", message);
@@ -132,7 +137,8 @@ pub(super) fn resume(course: &mut Course<'_>, operation: OperationId) {
         return course.already(operation);
     }
     if !runs(&course.instance) && course.instance.phase != Phase::Paused {
-        let message = format!("only a paused instance can be resumed; it is {}", words(course.instance.phase));
+        let message =
+            format!("only a paused instance can be resumed; it is {}", words(course.instance.phase));
         return course.refuse(operation, "INSTANCE_NOT_PAUSED", message);
     }
     course.begin(operation, OperationKind::Resume);

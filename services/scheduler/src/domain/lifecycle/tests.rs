@@ -146,7 +146,8 @@ fn when_no_other_host_is_left_it_is_failed() {
     life.place(HOST);
     life.give_up("DISK_BROKEN");
     life.see(Seen::Absent, |_| {});
-    let refusal = Refusal::new("NO_HOST_FITS", "none").because(["1 host could not start it before".to_owned()]);
+    let refusal =
+        Refusal::new("NO_HOST_FITS", "none").because(["1 host could not start it before".to_owned()]);
     assert_eq!(ended(&life.input(Input::NoRoom { refusal })), failed("START_FAILED"));
     assert_eq!(life.instance.phase, Phase::Failed);
 }
@@ -258,7 +259,10 @@ fn an_instance_that_was_never_placed_is_deleted_and_stopped_at_once() {
     let mut stopped = life.clone();
     let outputs = life.delete();
     assert_eq!(outputs.say, Some(Event::Deleted));
-    assert_eq!(codes(&outputs), [(Standing::Superseded, "SUPERSEDED".into()), (Standing::Succeeded, String::new())]);
+    assert_eq!(
+        codes(&outputs),
+        [(Standing::Superseded, "SUPERSEDED".into()), (Standing::Succeeded, String::new())]
+    );
     let outputs = stopped.stop();
     assert_eq!((outputs.say, stopped.instance.waits_for_host()), (Some(Event::Stopped), false));
     assert!(stopped.start().request_placement);

@@ -50,8 +50,7 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
             }
         }
     }
-    decision.rejected_by =
-        Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
+    decision.rejected_by = Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
     if index.is_none() {
         decision.refusal = Some(refusal(request, &decision.rejected_by, scarce));
     }

@@ -52,7 +52,11 @@ fn any_resources() -> impl Strategy<Value = Resources> {
 
 fn any_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     let pair = (prop::sample::select(vec!["zone", "disk"]), prop::sample::select(vec!["a", "b"]));
-    prop::collection::btree_map(pair.clone().prop_map(|(key, _)| key.to_owned()), pair.prop_map(|(_, value)| value.to_owned()), 0..3)
+    prop::collection::btree_map(
+        pair.clone().prop_map(|(key, _)| key.to_owned()),
+        pair.prop_map(|(_, value)| value.to_owned()),
+        0..3,
+    )
 }
 
 fn any_driver() -> impl Strategy<Value = Driver> {
@@ -61,7 +65,8 @@ fn any_driver() -> impl Strategy<Value = Driver> {
 
 fn any_host() -> impl Strategy<Value = HostRow> {
     let drivers = prop::collection::vec(
-        (any_driver(), any::<bool>(), any::<bool>()).prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk)),
+        (any_driver(), any::<bool>(), any::<bool>())
+            .prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk)),
         0..3,
     );
     let often = || prop::bool::weighted(0.85);
@@ -89,8 +94,8 @@ fn any_group() -> impl Strategy<Value = Option<GroupKey>> {
 }
 
 fn any_resident() -> impl Strategy<Value = Resident> {
-    (1..40_u128, any_resources(), any_group(), any_group()).prop_map(|(host, resources, affinity, anti_affinity)| {
-        Resident {
+    (1..40_u128, any_resources(), any_group(), any_group()).prop_map(
+        |(host, resources, affinity, anti_affinity)| Resident {
             instance: InstanceId::from_u128(host),
             host: HostId::from_u128(host),
             resources: Resources {
@@ -100,8 +105,8 @@ fn any_resident() -> impl Strategy<Value = Resident> {
             },
             affinity,
             anti_affinity,
-        }
-    })
+        },
+    )
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
@@ -118,7 +123,18 @@ fn any_request() -> impl Strategy<Value = Request> {
         any::<bool>(),
     )
         .prop_map(
-            |(resources, driver, arch, direct_kernel, require, avoid, affinity, anti_affinity, failed_hosts, pack)| Request {
+            |(
+                resources,
+                driver,
+                arch,
+                direct_kernel,
+                require,
+                avoid,
+                affinity,
+                anti_affinity,
+                failed_hosts,
+                pack,
+            )| Request {
                 resources,
                 driver,
                 architecture: arch.into(),
@@ -136,13 +152,12 @@ fn any_request() -> impl Strategy<Value = Request> {
 type World = (Vec<HostRow>, Vec<Resident>, Request);
 
 fn any_world() -> impl Strategy<Value = World> {
-    (prop::collection::vec(any_host(), 0..25), prop::collection::vec(any_resident(), 0..20), any_request()).prop_map(
-        |(mut hosts, residents, request)| {
+    (prop::collection::vec(any_host(), 0..25), prop::collection::vec(any_resident(), 0..20), any_request())
+        .prop_map(|(mut hosts, residents, request)| {
             hosts.sort_by_key(|host| host.id);
             hosts.dedup_by_key(|host| host.id);
             (hosts, residents, request)
-        },
-    )
+        })
 }
 
 /// The slow check: what a person would write down for one host, in the documented order.
@@ -150,7 +165,8 @@ fn verdict((hosts, residents, request): &World, host: &HostRow) -> Option<Filter
     let known = |id: HostId| hosts.iter().any(|row| row.id == id);
     let on = |id: HostId| residents.iter().filter(move |resident| resident.host == id);
     let right = |caps: &&DriverCaps| request.driver.is_none_or(|driver| driver == caps.driver);
-    let boots = |caps: &DriverCaps| if request.direct_kernel { caps.direct_kernel_boot } else { caps.disk_boot };
+    let boots =
+        |caps: &DriverCaps| if request.direct_kernel { caps.direct_kernel_boot } else { caps.disk_boot };
     if !host.up {
         return Some(Filter::State);
     }
@@ -183,7 +199,8 @@ fn verdict((hosts, residents, request): &World, host: &HostRow) -> Option<Filter
     if request.failed_hosts.contains(&host.id) {
         return Some(Filter::FailedBefore);
     }
-    let used = |pick: fn(&Resources) -> u64| on(host.id).map(|resident| pick(&resident.resources)).sum::<u64>();
+    let used =
+        |pick: fn(&Resources) -> u64| on(host.id).map(|resident| pick(&resident.resources)).sum::<u64>();
     let fits = |pick: fn(&Resources) -> u64| {
         let asked = pick(&request.resources);
         asked == 0 || used(pick) + asked <= pick(&host.limit)
@@ -316,7 +333,10 @@ fn pack_prefers_what_leaves_the_rest_in_proportion() {
 fn equal_hosts_go_to_the_lowest_id() {
     let hosts = (1..=3).rev().map(|id| open_host(id, amounts(8, 32, 100))).collect();
     let fleet = Fleet::new(hosts, []);
-    assert_eq!(choose(&fleet, &plain_request()).map(|index| fleet.host(index).id), Some(HostId::from_u128(1)));
+    assert_eq!(
+        choose(&fleet, &plain_request()).map(|index| fleet.host(index).id),
+        Some(HostId::from_u128(1))
+    );
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! Which service gets which settings on an all-in-one node: one data folder, SQLite throughout.
+
+use super::settings::{LogFormat, NodeDriver, NodeSettings};
+use chassis::{Chassis, ChassisSettings, TelemetrySettings};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where everything is kept.
+pub(super) struct Folders {
+    data: PathBuf,
+}
+
+impl Folders {
+    pub fn of(settings: &NodeSettings) -> Self {
+        Self { data: settings.data_dir.clone() }
+    }
+
+    pub fn nats(&self) -> PathBuf {
+        self.data.join("nats")
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.data.join("pki")
+    }
+
+    pub fn gateway(&self) -> PathBuf {
+        self.data.join("gateway")
+    }
+
+    pub fn database(&self, service: &str) -> String {
+        format!("sqlite://{}", self.data.join(service).join(format!("{service}.db")).display())
+    }
+
+    fn datastore(&self) -> String {
+        format!("file://{}", self.data.join("datastore").display())
+    }
+}
+
+/// What the process needs besides its services.
+pub(super) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> ChassisSettings {
+    ChassisSettings {
+        bus,
+        telemetry: telemetry(settings),
+        ops_listen: settings.ops_listen.to_string(),
+        sealing_key_file: settings.data_dir.join("keys/sealing.key"),
+    }
+}
+
+pub(super) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
+    TelemetrySettings {
+        log: settings.telemetry.log_level.clone(),
+        log_format: match settings.telemetry.log_format {
+            LogFormat::Json => chassis::LogFormat::Json,
+            LogFormat::Text => chassis::LogFormat::Text,
+        },
+        otlp_endpoint: settings.telemetry.otlp_endpoint.clone(),
+    }
+}
+
+/// Starts every service in this process. Answers the address of the gateway.
+pub(super) async fn wire(
+    settings: &NodeSettings,
+    folders: &Folders,
+    certificate: Option<(&Path, &Path)>,
+    chassis: &Chassis,
+) -> anyhow::Result<SocketAddr> {
+    let storage = storage::Settings {
+        database_url: folders.database("storage"),
+        datastore_url: folders.datastore(),
+        allow_private_urls: settings.insecure_dev,
+        ..storage::Settings::default()
+    };
+    storage::wire(&storage, chassis).await?;
+    let scheduler =
+        scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
+    scheduler::wire(&scheduler, chassis).await?;
+    // TEMP host_driver::wire(&host(settings, folders), chassis).await?;
+    // the door opens last: what comes in finds everybody there
+    let (tls_cert_file, tls_key_file) =
+        certificate.map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).unwrap_or_default();
+    let gateway = gateway::Settings {
+        listen: settings.listen.to_string(),
+        data_dir: folders.gateway(),
+        database_url: folders.database("gateway"),
+        datastore_url: folders.datastore(),
+        tls_cert_file,
+        tls_key_file,
+        insecure_dev: settings.insecure_dev,
+        ..gateway::Settings::default()
+    };
+    gateway::start(&gateway, chassis).await
+}

@@ -134,8 +134,10 @@ write_manifest() { # write_manifest OUT INPUTS KERNEL_PACKAGE
   "kernel": {"file": "vmlinuz", "sha256": "$(digest "$1/vmlinuz")"},
   "initramfs": {"file": "initramfs", "sha256": "$(digest "$1/initramfs")"},
   "cmdline": "$CMDLINE",
-  "kernel_package": "$3",
-  "inputs": "$2"
+  "provenance": {
+    "kernel_package": "$3",
+    "inputs": "$2"
+  }
 }
 JSON
   mv "$1/$NAME.json.new" "$1/$NAME.json"

@@ -19,7 +19,8 @@ fn bench(store: &Store, deliveries: usize) -> Bench {
 }
 
 fn progress(id: &str, state: OperationState, step: &str) -> Vec<OperationProgress> {
-    let refusal = (state == OperationState::Failed).then(|| Refusal { code: "NO_ROOM".into(), ..Refusal::default() });
+    let refusal =
+        (state == OperationState::Failed).then(|| Refusal { code: "NO_ROOM".into(), ..Refusal::default() });
     vec![OperationProgress { operation_id: id.into(), state: state as i32, step: step.into(), refusal }]
 }
 
@@ -53,11 +54,16 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     use scheduler::InstancePhase as Phase;
     bench.deliver(&OperationAccepted { operation: Some(new_operation("o1", "CreateInstance")) }).await?;
     let running = |step| progress("o1", OperationState::Running, step);
-    let started = scheduler::InstanceAccepted { instance: instance(1, Phase::Pending), operations: running("accepted by the scheduler") };
+    let started = scheduler::InstanceAccepted {
+        instance: instance(1, Phase::Pending),
+        operations: running("accepted by the scheduler"),
+    };
     bench.deliver(&started).await?;
-    let decision = scheduler::PlacementDecision { instance_id: "i".into(), decided_at_us: 7, ..Default::default() };
+    let decision =
+        scheduler::PlacementDecision { instance_id: "i".into(), decided_at_us: 7, ..Default::default() };
     bench.deliver(&scheduler::PlacementDecided { decision: Some(decision) }).await?;
-    let placed = scheduler::InstancePlaced { instance: instance(2, Phase::Starting), operations: running("placed") };
+    let placed =
+        scheduler::InstancePlaced { instance: instance(2, Phase::Starting), operations: running("placed") };
     bench.deliver(&placed).await?;
     let ready = scheduler::InstanceReady {
         instance: instance(4, Phase::Ready),
@@ -65,7 +71,8 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     };
     bench.deliver(&ready).await?;
     // came late, and is older than what is known
-    let late = scheduler::InstanceStarted { instance: instance(3, Phase::Running), operations: running("booted") };
+    let late =
+        scheduler::InstanceStarted { instance: instance(3, Phase::Running), operations: running("booted") };
     bench.deliver(&late).await?;
 
     bench.deliver(&OperationAccepted { operation: Some(new_operation("o2", "ExecInstance")) }).await?;
@@ -78,12 +85,19 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
         ..ExecFinished::default()
     };
     bench.deliver(&finished).await?;
-    let abandoned = OperationAbandoned { operation_id: "o2".into(), operations: progress("o2", OperationState::Failed, "abandoned") };
+    let abandoned = OperationAbandoned {
+        operation_id: "o2".into(),
+        operations: progress("o2", OperationState::Failed, "abandoned"),
+    };
     bench.deliver(&abandoned).await?;
 
     bench.deliver(&OperationAccepted { operation: Some(new_operation("o3", "CreateInstance")) }).await?;
     let refused = scheduler::InstanceRefused {
-        instance: Some(scheduler::Instance { id: "nothing".into(), name: "web".into(), ..Default::default() }),
+        instance: Some(scheduler::Instance {
+            id: "nothing".into(),
+            name: "web".into(),
+            ..Default::default()
+        }),
         operations: progress("o3", OperationState::Failed, ""),
     };
     bench.deliver(&refused).await?;
@@ -93,7 +107,13 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&scheduler::HostRegistered { host: Some(host.clone()), operations: vec![] }).await?;
     let cordoned = scheduler::Host { revision: 2, cordoned: true, ..host };
     bench.deliver(&scheduler::HostChanged { host: Some(cordoned), operations: vec![] }).await?;
-    let image = storage::Image { id: "m".into(), tenant: "default".into(), name: "debian".into(), revision: 1, ..Default::default() };
+    let image = storage::Image {
+        id: "m".into(),
+        tenant: "default".into(),
+        name: "debian".into(),
+        revision: 1,
+        ..Default::default()
+    };
     bench.deliver(&storage::ImageImportStarted { image: Some(image.clone()), operations: vec![] }).await?;
     let ready = storage::Image { revision: 2, phase: storage::ImagePhase::Ready as i32, ..image };
     bench.deliver(&storage::ImageImported { image: Some(ready), operations: vec![] }).await
@@ -108,7 +128,10 @@ async fn what_is_said_is_what_is_shown() {
             let reader = database.store.reader();
             let shown = instances::find(reader, "default", "web").await.expect("read").expect("there");
             assert_eq!((shown.revision, shown.phase), (4, scheduler::InstancePhase::Ready as i32));
-            assert!(instances::find(reader, "default", "nothing").await.expect("read").is_none(), "refused: nothing exists");
+            assert!(
+                instances::find(reader, "default", "nothing").await.expect("read").is_none(),
+                "refused: nothing exists"
+            );
 
             let create = operations::find(reader, "o1").await.expect("read").expect("there");
             assert_eq!((create.state, create.revision), (OperationState::Succeeded as i32, 5));
@@ -117,7 +140,11 @@ async fn what_is_said_is_what_is_shown() {
             assert_eq!(steps, ["accepted", "accepted by the scheduler", "booted", "placed", "ready"]);
 
             let exec = operations::find(reader, "o2").await.expect("read").expect("there");
-            assert_eq!((exec.state, exec.exit_code), (OperationState::Succeeded as i32, 3), "an answer stays an answer");
+            assert_eq!(
+                (exec.state, exec.exit_code),
+                (OperationState::Succeeded as i32, 3),
+                "an answer stays an answer"
+            );
             assert!(exec.output.is_some());
             let refused = operations::find(reader, "o3").await.expect("read").expect("there");
             assert_eq!(refused.refusal.map(|r| r.code), Some("NO_ROOM".to_owned()));
@@ -134,14 +161,18 @@ async fn what_is_said_is_what_is_shown() {
 async fn an_acceptance_that_comes_late_gives_the_same_operation() {
     let database = Database::sqlite(MIGRATIONS).await;
     let mut bench = bench(&database.store, 2);
-    let placed = scheduler::InstanceRefused { instance: None, operations: progress("o1", OperationState::Failed, "") };
+    let placed =
+        scheduler::InstanceRefused { instance: None, operations: progress("o1", OperationState::Failed, "") };
     bench.deliver(&placed).await.expect("handled");
     let reader = database.store.reader();
     assert!(operations::get(reader, "default", "o1").await.expect("read").is_none(), "nobody's yet");
     let accepted = OperationAccepted { operation: Some(new_operation("o1", "CreateInstance")) };
     bench.deliver(&accepted).await.expect("handled");
     let shown = operations::get(reader, "default", "o1").await.expect("read").expect("there");
-    assert_eq!((shown.state, shown.method.as_str(), shown.revision), (OperationState::Failed as i32, "CreateInstance", 2));
+    assert_eq!(
+        (shown.state, shown.method.as_str(), shown.revision),
+        (OperationState::Failed as i32, "CreateInstance", 2)
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,10 @@ async fn instances_are_found_by_name_and_id_within_their_tenant() {
             assert!(instances::put(&mut tx, &one).await.expect("written"));
         }
         let old = instance("2", "web", InstancePhase::Failed, 3);
-        assert!(!instances::put(&mut tx, &old).await.expect("skipped"), "the same revision is not taken twice");
+        assert!(
+            !instances::put(&mut tx, &old).await.expect("skipped"),
+            "the same revision is not taken twice"
+        );
         tx.commit().await.expect("commits");
 
         let reader = store.reader();
@@ -61,7 +64,11 @@ async fn instances_are_found_by_name_and_id_within_their_tenant() {
         assert_eq!(instances::page(reader, "acme", true, &first(10)).await.expect("read").len(), 3);
 
         let (promised, count) = instances::promised(reader, "h1").await.expect("read");
-        assert_eq!((promised.vcpus_milli, promised.memory_bytes, count), (1500, 3 << 30, 3), "not the deleted one");
+        assert_eq!(
+            (promised.vcpus_milli, promised.memory_bytes, count),
+            (1500, 3 << 30, 3),
+            "not the deleted one"
+        );
         assert_eq!(instances::promised(reader, "h9").await.expect("read"), (Resources::default(), 0));
         database.remove().await;
     }
@@ -102,7 +109,11 @@ async fn operations_keep_the_newest_revision_and_one_row_for_a_key() {
         assert!(operations::by_key(reader, "other", "key-2").await.expect("read").is_none());
         assert!(operations::by_key(reader, "acme", "").await.expect("read").is_none());
         let overdue = operations::overdue(reader, 60, 9, 10).await.expect("read");
-        assert_eq!(overdue.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(), ["1"], "finished ones do not wait");
+        assert_eq!(
+            overdue.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(),
+            ["1"],
+            "finished ones do not wait"
+        );
         assert!(operations::unfinished(reader, "acme", "ExecInstance", "i").await.expect("read").is_some());
         assert!(operations::unfinished(reader, "acme", "CreateInstance", "i").await.expect("read").is_none());
 
@@ -115,7 +126,8 @@ async fn operations_keep_the_newest_revision_and_one_row_for_a_key() {
 
         // the second row of one key is refused by the table itself
         let mut tx = store.begin().await.expect("begins");
-        let twin = Operation { idempotency_key: "key-1".into(), ..operation("9", 1, OperationState::Pending, 0) };
+        let twin =
+            Operation { idempotency_key: "key-1".into(), ..operation("9", 1, OperationState::Pending, 0) };
         assert!(operations::put(&mut tx, &twin).await.is_err());
         drop(tx);
 
@@ -141,9 +153,14 @@ async fn images_and_hosts_are_found_and_paged() {
             revision,
             ..Image::default()
         };
-        let host = |id: &str, name: &str| Host { id: id.into(), name: name.into(), revision: 1, ..Host::default() };
+        let host =
+            |id: &str, name: &str| Host { id: id.into(), name: name.into(), revision: 1, ..Host::default() };
         let mut tx = store.begin().await.expect("begins");
-        for one in [image("1", ImagePhase::Rejected, 2), image("2", ImagePhase::Ready, 2), image("3", ImagePhase::Deleted, 4)] {
+        for one in [
+            image("1", ImagePhase::Rejected, 2),
+            image("2", ImagePhase::Ready, 2),
+            image("3", ImagePhase::Deleted, 4),
+        ] {
             assert!(images::put(&mut tx, &one).await.expect("written"));
         }
         assert!(!images::put(&mut tx, &image("2", ImagePhase::Deleted, 1)).await.expect("skipped"));
@@ -154,7 +171,10 @@ async fn images_and_hosts_are_found_and_paged() {
         tx.commit().await.expect("commits");
 
         let reader = store.reader();
-        assert_eq!(images::find(reader, "acme", "debian").await.expect("read").map(|i| i.id), Some("2".into()));
+        assert_eq!(
+            images::find(reader, "acme", "debian").await.expect("read").map(|i| i.id),
+            Some("2".into())
+        );
         assert_eq!(images::find(reader, "acme", "1").await.expect("read").map(|i| i.id), Some("1".into()));
         assert_eq!(images::find(reader, "other", "debian").await.expect("read"), None);
         assert_eq!(images::page(reader, "acme", &first(10)).await.expect("read").len(), 1);
@@ -172,7 +192,8 @@ async fn images_and_hosts_are_found_and_paged() {
 #[tokio::test]
 async fn only_the_newest_decisions_are_kept() {
     for database in databases(MIGRATIONS).await {
-        let decision = |at| PlacementDecision { instance_id: "i".into(), decided_at_us: at, ..Default::default() };
+        let decision =
+            |at| PlacementDecision { instance_id: "i".into(), decided_at_us: at, ..Default::default() };
         let mut tx = database.store.begin().await.expect("begins");
         for at in (1..=30).rev().chain(5..10) {
             decisions::put(&mut tx, &decision(at)).await.expect("written");
@@ -214,13 +235,23 @@ async fn flavors_and_tokens_are_written_once() {
         let reader = database.store.reader();
         let all = flavors::all(reader).await.expect("read");
         assert_eq!(all.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(flavors::get(reader, "b").await.expect("read").map(|f| f.description), Some("first".into()));
+        assert_eq!(
+            flavors::get(reader, "b").await.expect("read").map(|f| f.description),
+            Some("first".into())
+        );
         let permissions = |caller: Option<Caller>| caller.map(|c| c.permissions);
         assert_eq!(permissions(tokens::caller(reader, "h1", 5).await.expect("read")), Some(Permissions::All));
         assert_eq!(permissions(tokens::caller(reader, "h2", 5).await.expect("read")), None);
         assert_eq!(permissions(tokens::caller(reader, "h3", 99).await.expect("read")), Some(some));
-        assert_eq!(permissions(tokens::caller(reader, "h3", 100).await.expect("read")), None, "it has expired");
-        assert!(tokens::exists(reader, "bob").await.expect("read") && !tokens::exists(reader, "eve").await.expect("read"));
+        assert_eq!(
+            permissions(tokens::caller(reader, "h3", 100).await.expect("read")),
+            None,
+            "it has expired"
+        );
+        assert!(
+            tokens::exists(reader, "bob").await.expect("read")
+                && !tokens::exists(reader, "eve").await.expect("read")
+        );
         database.remove().await;
     }
 }

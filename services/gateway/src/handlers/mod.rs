@@ -9,6 +9,9 @@ mod images;
 mod instances;
 mod operations;
 
+#[cfg(test)]
+mod tests;
+
 use crate::wakeups::Wakeups;
 use ::store::Store;
 use bus::Subscriptions;

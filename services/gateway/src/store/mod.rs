@@ -10,6 +10,9 @@ pub mod instances;
 pub mod operations;
 pub mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use ::store::MigrationFile;
 use sqlx::Row;
 use sqlx::any::AnyRow;

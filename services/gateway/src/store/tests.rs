@@ -1,0 +1,257 @@
+//! Every statement on SQLite and PostgreSQL.
+
+use super::*;
+use crate::domain::caller::{Caller, Permissions};
+use crate::domain::page::Page;
+use crate::store::tokens::TokenRow;
+use contracts::common::v1::{OperationState, Resources};
+use contracts::gateway::v1::{Flavor, Operation};
+use contracts::scheduler::v1::{Host, Instance, InstancePhase, InstanceSpec, PlacementDecision};
+use contracts::storage::v1::{Image, ImagePhase};
+use testkit::databases;
+
+fn instance(id: &str, name: &str, phase: InstancePhase, revision: u64) -> Instance {
+    let resources = Some(Resources { vcpus_milli: 500, memory_bytes: 1 << 30, disk_bytes: 0 });
+    Instance {
+        id: id.into(),
+        tenant: "acme".into(),
+        name: name.into(),
+        phase: phase as i32,
+        revision,
+        host_id: "h1".into(),
+        spec: Some(InstanceSpec { resources, ..InstanceSpec::default() }),
+        ..Instance::default()
+    }
+}
+
+fn first(size: u32) -> Page {
+    Page::read(size, "", 2).expect("a page")
+}
+
+#[tokio::test]
+async fn instances_are_found_by_name_and_id_within_their_tenant() {
+    for database in databases(MIGRATIONS).await {
+        let store = &database.store;
+        let mut tx = store.begin().await.expect("begins");
+        for one in [
+            instance("1", "web", InstancePhase::Deleted, 9),
+            instance("2", "web", InstancePhase::Ready, 3),
+            instance("3", "db", InstancePhase::Pending, 1),
+            Instance { tenant: "other".into(), ..instance("4", "web", InstancePhase::Ready, 1) },
+        ] {
+            assert!(instances::put(&mut tx, &one).await.expect("written"));
+        }
+        let old = instance("2", "web", InstancePhase::Failed, 3);
+        assert!(
+            !instances::put(&mut tx, &old).await.expect("skipped"),
+            "the same revision is not taken twice"
+        );
+        tx.commit().await.expect("commits");
+
+        let reader = store.reader();
+        let id = |found: Option<Instance>| found.map(|i| i.id);
+        assert_eq!(id(instances::find(reader, "acme", "web").await.expect("read")), Some("2".into()));
+        assert_eq!(id(instances::find(reader, "acme", "1").await.expect("read")), Some("1".into()));
+        assert_eq!(id(instances::find(reader, "acme", "4").await.expect("read")), None, "somebody else's");
+        assert_eq!(id(instances::find(reader, "other", "web").await.expect("read")), Some("4".into()));
+
+        let all = instances::page(reader, "acme", false, &first(1)).await.expect("read");
+        let (page, token) = first(1).cut(all, |i| vec![i.name.clone(), i.id.clone()]);
+        assert_eq!(page[0].id, "3");
+        let second = Page::read(1, &token, 2).expect("own token");
+        let rest = instances::page(reader, "acme", false, &second).await.expect("read");
+        assert_eq!(rest.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
+        assert_eq!(instances::page(reader, "acme", true, &first(10)).await.expect("read").len(), 3);
+
+        let (promised, count) = instances::promised(reader, "h1").await.expect("read");
+        assert_eq!(
+            (promised.vcpus_milli, promised.memory_bytes, count),
+            (1500, 3 << 30, 3),
+            "not the deleted one"
+        );
+        assert_eq!(instances::promised(reader, "h9").await.expect("read"), (Resources::default(), 0));
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn operations_keep_the_newest_revision_and_one_row_for_a_key() {
+    for database in databases(MIGRATIONS).await {
+        let store = &database.store;
+        let operation = |id: &str, revision, state: OperationState, deadline_us| Operation {
+            id: id.into(),
+            tenant: "acme".into(),
+            method: "ExecInstance".into(),
+            object_id: "i".into(),
+            idempotency_key: format!("key-{id}"),
+            state: state as i32,
+            revision,
+            deadline_us,
+            ..Operation::default()
+        };
+        let mut tx = store.begin().await.expect("begins");
+        for one in [
+            operation("1", 2, OperationState::Running, 50),
+            operation("1", 1, OperationState::Pending, 50),
+            operation("2", 1, OperationState::Pending, 70),
+            operation("3", 5, OperationState::Succeeded, 10),
+        ] {
+            operations::put(&mut tx, &one).await.expect("written");
+        }
+        tx.commit().await.expect("commits");
+
+        let reader = store.reader();
+        let found = operations::get(reader, "acme", "1").await.expect("read").expect("there");
+        assert_eq!(found.revision, 2);
+        assert!(operations::get(reader, "other", "1").await.expect("read").is_none());
+        assert!(operations::find(reader, "1").await.expect("read").is_some());
+        assert!(operations::by_key(reader, "acme", "key-2").await.expect("read").is_some());
+        assert!(operations::by_key(reader, "other", "key-2").await.expect("read").is_none());
+        assert!(operations::by_key(reader, "acme", "").await.expect("read").is_none());
+        let overdue = operations::overdue(reader, 60, 9, 10).await.expect("read");
+        assert_eq!(
+            overdue.iter().map(|o| o.id.as_str()).collect::<Vec<_>>(),
+            ["1"],
+            "finished ones do not wait"
+        );
+        assert!(operations::unfinished(reader, "acme", "ExecInstance", "i").await.expect("read").is_some());
+        assert!(operations::unfinished(reader, "acme", "CreateInstance", "i").await.expect("read").is_none());
+
+        let page = Page::read(2, "", 1).expect("a page");
+        let newest = operations::page(reader, "acme", "", &page).await.expect("read");
+        assert_eq!(newest[0].id, "3");
+        let next = Page { size: 2, after: vec!["2".into()] };
+        assert_eq!(operations::page(reader, "acme", "i", &next).await.expect("read")[0].id, "1");
+        assert!(operations::page(reader, "acme", "nothing", &page).await.expect("read").is_empty());
+
+        // the second row of one key is refused by the table itself
+        let mut tx = store.begin().await.expect("begins");
+        let twin =
+            Operation { idempotency_key: "key-1".into(), ..operation("9", 1, OperationState::Pending, 0) };
+        assert!(operations::put(&mut tx, &twin).await.is_err());
+        drop(tx);
+
+        // an exec whose instance is gone will not be answered
+        let mut tx = store.begin().await.expect("begins");
+        instances::put(&mut tx, &instance("i", "web", InstancePhase::Deleted, 1)).await.expect("written");
+        tx.commit().await.expect("commits");
+        let deleted = InstancePhase::Deleted as i32;
+        assert_eq!(operations::overdue(reader, 0, deleted, 10).await.expect("read").len(), 2);
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn images_and_hosts_are_found_and_paged() {
+    for database in databases(MIGRATIONS).await {
+        let store = &database.store;
+        let image = |id: &str, phase: ImagePhase, revision| Image {
+            id: id.into(),
+            tenant: "acme".into(),
+            name: "debian".into(),
+            phase: phase as i32,
+            revision,
+            ..Image::default()
+        };
+        let host =
+            |id: &str, name: &str| Host { id: id.into(), name: name.into(), revision: 1, ..Host::default() };
+        let mut tx = store.begin().await.expect("begins");
+        for one in [
+            image("1", ImagePhase::Rejected, 2),
+            image("2", ImagePhase::Ready, 2),
+            image("3", ImagePhase::Deleted, 4),
+        ] {
+            assert!(images::put(&mut tx, &one).await.expect("written"));
+        }
+        assert!(!images::put(&mut tx, &image("2", ImagePhase::Deleted, 1)).await.expect("skipped"));
+        for one in [host("a", "node-2"), host("b", "node-1")] {
+            assert!(hosts::put(&mut tx, &one).await.expect("written"));
+        }
+        assert!(!hosts::put(&mut tx, &host("a", "renamed")).await.expect("skipped"));
+        tx.commit().await.expect("commits");
+
+        let reader = store.reader();
+        assert_eq!(
+            images::find(reader, "acme", "debian").await.expect("read").map(|i| i.id),
+            Some("2".into())
+        );
+        assert_eq!(images::find(reader, "acme", "1").await.expect("read").map(|i| i.id), Some("1".into()));
+        assert_eq!(images::find(reader, "other", "debian").await.expect("read"), None);
+        assert_eq!(images::page(reader, "acme", &first(10)).await.expect("read").len(), 1);
+        assert_eq!(hosts::find(reader, "node-1").await.expect("read").map(|h| h.id), Some("b".into()));
+        assert_eq!(hosts::find(reader, "a").await.expect("read").map(|h| h.name), Some("node-2".into()));
+        let names: Vec<String> =
+            hosts::page(reader, &first(10)).await.expect("read").into_iter().map(|h| h.name).collect();
+        assert_eq!(names, ["node-1", "node-2"]);
+        let after = Page { size: 10, after: vec!["node-1".into(), "b".into()] };
+        assert_eq!(hosts::page(reader, &after).await.expect("read").len(), 1);
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn only_the_newest_decisions_are_kept() {
+    for database in databases(MIGRATIONS).await {
+        let decision =
+            |at| PlacementDecision { instance_id: "i".into(), decided_at_us: at, ..Default::default() };
+        let mut tx = database.store.begin().await.expect("begins");
+        for at in (1..=30).rev().chain(5..10) {
+            decisions::put(&mut tx, &decision(at)).await.expect("written");
+        }
+        tx.commit().await.expect("commits");
+        let kept = decisions::of_instance(database.store.reader(), "i").await.expect("read");
+        let times: Vec<i64> = kept.iter().map(|d| d.decided_at_us).collect();
+        assert_eq!(times, (11..=30).rev().collect::<Vec<_>>());
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn flavors_and_tokens_are_written_once() {
+    for database in databases(MIGRATIONS).await {
+        let flavor = |name: &str, description: &str| Flavor {
+            name: name.into(),
+            description: description.into(),
+            revision: 1,
+            ..Flavor::default()
+        };
+        let token = |hash: &str, name: &str, permissions, expires_at_us| TokenRow {
+            hash: hash.into(),
+            name: name.into(),
+            caller: Caller { actor: name.into(), tenant: "acme".into(), permissions },
+            created_at_us: 1,
+            expires_at_us,
+        };
+        let some = Permissions::Only(vec!["host.read".into(), "image.read".into()]);
+        let mut tx = database.store.begin().await.expect("begins");
+        for one in [flavor("b", "first"), flavor("a", ""), flavor("b", "second")] {
+            flavors::put(&mut tx, &one).await.expect("written");
+        }
+        tokens::put(&mut tx, &token("h1", "ann", Permissions::All, 0)).await.expect("written");
+        tokens::put(&mut tx, &token("h2", "ann", some.clone(), 0)).await.expect("the name is taken");
+        tokens::put(&mut tx, &token("h3", "bob", some.clone(), 100)).await.expect("written");
+        tx.commit().await.expect("commits");
+
+        let reader = database.store.reader();
+        let all = flavors::all(reader).await.expect("read");
+        assert_eq!(all.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            flavors::get(reader, "b").await.expect("read").map(|f| f.description),
+            Some("first".into())
+        );
+        let permissions = |caller: Option<Caller>| caller.map(|c| c.permissions);
+        assert_eq!(permissions(tokens::caller(reader, "h1", 5).await.expect("read")), Some(Permissions::All));
+        assert_eq!(permissions(tokens::caller(reader, "h2", 5).await.expect("read")), None);
+        assert_eq!(permissions(tokens::caller(reader, "h3", 99).await.expect("read")), Some(some));
+        assert_eq!(
+            permissions(tokens::caller(reader, "h3", 100).await.expect("read")),
+            None,
+            "it has expired"
+        );
+        assert!(
+            tokens::exists(reader, "bob").await.expect("read")
+                && !tokens::exists(reader, "eve").await.expect("read")
+        );
+        database.remove().await;
+    }
+}

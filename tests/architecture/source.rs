@@ -16,10 +16,8 @@ pub fn production(source: &str) -> String {
     let mut lines = code.lines().peekable();
     let mut kept = Vec::new();
     while let Some(line) = lines.next() {
-        let inline_tests = line.trim() == "#[cfg(test)]"
-            && lines
-                .peek()
-                .is_some_and(|next| next.trim_start().starts_with("mod ") && next.trim_end().ends_with('{'));
+        let opens_module = |next: &&str| has_word(next, "mod") && next.trim_end().ends_with('{');
+        let inline_tests = line.trim() == "#[cfg(test)]" && lines.peek().is_some_and(opens_module);
         if inline_tests {
             break;
         }
@@ -154,6 +152,7 @@ fn only_code_is_left() {
 fn tests_are_not_production() {
     let source = "fn a() {}\n#[cfg(test)]\nmod tests {\n use proptest;\n}\n";
     assert!(!production(source).contains("proptest") && production(source).contains("fn a"));
+    assert!(!production("#[cfg(test)]\npub(crate) mod tests {\n use proptest;\n}\n").contains("proptest"));
     assert!(production("#[cfg(test)]\nmod tests;\nfn b() {}\n").contains("fn b"));
     assert!(
         is_test("services/x/src/domain/plan_tests.rs")

@@ -65,7 +65,8 @@ impl Cli {
     #[track_caller]
     pub fn json(&self, words: &[&str]) -> Value {
         let text = self.ok(&[words, &["-o", "json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("berth {} -o json: {e}\n{text}", words.join(" ")))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|e| panic!("berth {} -o json: {e}\n{text}", words.join(" ")))
     }
 
     /// Runs the command; it has to end with this exit code. Returns what it said on standard error.

@@ -35,8 +35,10 @@ impl Node {
     /// The same in a folder that the hypervisor's own user can read.
     pub fn start_readable(options: &[&str]) -> Self {
         use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::Builder::new().prefix("berth-node").tempdir_in("/var/tmp").expect("a temporary folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("our own folder");
+        let folder =
+            tempfile::Builder::new().prefix("berth-node").tempdir_in("/var/tmp").expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("our own folder");
         Self::start_in(folder, options)
     }
 
@@ -116,7 +118,8 @@ impl Node {
 
     /// Kills the node's broker with SIGKILL; the node starts it again.
     pub fn kill_broker(&self) {
-        kill(Pid::from_raw(broker_pid(&self.data_dir()).expect("a broker")), Signal::SIGKILL).expect("our own child");
+        kill(Pid::from_raw(broker_pid(&self.data_dir()).expect("a broker")), Signal::SIGKILL)
+            .expect("our own child");
     }
 
     /// Asks the node to end and waits for it. True: it said that all went well.

@@ -1,7 +1,11 @@
 //! A small receiver of traces (OTLP over gRPC): what a collector would see.
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -35,7 +39,11 @@ impl Receiver {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let receiver = Self { spans: Arc::default(), endpoint };
         let service = TraceServiceServer::new(receiver.clone());
-        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
         receiver
     }
 

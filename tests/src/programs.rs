@@ -21,6 +21,10 @@ pub fn program(name: &str) -> PathBuf {
 pub fn small_image() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guest/berth-small.json");
     let path = std::env::var_os("BERTH_TEST_IMAGE").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    assert!(path.exists(), "{} is not there; build it with: deploy/images/build-small.sh target/guest", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there; build it with: deploy/images/build-small.sh target/guest",
+        path.display()
+    );
     path
 }

@@ -214,6 +214,36 @@ async fn a_failed_first_start_goes_to_another_host_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_restart_that_fails_stays_with_its_disk() {
+    everywhere(async |world| {
+        world.ground().await;
+        world.host(2, 8, 16).await;
+        let id = world.create("web").await;
+        let host = world.instance(&id).await.host_id;
+        world.see(&id, VmPower::Running, |_| {}).await;
+        world.stop(&id).await;
+        world.see(&id, VmPower::Stopped, |_| {}).await;
+        world.start(&id).await;
+        world.names();
+        world
+            .see(&id, VmPower::Stopped, |seen| {
+                seen.gave_up = true;
+                seen.failure = Some(kernel::Refusal::new("DISK_BROKEN", "it cannot be read").into());
+            })
+            .await;
+        assert_eq!(ended(&world.one::<InstanceFailed>().operations), failed("DISK_BROKEN"));
+        world.place().await;
+        let instance = world.instance(&id).await;
+        assert_eq!((instance.phase(), &instance.host_id), (InstancePhase::Failed, &host));
+        assert_eq!(world.reserved(&host).await.0, 2000);
+        world.start(&id).await;
+        let order = world.one::<EnsureVm>();
+        assert_eq!((order.host_id, order.generation), (host, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_later_request_supersedes_the_one_before() {
     everywhere(async |world| {
         world.ground().await;

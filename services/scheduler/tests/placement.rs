@@ -178,7 +178,8 @@ async fn a_host_with_another_agent_is_told_everything_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_schedulers_never_promise_the_same_room() {
     let database = Database::postgres(MIGRATIONS).await;
-    let second = store::Store::open(&database.url, &[]).await.expect("the same database");
+    let all: Vec<store::MigrationFile> = bus::MIGRATIONS.iter().chain(MIGRATIONS).copied().collect();
+    let second = store::Store::open(&database.url, &all).await.expect("the same database");
     let mut ground = World::new(database.store.clone(), 1);
     ground.ground().await;
     let mut tasks = Vec::new();

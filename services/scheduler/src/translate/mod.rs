@@ -6,6 +6,8 @@ pub mod instance;
 pub mod lifecycle;
 pub mod names;
 pub mod request;
+#[cfg(test)]
+mod roundtrip;
 pub mod spec;
 
 use kernel::InvalidId;

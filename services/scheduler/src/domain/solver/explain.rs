@@ -4,17 +4,15 @@ use super::decision::{Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTION
 use super::filters;
 use super::fleet::Fleet;
 use super::request::{Prepared, Request};
-use super::{best, score};
+use super::score;
 use kernel::Refusal;
 
 /// Decides, and says why.
 pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     let prepared = Prepared::new(fleet, request);
-    let index = best(fleet, &prepared);
-    let driver = index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
     let mut decision = Decision {
-        index,
-        driver,
+        index: None,
+        driver: None,
         policy: request.policy,
         considered: fleet.len(),
         candidates: Vec::new(),
@@ -24,14 +22,10 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     };
     let mut counts = [0_usize; Filter::ALL.len()];
     let mut scarce = [0_usize; 3];
+    let mut best: Vec<(i64, usize)> = Vec::with_capacity(MAX_CANDIDATES);
     for host in 0..fleet.len() {
         match filters::first_against(fleet, &prepared, host) {
-            None => {
-                let row = fleet.host(host);
-                let score = score::of(fleet, &prepared, host);
-                let candidate = Candidate { host: row.id, name: row.name.clone(), score };
-                keep_best(&mut decision.candidates, candidate);
-            }
+            None => keep_best(&mut best, score::of(fleet, &prepared, host), host),
             Some(filter) => {
                 counts[filter as usize] += 1;
                 if let (Filter::Capacity, Some(kind)) = (filter, filters::scarcest(fleet, &prepared, host)) {
@@ -51,19 +45,29 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
         }
     }
     decision.rejected_by = Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
-    if index.is_none() {
+    decision.index = best.first().map(|(_, host)| *host);
+    decision.driver = decision.index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
+    let candidate = |(score, host): (i64, usize)| {
+        let row = fleet.host(host);
+        Candidate { host: row.id, name: row.name.clone(), score }
+    };
+    decision.candidates = best.into_iter().map(candidate).collect();
+    if decision.index.is_none() {
         decision.refusal = Some(refusal(request, &decision.rejected_by, scarce));
     }
     decision
 }
 
 /// Keeps the list sorted, best first; equal scores stay in order of host ids.
-fn keep_best(candidates: &mut Vec<Candidate>, candidate: Candidate) {
-    let place = candidates.partition_point(|kept| kept.score >= candidate.score);
-    if place < MAX_CANDIDATES {
-        candidates.truncate(MAX_CANDIDATES - 1);
-        candidates.insert(place, candidate);
+fn keep_best(best: &mut Vec<(i64, usize)>, score: i64, host: usize) {
+    if best.len() == MAX_CANDIDATES {
+        if best.last().is_some_and(|(lowest, _)| *lowest >= score) {
+            return;
+        }
+        best.pop();
     }
+    let place = best.partition_point(|(kept, _)| *kept >= score);
+    best.insert(place, (score, host));
 }
 
 fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: [usize; 3]) -> Refusal {

@@ -192,6 +192,10 @@ impl Fleet {
         u16::try_from(position).ok()
     }
 
+    pub(super) fn has_one_architecture(&self) -> bool {
+        self.architectures.len() == 1
+    }
+
     pub(super) fn hosts_of(&self, group: &GroupKey) -> &[u32] {
         self.affinity.get(group).map_or(&[], Vec::as_slice)
     }

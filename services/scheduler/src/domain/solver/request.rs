@@ -70,6 +70,8 @@ pub(super) struct Prepared<'a> {
     /// Sorted.
     pub failed: Vec<u32>,
     pub any_label: bool,
+    /// Nothing is asked but room, a driver, and a host that is up and open.
+    pub plain: bool,
 }
 
 impl<'a> Prepared<'a> {
@@ -79,7 +81,7 @@ impl<'a> Prepared<'a> {
         let number = |host: &HostId| fleet.index_of(*host).and_then(|index| u32::try_from(index).ok());
         let mut failed: Vec<u32> = request.failed_hosts.iter().filter_map(number).collect();
         failed.sort_unstable();
-        Self {
+        let mut prepared = Self {
             request,
             amounts: request.resources.amounts(),
             drivers: request.driver.map_or(all, |driver| 1 << driver as u32),
@@ -90,7 +92,18 @@ impl<'a> Prepared<'a> {
             apart: request.anti_affinity.as_ref().map_or(&[], |group| fleet.hosts_with_rival(group)),
             failed,
             any_label: !request.require.is_empty() || !request.avoid.is_empty(),
+            plain: false,
+        };
+        // a fleet of one architecture needs no question about it
+        if prepared.architecture == Some(0) && fleet.has_one_architecture() {
+            prepared.architecture = None;
         }
+        prepared.plain = prepared.architecture.is_none()
+            && prepared.together.is_none()
+            && prepared.apart.is_empty()
+            && prepared.failed.is_empty()
+            && !prepared.any_label;
+        prepared
     }
 
     /// One bit a driver that is on the host, right, and able to boot it.

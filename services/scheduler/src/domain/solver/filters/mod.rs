@@ -11,23 +11,25 @@ mod labels;
 mod state;
 
 use super::decision::Filter;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, bit};
 use super::request::Prepared;
 
 pub(super) use capacity::scarcest;
 
-/// Every filter lets the host pass. The cheap and most selective questions come first: the answer does not
-/// depend on the order.
+/// Every filter lets the host pass. The answer does not depend on the order of the questions: the cheapest and most
+/// selective come first, and those that most requests do not ask are skipped for the whole fleet.
 pub(super) fn pass(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    let traits = fleet.traits[host];
+    let open = bit::UP | bit::OPEN;
     capacity::passes(fleet, prepared, host)
-        && state::passes(fleet, host)
-        && cordon::passes(fleet, host)
-        && image::passes(fleet, prepared, host)
-        && driver::passes(fleet, prepared, host)
-        && failed_before::passes(prepared, host)
-        && affinity::passes(prepared, host)
-        && anti_affinity::passes(prepared, host)
-        && labels::passes(fleet, prepared, host)
+        && traits & open == open
+        && prepared.able(traits) != 0
+        && (prepared.plain
+            || image::passes(fleet, prepared, host)
+                && failed_before::passes(prepared, host)
+                && affinity::passes(prepared, host)
+                && anti_affinity::passes(prepared, host)
+                && labels::passes(fleet, prepared, host))
 }
 
 /// The first filter, in the order of [`Filter::ALL`], that rules the host out.

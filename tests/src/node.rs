@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a node may take to come up, on a machine that is busy with other tests.
 const UP: Duration = Duration::from_secs(60);
@@ -27,30 +27,30 @@ fn free_address() -> String {
 
 impl Node {
     /// Starts a node with further options of `berth up` and waits until it answers.
-    pub fn start(options: &[&str]) -> Self {
+    pub async fn start(options: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("berth-node").tempdir().expect("a temporary folder");
-        Self::start_in(folder, options)
+        Self::start_in(folder, options).await
     }
 
     /// The same in a folder that the hypervisor's own user can read.
-    pub fn start_readable(options: &[&str]) -> Self {
+    pub async fn start_readable(options: &[&str]) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let folder =
             tempfile::Builder::new().prefix("berth-node").tempdir_in("/var/tmp").expect("a temporary folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
             .expect("our own folder");
-        Self::start_in(folder, options)
+        Self::start_in(folder, options).await
     }
 
-    fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
+    async fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
         let options = options.iter().map(|&o| o.to_owned()).collect();
         let mut node = Self { folder, options, listen: free_address(), ops: free_address(), child: None };
-        node.up();
+        node.up().await;
         node
     }
 
     /// Starts the node again where it was.
-    pub fn up(&mut self) {
+    pub async fn up(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log file");
         let child = Command::new(program("berth"))
             .args(["up", "--listen", &self.listen, "--ops-listen", &self.ops])
@@ -63,13 +63,12 @@ impl Node {
             .spawn()
             .expect("berth starts");
         self.child = Some(child);
-        let end = Instant::now() + UP;
-        while self.cli().run(&["status"]).code != 0 {
+        testkit::eventually(UP, "the node to answer", async || {
             let ended = self.child.as_mut().and_then(|c| c.try_wait().expect("our own child"));
             assert!(ended.is_none(), "the node ended: {ended:?}\n{}", self.log_tail());
-            assert!(Instant::now() < end, "the node does not answer\n{}", self.log_tail());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            (self.cli().run(&["status"]).code == 0).then_some(())
+        })
+        .await;
     }
 
     /// Where the node keeps everything.

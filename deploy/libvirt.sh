@@ -12,6 +12,7 @@ set -euo pipefail # so no `grep -q` at the end of a pipe: it leaves early and th
 readonly URI=qemu:///system
 readonly NETWORK=default
 readonly WAIT_SECONDS=20
+readonly LOCK=/run/lock/berth-libvirt
 
 say() { printf 'libvirt: %s\n' "$*"; }
 die() {
@@ -41,7 +42,7 @@ pid_of() { # pid_of NAME FILE
 start_daemon() { # start_daemon NAME
   pid_of "$1" "/run/$1.pid" >/dev/null && return 0
   command -v "$1" >/dev/null || die "$1 is not installed: run deploy/prerequisites.sh"
-  "$1" --daemon
+  "$1" --daemon 9>&- # without the lock, which it would hold for ever
   say "started $1"
 }
 
@@ -101,20 +102,31 @@ open_kvm() {
   say "gave /dev/kvm to group kvm"
 }
 
+# Several tests may find libvirt down at once; one starts it, the others wait for that one.
+take_lock() {
+  mkdir -p "$(dirname "$LOCK")"
+  exec 9>"$LOCK"
+  flock 9
+}
+
+start_daemons() {
+  if has_systemd; then
+    systemctl start libvirtd
+  else
+    start_daemon virtlogd
+    start_daemon libvirtd
+  fi
+  wait_until_it_answers
+}
+
+is_up() { answers && network_is active && network_is autostart; }
+
 start() {
   has_systemd || open_kvm
-  if ! answers; then
-    need_root start
-    if has_systemd; then
-      systemctl start libvirtd
-    else
-      start_daemon virtlogd
-      start_daemon libvirtd
-    fi
-    wait_until_it_answers
-  fi
-  network_is active && network_is autostart && return 0
+  is_up && return
   need_root start
+  take_lock
+  answers || start_daemons
   start_network
 }
 

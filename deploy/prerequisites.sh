@@ -168,15 +168,9 @@ need_root() {
 
 # Packages would start their daemons. While this file says 101 (an administrator's own is set aside), they don't.
 forbid_daemons() {
-  restore_policy # what a killed run may have left
   [ ! -e "$POLICY" ] || mv "$POLICY" "$POLICY.berth-saved"
   printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
   chmod 755 "$POLICY"
-}
-
-restore_policy() {
-  if grep -qsF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
-  if [ -e "$POLICY.berth-saved" ]; then mv "$POLICY.berth-saved" "$POLICY"; fi
 }
 
 apt_get() { # what it says goes to the log; the log is shown when it fails
@@ -225,9 +219,9 @@ install_packages() { # install_packages NAME...
   clean_up
 }
 
-clean_up() {
-  [ "$(id -u)" = 0 ] || return 0
-  restore_policy
+clean_up() { # as if install_packages had not been there; the packages stay
+  if grep -qsF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
+  if [ -e "$POLICY.berth-saved" ]; then mv "$POLICY.berth-saved" "$POLICY"; fi
   rm -f /etc/postgresql-common/createcluster.d/berth.conf
   rmdir --ignore-fail-on-non-empty /etc/postgresql-common/createcluster.d 2>/dev/null || true
 }
@@ -390,7 +384,7 @@ verify_run() {
   if [ "${BERTH_NO_DAEMONS:-0}" = 1 ]; then
     item skipped libvirt "BERTH_NO_DAEMONS=1: not started, not asked"
   else
-    "$HERE/libvirt.sh" start 9>&- || FAILED=1 # without the lock: a daemon would hold it for ever
+    "$HERE/libvirt.sh" start || FAILED=1
     ask libvirt hypervisor
     ask network default_network
   fi
@@ -417,27 +411,40 @@ verify() {
   say "ready: $*"
 }
 
+# What changes the machine is done under a lock: two runs at once would undo each other's policy file, and the
+# second finds everything done. Compiling changes only a person's ~/.cargo, and cargo has locks of its own.
 install_sets() { # install_sets SET...
+  take_lock
   ensure_debian_packages "$@"
   if has_set run "$@"; then
     ensure_nats_server
     ensure_guest_packages
   fi
+  if has_set lint "$@"; then ensure_buf; fi
+  release_lock
   if has_set test "$@"; then
     ensure_cargo_program cargo-nextest "$NEXTEST_VERSION" 0.9.100 "runs the tests"
   fi
   if has_set lint "$@"; then
-    ensure_buf
     ensure_cargo_program cargo-deny "$CARGO_DENY_VERSION" 0.18 "checks licences and banned crates"
   fi
 }
 
-# Two runs at once would undo each other's policy file; the second waits and then finds everything done.
-one_at_a_time() {
+take_lock() {
   [ "$(id -u)" = 0 ] || return 0
   mkdir -p "$(dirname "$LOCK")"
   exec 9>"$LOCK"
-  flock 9
+  if ! flock --nonblock 9; then
+    say "waiting for another run of this script to end"
+    flock 9
+  fi
+  clean_up # what a run that was killed may have left
+  trap clean_up EXIT
+}
+
+release_lock() {
+  trap - EXIT
+  exec 9>&-
 }
 
 main() {
@@ -448,8 +455,6 @@ main() {
   SETS=("${@:-run}")
   packages_of_all "${SETS[@]}" >/dev/null # refuses an unknown set before anything is done
   require_debian_12 "${SETS[@]}"
-  one_at_a_time
-  trap clean_up EXIT
   install_sets "${SETS[@]}"
   verify "${SETS[@]}"
 }

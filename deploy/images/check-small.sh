@@ -10,58 +10,10 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 readonly HERE
-readonly URI=qemu:///system
 readonly TAG=berth-check-$$
-readonly BOOT_SECONDS=60
-PASSED=0
-CONSOLE=
-
-say() { printf '%s\n' "$*"; }
-die() {
-  printf 'FAILED: %s\n' "$*" >&2
-  [ -z "$CONSOLE" ] || { say "--- console"; tail -n 30 "$CONSOLE"; } >&2
-  exit 1
-}
-passed() {
-  PASSED=$((PASSED + 1))
-  printf 'ok %5.1f s  %s\n' "$(since "$STARTED")" "$*"
-}
-
-now() { date +%s.%N; }
-since() { awk -v a="$1" -v b="$(now)" 'BEGIN {print b - a}'; }
-
-in_libvirt() { virsh -q -c "$URI" "$@"; }
-
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds, or fails the check saying what was waited for.
-wait_for() {
-  local end=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$end" ] || die "gave up waiting for: $what"
-    sleep 0.2
-  done
-}
-
-check() { # check WHAT COMMAND...: it must succeed now
-  local what=$1
-  shift
-  "$@" >/dev/null || die "$what"
-  passed "$what"
-}
-
-require() {
-  local program
-  for program in virsh mkfs.vfat mcopy xorriso ssh-keygen; do
-    command -v "$program" >/dev/null || die "$program is missing: run deploy/prerequisites.sh run test"
-  done
-  in_libvirt version >/dev/null 2>&1 || die "libvirt does not answer: run deploy/libvirt.sh start"
-}
-
-clean_up() {
-  local guest
-  for guest in "$TAG-config" "$TAG-script"; do in_libvirt destroy "$guest" >/dev/null 2>&1 || true; done
-  rm -rf "$WORK"
-}
+readonly BOOT_SECONDS=120 # the machine may be busy
+# shellcheck source=guest-check.bash
+. "$HERE/guest-check.bash"
 
 # --- guests --------------------------------------------------------------------------------------------------
 
@@ -83,56 +35,13 @@ common_xml() { # common_xml NAME MIB: the part that both guests share
 XML
 }
 
-devices_xml() { # devices_xml CONSOLE_LOG
-  cat <<XML
-    <serial type='pty'><log file='$1' append='off'/></serial>
-    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
-XML
-}
-
-start_guest() { # start_guest NAME, its XML on standard input
-  CONSOLE=$WORK/$1.console
-  STARTED=$(now)
-  cat >"$WORK/$1.xml"
-  in_libvirt create "$WORK/$1.xml" >/dev/null || die "libvirt does not start $1"
-}
-
-on_console() { grep -qF "$1" "$CONSOLE"; }
 ready_times() { [ "$(grep -c '^berth-small: ready' "$CONSOLE")" -ge "$1" ]; }
-is_gone() { ! in_libvirt domstate "$1" 2>/dev/null; }
-
-agent() { in_libvirt qemu-agent-command --timeout 5 "$1" "$2"; } # agent GUEST JSON
-
-agent_value() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"; } # agent_value NAME, of the answer on standard input
-
-in_guest() { # in_guest GUEST COMMAND: runs a line of shell through the agent and prints what it printed
-  local pid answer line=${2//\\/\\\\}
-  pid=$(agent "$1" "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"/bin/sh\",\"arg\":[\"-c\",\"${line//\"/\\\"}\"],\"capture-output\":true}}" |
-    agent_value pid)
-  for _ in $(seq 50); do
-    answer=$(agent "$1" "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$pid}}")
-    if [[ $answer == *'"exited":true'* ]]; then
-      agent_value out-data <<<"$answer" | base64 -d
-      [ "$(agent_value exitcode <<<"$answer")" = 0 ]
-      return
-    fi
-    sleep 0.2
-  done
-  return 1
-}
-
-says() { # says GUEST EXPECTED COMMAND
-  local answer
-  answer=$(in_guest "$1" "$3") || true
-  [ "$answer" = "$2" ] || die "'$3' in the guest said '$answer' instead of '$2'"
-}
 
 # --- first guest: cloud-config on a FAT volume, network, SSH, console, reboot, power button -------------------
 
 config_seed() {
   mkdir -p "$WORK/config"
-  ssh-keygen -q -t ed25519 -N '' -C check -f "$WORK/key"
+  make_key
   printf 'instance-id: %s\nlocal-hostname: from-meta-data\n' "$TAG" >"$WORK/config/meta-data"
   cat >"$WORK/config/user-data" <<YAML
 #cloud-config
@@ -155,8 +64,7 @@ runcmd:
     for n in 1 2; do echo "block: \$n"; done
   - test -s /etc/resolv.conf && echo 'the network was up'
 YAML
-  mkfs.vfat -C -n CIDATA "$WORK/config.img" 1024 >/dev/null
-  mcopy -i "$WORK/config.img" "$WORK/config/meta-data" "$WORK/config/user-data" ::
+  fat_seed "$WORK/config.img" "$WORK/config"
 }
 
 config_guest_xml() {
@@ -171,13 +79,6 @@ $(devices_xml "$WORK/$TAG-config.console")
   </devices>
 </domain>
 XML
-}
-
-lease() { in_libvirt net-dhcp-leases default --mac "$MAC" | grep -oE '([0-9]+\.){3}[0-9]+' | sed -n 1p | grep .; }
-
-over_ssh() {
-  ssh -i "$WORK/key" -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=no \
-    -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "root@$1" "$2" </dev/null
 }
 
 check_config() {
@@ -198,10 +99,10 @@ check_config() {
 
 check_network() {
   local address
-  wait_for 15 "a DHCP lease" lease
-  address=$(lease)
+  wait_for 15 "a DHCP lease" lease "$MAC"
+  address=$(lease "$MAC")
   check "libvirt sees the address through the agent" grep -F "$address" <(in_libvirt domifaddr "$TAG-config" --source agent)
-  [ "$(over_ssh "$address" hostname)" = checked-guest ] || die "no SSH login with the key"
+  [ "$(over_ssh "root@$address" hostname)" = checked-guest ] || die "no SSH login with the key"
   passed "SSH login with the key ($address)"
 }
 
@@ -298,13 +199,10 @@ check_script_guest() {
 }
 
 main() {
-  # QEMU runs as a user of its own and must be able to walk to the files.
-  WORK=$(mktemp -d /var/tmp/berth-check.XXXXXX)
-  chmod 755 "$WORK"
-  trap clean_up EXIT
-  STARTED=$(now)
-  MAC=$(printf '52:54:00:%02x:%02x:%02x' $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)))
-  require
+  trap 'clean_up "$TAG-config" "$TAG-script"' EXIT
+  make_work_folder
+  MAC=$(random_mac)
+  require mkfs.vfat mcopy xorriso ssh-keygen
   if [ $# -gt 0 ]; then
     mkdir "$WORK/image"
     cp "$1"/vmlinuz "$1"/initramfs "$1"/berth-small.json "$WORK/image/"

@@ -1,1 +1,3 @@
 //! host-driver
+
+pub mod domain;

@@ -1,3 +1,4 @@
 //! host-driver
 
+pub mod adapters;
 pub mod domain;

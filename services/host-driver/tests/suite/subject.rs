@@ -20,7 +20,8 @@ pub struct Subject {
     pub disks: Arc<dyn Disks>,
     pub can: Capabilities,
     pub artifacts: Vec<Artifact>,
-    pub data: Option<tempfile::TempDir>,
+    /// Removed with the subject.
+    pub _data: Option<tempfile::TempDir>,
 }
 
 impl Subject {
@@ -31,7 +32,7 @@ impl Subject {
         data: Option<tempfile::TempDir>,
     ) -> Self {
         let can = hypervisor.capabilities().await.expect("it says what it can do");
-        Self { hypervisor, disks, can, artifacts, data }
+        Self { hypervisor, disks, can, artifacts, _data: data }
     }
 
     /// The simulated driver.
@@ -176,7 +177,7 @@ pub fn small_image() -> PathBuf {
         return given.into();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = root.join("target/images/small");
+    let folder = root.join("target/guest");
     let built = std::process::Command::new(root.join("deploy/images/build-small.sh")).arg(&folder).output();
     match built {
         Ok(output) if output.status.success() => folder,

@@ -1,6 +1,7 @@
 //! The NoCloud seed: a small vfat volume labelled CIDATA that cloud-init reads at the first boot.
 //!
-//! Every document is written as JSON, which is YAML too: what a tenant gives cannot change the structure.
+//! Every text in the documents is quoted as JSON, which YAML reads the same way: what a tenant gives cannot change
+//! their structure.
 //! Format: cloud-init's documentation, "NoCloud" datasource.
 
 use std::io::{Cursor, Write};
@@ -24,29 +25,24 @@ pub struct Seed<'s> {
 impl Seed<'_> {
     /// meta-data: the keys are here as well, so that they hold whatever the tenant's user-data says.
     fn meta_data(&self) -> Vec<u8> {
-        let document = serde_json::json!({
-            "instance-id": self.instance_id,
-            "local-hostname": self.hostname,
-            "public-keys": self.ssh_authorized_keys,
-        });
-        format!("{document:#}\n").into_bytes()
+        let mut text = format!("instance-id: {}\nlocal-hostname: {}\n", quoted(&self.instance_id), quoted(self.hostname));
+        text.push_str(&list("public-keys", self.ssh_authorized_keys));
+        text.into_bytes()
     }
 
     fn user_data(&self) -> Vec<u8> {
         if let Some(given) = self.user_data {
             return given.to_vec();
         }
-        let document = serde_json::json!({
-            "hostname": self.hostname,
-            "ssh_authorized_keys": self.ssh_authorized_keys,
-        });
-        format!("#cloud-config\n{document:#}\n").into_bytes()
+        let mut text = format!("#cloud-config\nhostname: {}\n", quoted(self.hostname));
+        text.push_str(&list("ssh_authorized_keys", self.ssh_authorized_keys));
+        text.into_bytes()
     }
 
     /// The bytes of the volume.
     pub fn image(&self) -> std::io::Result<Vec<u8>> {
         let files =
-            [("meta-data", self.meta_data()), ("user-data", self.user_data()), ("vendor-data", b"#cloud-config\n{}\n".to_vec())];
+            [("meta-data", self.meta_data()), ("user-data", self.user_data()), ("vendor-data", b"#cloud-config\n".to_vec())];
         let content: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         let size = (SMALLEST_VOLUME + 2 * content).next_multiple_of(SMALLEST_VOLUME);
         let mut volume = Cursor::new(vec![0u8; size]);
@@ -64,6 +60,19 @@ impl Seed<'_> {
         }
         Ok(volume.into_inner())
     }
+}
+
+/// A string as JSON writes it: in YAML the same string, in double quotes, on one line.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn list(name: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let lines: String = items.iter().map(|item| format!("  - {}\n", quoted(item))).collect();
+    format!("{name}:\n{lines}")
 }
 
 #[cfg(test)]
@@ -87,12 +96,12 @@ mod tests {
     fn a_generated_seed_carries_name_and_keys() {
         let keys = ["ssh-ed25519 AAAA \"quoted\": {evil}\nroot: true".to_owned()];
         let image = seed(&keys, None).image().expect("an image");
-        let meta: serde_json::Value = serde_json::from_str(&read(image.clone(), "meta-data")).expect("json");
+        let meta: serde_json::Value = serde_norway::from_str(&read(image.clone(), "meta-data")).expect("yaml");
         assert_eq!(meta["local-hostname"], "web-1");
         assert_eq!(meta["public-keys"][0], keys[0].as_str(), "a key is data, whatever it holds");
         let user = read(image, "user-data");
         assert!(user.starts_with("#cloud-config\n"), "{user}");
-        let config: serde_json::Value = serde_json::from_str(&user["#cloud-config\n".len()..]).expect("json");
+        let config: serde_json::Value = serde_norway::from_str(&user).expect("yaml");
         assert_eq!(config["ssh_authorized_keys"][0], keys[0].as_str());
     }
 

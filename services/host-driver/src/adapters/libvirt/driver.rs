@@ -160,6 +160,10 @@ fn define(connection: &Connect, instance: InstanceId, xml: &DomainXml) -> Result
 }
 
 fn undefine(domain: &Domain) -> Result<(), Fault> {
+    // libvirt would let it run on, undefined
+    if !is_off(domain)? {
+        return Err(Fault::Failed("a VM that runs is not forgotten".into()));
+    }
     let everything = virt_sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
         | virt_sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         | virt_sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
@@ -170,11 +174,11 @@ fn undefine(domain: &Domain) -> Result<(), Fault> {
     }
 }
 
-/// What is already so is no fault.
+/// What is already so is no fault, whatever name an error gives it.
 fn unless(already: impl FnOnce() -> Result<bool, Fault>, result: Result<(), virt::error::Error>) -> Result<(), Fault> {
-    match result {
-        Err(e) if faults::is_wrong_state(&e) && already()? => Ok(()),
-        other => meaning(other),
+    match meaning(result) {
+        Err(Fault::Failed(_)) if already()? => Ok(()),
+        other => other,
     }
 }
 

@@ -37,7 +37,7 @@ struct Shared {
 #[derive(Default)]
 struct Connecting {
     // dropped before the connection it belongs to
-    registration: Option<Registration>,
+    _registration: Option<Registration>,
     connection: Option<Connect>,
     failed: Option<(Instant, String)>,
 }
@@ -90,7 +90,7 @@ impl Link {
         match self.open(handle) {
             Ok((connection, registration)) => {
                 tracing::info!(uri = %self.uri, "connected to libvirt");
-                *open = Connecting { connection: Some(connection.clone()), registration, failed: None };
+                *open = Connecting { connection: Some(connection.clone()), _registration: registration, failed: None };
                 drop(open);
                 self.wake_all();
                 Ok(connection)
@@ -140,11 +140,6 @@ impl Link {
     /// How often the guest began to boot again without leaving memory, since this process started.
     pub fn reboots(&self, instance: InstanceId) -> u64 {
         lock(&self.shared.reboots).get(&instance).copied().unwrap_or(0)
-    }
-
-    /// Notes a reboot that libvirt itself was told to do.
-    pub fn rebooted(&self, instance: InstanceId) {
-        *lock(&self.shared.reboots).entry(instance).or_default() += 1;
     }
 }
 

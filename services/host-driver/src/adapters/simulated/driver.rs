@@ -253,13 +253,24 @@ impl Hypervisor for SimulatedHypervisor {
         }
         let (sender, mut typed) = mpsc::channel::<Bytes>(16);
         let (written, receiver) = mpsc::channel::<Bytes>(16);
+        let (world, mut changes) = (self.0.clone(), self.0.watch());
         tokio::spawn(async move {
-            let mut next = Some(Bytes::from_static(b"\r\nsimulated login: "));
-            while let Some(bytes) = next {
-                if written.send(bytes).await.is_err() {
+            let mut next = Bytes::from_static(b"\r\nsimulated login: ");
+            loop {
+                if written.send(next).await.is_err() {
                     return;
                 }
-                next = typed.recv().await;
+                next = loop {
+                    tokio::select! {
+                        bytes = typed.recv() => match bytes {
+                            Some(bytes) => break bytes,
+                            None => return,
+                        },
+                        _ = changes.recv() => if world.look(instance).is_none_or(|vm| vm.domain.power != Power::Running) {
+                            return;
+                        },
+                    }
+                };
             }
         });
         Ok(Console { sender, receiver })

@@ -32,7 +32,7 @@ pub(crate) fn current() -> String {
 }
 
 /// Makes `span` a child of the trace that `traceparent` names.
-pub(crate) fn continue_from(span: &tracing::Span, traceparent: &str) {
+pub fn continue_from(span: &tracing::Span, traceparent: &str) {
     if traceparent.is_empty() {
         return;
     }

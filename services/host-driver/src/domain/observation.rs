@@ -73,7 +73,8 @@ fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> Said
     match (&observed.domain, observed.power()) {
         (_, Some(Power::Running)) => SaidPower::Running,
         (_, Some(Power::Paused)) => SaidPower::Paused,
-        (_, Some(Power::Off(Ended::Crashed))) if crashed(intent, progress) => SaidPower::Crashed,
+        // stopped means that the guest chose to end, or was meant to
+        (_, Some(Power::Off(Ended::Crashed | Ended::Killed))) if crashed(intent, progress) => SaidPower::Crashed,
         (_, Some(Power::Off(_))) => SaidPower::Stopped,
         (Domain::Missing | Domain::Foreign | Domain::Ours(_), None) => match observed.files {
             Files::Missing => SaidPower::Absent,

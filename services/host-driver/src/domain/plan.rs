@@ -213,6 +213,8 @@ fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Op
                 Ended::Killed | Ended::Never => "its power was taken",
             },
         ),
+        // once the guest was asked to stop, waiting for it is work, and the drift was said
+        (Some(Wanted::Stopped), Power::Running | Power::Paused) if progress.stop_asked_at.is_some() => None,
         (Some(Wanted::Stopped | Wanted::Absent), Power::Running | Power::Paused) => {
             drift(DriftKind::Running, "somebody started it")
         }
@@ -346,7 +348,7 @@ fn reboot_if_asked(intent: &Intent, progress: &Progress, ours: &Ours, now: Times
             Plan { look_again, ..Plan::act(with_definition(intent, ours, vec![ask])) }
         }
         // seen, and about to be noted
-        Some(asked) if asked.boot != ours.boot => Plan::default(),
+        Some(asked) if asked.boot != ours.boot => Plan::act(with_definition(intent, ours, vec![])),
         Some(asked) => {
             let enforce_at = asked.at.after(intent.stop_grace);
             if now >= enforce_at { Plan::act(vec![Action::Reset]) } else { Plan::wait(enforce_at) }

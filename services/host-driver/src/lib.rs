@@ -1,1 +1,149 @@
-//! host-driver
+//! The VMs of one host: ordered by the scheduler, made real by libvirt or a simulation, looked after until they go.
+#![deny(unsafe_code)] // but for the module that speaks to libvirt's C interface
+
+pub mod adapters;
+pub mod domain;
+mod handlers;
+mod hosts;
+mod metrics;
+mod rebuild;
+mod reconcilers;
+mod settings;
+mod store;
+mod translate;
+
+pub use hosts::{Backend, Host, Hosts};
+pub use metrics::Metrics;
+pub use rebuild::{RebuildError, STATE_TABLES, apply};
+pub use reconcilers::attention::Attention;
+pub use reconcilers::orphans::OrphanPolicy;
+pub use settings::{Settings, SimulatedSettings, simulated_host};
+pub use store::VmKey;
+
+use ::store::MigrationFile;
+use bus::{Desk, Subscriptions};
+use chassis::{Chassis, HealthHandle, Sealer, Stage, reconcile};
+use domain::Policy;
+use handlers::{EnsureVmHandler, ExecInVmHandler};
+use reconcilers::execs::Execs;
+use reconcilers::host::HostReports;
+use reconcilers::orphans::Orphans;
+use reconcilers::visit::Visitor;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The service's name on the bus.
+pub const SERVICE: &str = "host_driver";
+/// The service's name in settings and on the command line.
+pub const SETTINGS: &str = "host-driver";
+
+/// The tables of the service.
+pub const MIGRATIONS: &[MigrationFile] =
+    &[MigrationFile { version: 1000, name: "vms", sql: include_str!("../migrations/1000_vms.sql") }];
+
+/// What a running service is made of; tests take it apart.
+#[derive(Clone)]
+pub struct Parts {
+    /// The hosts of this process.
+    pub hosts: Arc<Hosts>,
+    /// Which VMs are due.
+    pub attention: Attention,
+    /// Looks after VMs.
+    pub visitor: Arc<Visitor>,
+    /// Runs programs in guests.
+    pub execs: Execs,
+    exec_wake: Arc<Notify>,
+}
+
+impl Parts {
+    /// The parts over a desk; nothing runs yet.
+    pub fn new(
+        desk: &Desk,
+        hosts: Arc<Hosts>,
+        sealer: Arc<Sealer>,
+        policy: Policy,
+        metrics: Metrics,
+        health: HealthHandle,
+    ) -> Self {
+        let visitor = Visitor::new(desk.clone(), hosts.clone(), sealer.clone(), policy, metrics, health);
+        Self {
+            execs: Execs::new(desk.clone(), hosts.clone(), sealer),
+            visitor: Arc::new(visitor),
+            attention: Attention::default(),
+            exec_wake: Arc::default(),
+            hosts,
+        }
+    }
+
+    /// What the service listens to.
+    pub fn subscriptions(&self) -> Subscriptions {
+        let (hosts, attention) = (self.hosts.clone(), self.attention.clone());
+        Subscriptions::new(SERVICE)
+            .on(EnsureVmHandler { hosts: hosts.clone(), attention })
+            .on(ExecInVmHandler { hosts, wake: self.exec_wake.clone() })
+    }
+}
+
+// the closures of the loops own what they call: the future of one that borrows cannot be shown to be Send
+
+/// Starts the service on the hosts that the settings describe.
+pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
+    wire_hosts(settings, chassis, Arc::new(settings.hosts()?)).await
+}
+
+/// Starts the service on these hosts; tests keep a hand on simulated ones.
+pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts>) -> anyhow::Result<()> {
+    let agent_id = settings.agent_id()?.to_string();
+    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let (metrics, health) = (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
+    health.ok("not asked yet");
+    let parts =
+        Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), Policy::default(), metrics.clone(), health);
+    chassis.serve(&desk, parts.subscriptions().only_key(&agent_id));
+    let tasks = &chassis.tasks;
+    let Parts { attention, visitor, execs, exec_wake, .. } = parts;
+
+    tasks.spawn(Stage::Work, "vms", |stop| {
+        reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
+    });
+    tasks.spawn(Stage::Work, "hypervisor events", |stop| reconcilers::vms::listen(hosts.clone(), attention.clone(), stop));
+    let (store, full_pass) = (desk.store().clone(), Duration::from_secs(settings.full_pass_s.max(1)));
+    tasks.spawn(Stage::Work, "full pass", |stop| async move {
+        let pass = move || reconcilers::vms::look_at_all(store.clone(), attention.clone(), metrics.clone());
+        reconcile("full pass", stop, Arc::default(), full_pass, pass).await;
+    });
+    tasks.spawn(Stage::Work, "execs", |stop| async move {
+        reconcile("execs", stop, exec_wake, Duration::from_secs(5), move || execs.clone().pass()).await;
+    });
+    let orphans =
+        Orphans { desk: desk.clone(), hosts: hosts.clone(), policy: settings.orphans, said: Arc::default() };
+    tasks.spawn(Stage::Work, "orphans", |stop| async move {
+        reconcile("orphans", stop, Arc::default(), full_pass, move || orphans.clone().pass()).await;
+    });
+    let (store, caches) = (desk.store().clone(), hosts.clone());
+    tasks.spawn(Stage::Work, "images", |stop| async move {
+        let pass = move || reconcilers::images::pass(store.clone(), caches.clone());
+        reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
+    });
+    spawn_reports(settings, chassis, &desk, &hosts, &agent_id);
+    let (bus, store) = (chassis.bus.clone(), desk.store().clone());
+    tasks.spawn(Stage::Intake, "consoles", |stop| reconcilers::console::serve(bus, agent_id, store, hosts, stop));
+    Ok(())
+}
+
+fn spawn_reports(settings: &Settings, chassis: &Chassis, desk: &Desk, hosts: &Arc<Hosts>, agent_id: &str) {
+    let reports = HostReports {
+        desk: desk.clone(),
+        hosts: hosts.clone(),
+        agent_id: agent_id.to_owned(),
+        labels: settings.labels.clone(),
+        reserve_memory: settings.reserve_memory_bytes,
+    };
+    let (beats, bus) = (reports.clone(), chassis.bus.clone());
+    let period = Duration::from_millis(settings.heartbeat_ms.max(100));
+    chassis.tasks.spawn(Stage::Work, "host reports", |stop| async move {
+        reconcile("host reports", stop, Arc::default(), Duration::from_secs(15), move || reports.clone().pass()).await;
+    });
+    chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::host::beat(bus, beats, period, stop));
+}

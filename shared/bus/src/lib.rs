@@ -33,6 +33,7 @@ pub use outbox::pending as outbox_pending;
 pub use relay::Relay;
 pub use report::Report;
 pub use runner::{RetryPolicy, Runner};
+pub use trace::continue_from as continue_trace;
 pub use work::Work;
 
 /// The tables every service database has for the bus.

@@ -1,0 +1,230 @@
+//! Disks as files in a folder per VM: a qcow2 overlay on the cached image, and the seed.
+//!
+//! `<data>/instances/<id>/{disk.qcow2, seed.img, console.log, ready}`. `ready` is written last and holds the generation:
+//! without it everything in the folder is half-done and made again.
+
+use super::{Disks, Seed};
+use crate::adapters::fault::Fault;
+use crate::adapters::images::ImageCache;
+use crate::domain::machine::Paths;
+use crate::domain::{DiskFormat, Files, Role, VmSpec};
+use async_trait::async_trait;
+use kernel::{Bytes, InstanceId};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const READY: &str = "ready";
+const QEMU_IMG_LIMIT: Duration = Duration::from_secs(60);
+
+/// The disks of one host.
+pub struct LocalDisks {
+    instances: PathBuf,
+    quarantine: PathBuf,
+    images: ImageCache,
+}
+
+impl LocalDisks {
+    /// Disks below `data`, which is made when missing. QEMU's user must be able to walk there.
+    pub fn open(data: &Path, images: ImageCache) -> std::io::Result<Self> {
+        let disks = Self { instances: data.join("instances"), quarantine: data.join("quarantine"), images };
+        for folder in [&disks.instances, &disks.quarantine] {
+            std::fs::create_dir_all(folder)?;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
+        }
+        Ok(disks)
+    }
+
+    fn folder(&self, instance: InstanceId) -> PathBuf {
+        self.instances.join(instance.to_string())
+    }
+
+    fn image(&self, spec: &VmSpec, role: Role) -> Option<PathBuf> {
+        spec.artifact(role).map(|a| self.images.path(&a.sha256))
+    }
+
+    async fn make_disk(&self, spec: &VmSpec, path: &Path) -> Result<(), Fault> {
+        let wanted = spec.disk;
+        let mut arguments: Vec<OsString> = ["create", "-q", "-f", "qcow2"].map(OsString::from).to_vec();
+        if let Some(base) = spec.artifact(Role::Disk) {
+            let base_path = self.images.path(&base.sha256);
+            let base_size = virtual_size(&base_path, base.format).await?;
+            if wanted < base_size {
+                return Err(Fault::permanent(
+                    "DISK_TOO_SMALL",
+                    format!("a disk of {wanted} was ordered, the image needs at least {base_size}"),
+                ));
+            }
+            arguments.extend(["-F", base.format.name(), "-b"].map(OsString::from));
+            arguments.push(base_path.into_os_string());
+        }
+        arguments.extend([path.as_os_str().to_owned(), wanted.0.to_string().into()]);
+        qemu_img(&arguments).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl Disks for LocalDisks {
+    fn paths(&self, spec: &VmSpec) -> Paths {
+        let folder = self.folder(spec.instance);
+        Paths {
+            disk: folder.join("disk.qcow2"),
+            seed: folder.join("seed.img"),
+            kernel: self.image(spec, Role::Kernel),
+            initramfs: self.image(spec, Role::Initramfs),
+            console_log: folder.join("console.log"),
+        }
+    }
+
+    async fn observe(&self, spec: &VmSpec) -> Result<Files, Fault> {
+        let folder = self.folder(spec.instance);
+        if !exists(&folder).await? {
+            return Ok(Files::Missing);
+        }
+        let Ok(ready) = tokio::fs::read_to_string(folder.join(READY)).await else { return Ok(Files::Partial) };
+        let Ok(generation) = ready.trim().parse() else { return Ok(Files::Partial) };
+        let paths = self.paths(spec);
+        let needed = [Some(paths.disk), Some(paths.seed), paths.kernel, paths.initramfs, self.image(spec, Role::Disk)];
+        for path in needed.into_iter().flatten() {
+            if !exists(&path).await? {
+                return Ok(Files::Partial);
+            }
+        }
+        Ok(Files::Ready { generation })
+    }
+
+    async fn fetch(&self, spec: &VmSpec) -> Result<(), Fault> {
+        if spec.artifact(Role::Disk).is_none() && spec.artifact(Role::Kernel).is_none() {
+            return Err(Fault::permanent("NO_IMAGE", "the image has neither a disk nor a kernel: nothing to boot"));
+        }
+        for artifact in &spec.artifacts {
+            self.images.fetch(&artifact.sha256, artifact.size).await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, spec: &VmSpec, generation: u64, user_data: Option<&[u8]>) -> Result<(), Fault> {
+        let folder = self.folder(spec.instance);
+        tokio::fs::create_dir_all(&folder).await?;
+        tokio::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).await?;
+        let paths = self.paths(spec);
+        // a disk that is there holds the guest's data: an unfinished one has another name
+        if !exists(&paths.disk).await? {
+            let unfinished = folder.join("disk.new");
+            let _ = tokio::fs::remove_file(&unfinished).await;
+            self.make_disk(spec, &unfinished).await?;
+            keep(&unfinished, &paths.disk, 0o600).await?;
+        }
+        let seed = Seed {
+            instance_id: spec.instance.to_string(),
+            hostname: &spec.hostname,
+            ssh_authorized_keys: &spec.ssh_authorized_keys,
+            user_data,
+        };
+        write(&paths.seed, &seed.image()?, 0o600).await?;
+        write(&folder.join(READY), format!("{generation}\n").as_bytes(), 0o644).await?;
+        sync_folder(&folder).await?;
+        Ok(sync_folder(&self.instances).await?)
+    }
+
+    async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
+        let folder = self.folder(instance);
+        for number in 1..10_000u32 {
+            let aside = self.quarantine.join(format!("{instance}-{number}"));
+            if exists(&aside).await? {
+                continue;
+            }
+            return match tokio::fs::rename(&folder, &aside).await {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+                _ => Ok(sync_folder(&self.quarantine).await?),
+            };
+        }
+        Err(Fault::permanent("QUARANTINE_FULL", format!("{} holds too many copies of it", self.quarantine.display())))
+    }
+
+    async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
+        let folder = self.folder(instance);
+        // without `ready` a removal that is cut short leaves nothing that looks whole
+        for first in [folder.join(READY)] {
+            ignore_missing(tokio::fs::remove_file(first).await)?;
+        }
+        ignore_missing(tokio::fs::remove_dir_all(&folder).await)?;
+        Ok(sync_folder(&self.instances).await?)
+    }
+
+    async fn evict_except(&self, in_use: &BTreeSet<String>) -> Result<usize, Fault> {
+        Ok(self.images.evict_except(in_use).await?)
+    }
+
+    async fn capacity(&self) -> Result<Bytes, Fault> {
+        let folder = self.instances.clone();
+        let total = tokio::task::spawn_blocking(move || {
+            let disks = sysinfo::Disks::new_with_refreshed_list().ok()?;
+            // the file system with the longest mount point above the folder
+            let holding = disks.iter().filter(|d| folder.starts_with(d.mount_point()));
+            holding.max_by_key(|d| d.mount_point().as_os_str().len()).map(|d| d.total_space())
+        });
+        match total.await {
+            Ok(Some(bytes)) => Ok(Bytes(bytes)),
+            _ => Err(Fault::Failed(format!("cannot tell how large the file system of {} is", self.instances.display()))),
+        }
+    }
+}
+
+async fn exists(path: &Path) -> std::io::Result<bool> {
+    tokio::fs::try_exists(path).await
+}
+
+fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Bytes the guest sees of a base image. A raw image says it by its length; qcow2 is asked for.
+async fn virtual_size(path: &Path, format: DiskFormat) -> Result<Bytes, Fault> {
+    let arguments = ["info", "-U", "--output=json", "-f", format.name()].map(OsStr::new);
+    let output = qemu_img(&[&arguments[..], &[path.as_os_str()]].concat()).await?;
+    let info: serde_json::Value =
+        serde_json::from_slice(&output).map_err(|e| Fault::Failed(format!("qemu-img info: {e}")))?;
+    if info.get("backing-filename").is_some() {
+        return Err(Fault::permanent("IMAGE_HAS_BACKING_FILE", "the image's disk refers to another file: it is not whole"));
+    }
+    let size = info["virtual-size"].as_u64().ok_or_else(|| Fault::Failed("qemu-img info names no virtual size".into()))?;
+    Ok(Bytes(size))
+}
+
+async fn qemu_img<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Vec<u8>, Fault> {
+    let run = tokio::process::Command::new("qemu-img").args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(QEMU_IMG_LIMIT, run)
+        .await
+        .map_err(|_| Fault::Failed(format!("qemu-img did not finish within {} s", QEMU_IMG_LIMIT.as_secs())))?
+        .map_err(|e| Fault::Failed(format!("qemu-img does not run: {e}; install the package qemu-utils")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Fault::Failed(format!("qemu-img: {}", said.trim().chars().take(300).collect::<String>())))
+}
+
+/// Writes a file as a whole or not at all.
+async fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    let unfinished = path.with_extension("new");
+    tokio::fs::write(&unfinished, bytes).await?;
+    keep(&unfinished, path, mode).await
+}
+
+/// Makes a finished file durable under its name.
+async fn keep(unfinished: &Path, path: &Path, mode: u32) -> std::io::Result<()> {
+    let file = tokio::fs::File::open(unfinished).await?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).await?;
+    file.sync_all().await?;
+    tokio::fs::rename(unfinished, path).await
+}
+
+async fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    tokio::fs::File::open(folder).await?.sync_all().await
+}

@@ -1,0 +1,182 @@
+//! The image cache of a host: content-addressed files, verified while they are copied.
+//!
+//! `<data>/images/<sha256>`. A file under that name is whole and right: it was verified before it got the name.
+
+use super::fault::Fault;
+use futures::StreamExt;
+use kernel::Bytes;
+use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::io::AsyncWriteExt;
+
+/// A file younger than this is not evicted: somebody may be about to use it.
+const YOUNG: Duration = Duration::from_secs(600);
+
+/// Where images come from.
+#[derive(Clone)]
+struct Datastore {
+    objects: Arc<dyn ObjectStore>,
+    /// Root of a datastore that is a directory: its files can be linked instead of copied.
+    directory: Option<PathBuf>,
+}
+
+/// The cache. Cheap to clone.
+#[derive(Clone)]
+pub struct ImageCache {
+    folder: PathBuf,
+    datastore: Datastore,
+    fetching: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl ImageCache {
+    /// A cache in `<data>/images` that is filled from `datastore_url`, such as "file:///var/lib/berth/datastore".
+    pub fn open(data: &Path, datastore_url: &str) -> anyhow::Result<Self> {
+        let folder = data.join("images");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711))?;
+        for leftover in std::fs::read_dir(&folder)?.flatten() {
+            if leftover.file_name().to_string_lossy().ends_with(".new") {
+                std::fs::remove_file(leftover.path())?;
+            }
+        }
+        Ok(Self { folder, datastore: open_datastore(datastore_url)?, fetching: Arc::default() })
+    }
+
+    /// Where a file of an image is once it was fetched.
+    pub fn path(&self, sha256: &str) -> PathBuf {
+        self.folder.join(sha256)
+    }
+
+    /// Brings a file into the cache unless it is there. `size` 0 = not said.
+    pub async fn fetch(&self, sha256: &str, size: Bytes) -> Result<(), Fault> {
+        let one_at_a_time = {
+            let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            fetching.entry(sha256.to_owned()).or_default().clone()
+        };
+        let _turn = one_at_a_time.lock().await;
+        let path = self.path(sha256);
+        if tokio::fs::try_exists(&path).await? {
+            return Ok(());
+        }
+        let unfinished = self.folder.join(format!("{sha256}.new"));
+        let _ = tokio::fs::remove_file(&unfinished).await;
+        let fetched = self.fetch_into(sha256, size, &unfinished).await;
+        if let Err(fault) = fetched {
+            let _ = tokio::fs::remove_file(&unfinished).await;
+            return Err(fault);
+        }
+        tokio::fs::rename(&unfinished, &path).await?;
+        tokio::fs::File::open(&self.folder).await?.sync_all().await?;
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
+        Ok(())
+    }
+
+    async fn fetch_into(&self, sha256: &str, size: Bytes, unfinished: &Path) -> Result<(), Fault> {
+        let (found, length) = match self.link(sha256, unfinished).await {
+            Some(linked) => digest_of(linked).await?,
+            None => self.copy(sha256, unfinished).await?,
+        };
+        if found != sha256 {
+            return Err(Fault::permanent(
+                "IMAGE_DIGEST_MISMATCH",
+                format!("the datastore's file images/{sha256} has the SHA-256 {found}: it is damaged or was replaced"),
+            ));
+        }
+        if size.0 != 0 && size.0 != length {
+            return Err(Fault::permanent(
+                "IMAGE_SIZE_MISMATCH",
+                format!("the image says {} bytes, images/{sha256} has {length}", size.0),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A second name for the datastore's file: no copy, no room. Only within one file system.
+    async fn link(&self, sha256: &str, unfinished: &Path) -> Option<PathBuf> {
+        let original = self.datastore.directory.as_ref()?.join("images").join(sha256);
+        tokio::fs::hard_link(&original, unfinished).await.ok()?;
+        Some(unfinished.to_owned())
+    }
+
+    async fn copy(&self, sha256: &str, unfinished: &Path) -> Result<(String, u64), Fault> {
+        let key = Key::from(format!("images/{sha256}"));
+        let object = self.datastore.objects.get(&key).await.map_err(|e| match e {
+            // the image may be on its way there
+            object_store::Error::NotFound { .. } => Fault::Failed(format!("the datastore has no {key}")),
+            other => Fault::Failed(format!("the datastore cannot be read: {other}")),
+        })?;
+        let mut file = tokio::fs::File::create(unfinished).await?;
+        let (mut hash, mut length) = (Sha256::new(), 0u64);
+        let mut chunks = object.into_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|e| Fault::Failed(format!("the datastore broke off: {e}")))?;
+            hash.update(&chunk);
+            length += chunk.len() as u64;
+            file.write_all(&chunk).await?;
+        }
+        file.flush().await?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644)).await?;
+        file.sync_all().await?;
+        Ok((hex::encode(hash.finalize()), length))
+    }
+
+    /// Removes files that none of these digests names and that are not brand-new. Returns how many.
+    pub async fn evict_except(&self, in_use: &BTreeSet<String>) -> std::io::Result<usize> {
+        let mut entries = tokio::fs::read_dir(&self.folder).await?;
+        let mut evicted = 0;
+        while let Some(entry) = entries.next_entry().await? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let metadata = entry.metadata().await?;
+            // the time of the last change of the name, not of the bytes: a linked file is old at birth
+            let changed = std::os::unix::fs::MetadataExt::ctime(&metadata);
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            let young = now.saturating_sub(u64::try_from(changed).unwrap_or(0)) < YOUNG.as_secs();
+            if in_use.contains(&name) || young {
+                continue;
+            }
+            tokio::fs::remove_file(entry.path()).await?;
+            evicted += 1;
+        }
+        Ok(evicted)
+    }
+}
+
+fn open_datastore(url: &str) -> anyhow::Result<Datastore> {
+    let Some(directory) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) else {
+        anyhow::bail!("datastore_url {url:?} is not understood: expected file:///a/directory");
+    };
+    let directory = PathBuf::from(directory);
+    std::fs::create_dir_all(&directory)?;
+    let objects = LocalFileSystem::new_with_prefix(&directory)?;
+    Ok(Datastore { objects: Arc::new(objects), directory: Some(directory) })
+}
+
+async fn digest_of(path: PathBuf) -> Result<(String, u64), Fault> {
+    let digest = tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::File::open(path)?;
+        let mut hash = Sha256::new();
+        let length = std::io::copy(&mut file, &mut HashWriter(&mut hash))?;
+        std::io::Result::Ok((hex::encode(hash.finalize()), length))
+    });
+    Ok(digest.await.map_err(|e| Fault::Failed(e.to_string()))??)
+}
+
+struct HashWriter<'h>(&'h mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! libvirt: QEMU with or without KVM, and libvirt's own mock (`test:///default`) for the driver suite.
+
+mod agent;
+mod console;
+mod definition;
+mod driver;
+mod events;
+mod faults;
+mod kvm;
+mod link;
+mod xml;
+
+pub use driver::{LibvirtHypervisor, LibvirtSettings};
+pub use kvm::Acceleration;

@@ -1,0 +1,13 @@
+//! The world: hypervisors, disks, the image cache.
+
+pub mod disks;
+pub mod fault;
+pub mod hypervisor;
+pub mod images;
+pub mod libvirt;
+pub mod simulated;
+
+pub use disks::{Disks, LocalDisks};
+pub use fault::Fault;
+pub use hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
+pub use images::ImageCache;

@@ -1,0 +1,233 @@
+//! The state behind a simulated host, and the hands that change it behind our back.
+
+use super::faults::{FaultSettings, Faults, When};
+use crate::adapters::fault::Fault;
+use crate::domain::{Domain, Ended, Files, Ours, Power};
+use kernel::{Bytes, InstanceId, MilliVcpus};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// What a simulated host has and how fast it is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorldSettings {
+    /// CPUs, in thousandths.
+    pub vcpus_milli: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Room for disks in bytes.
+    pub disk_bytes: u64,
+    /// How long each operation takes.
+    pub latency_ms: u64,
+    /// How long a guest boots until its agent answers.
+    pub boot_ms: u64,
+    /// What goes wrong by chance.
+    pub faults: FaultSettings,
+}
+
+impl Default for WorldSettings {
+    fn default() -> Self {
+        Self {
+            vcpus_milli: 64_000,
+            memory_bytes: 256 << 30,
+            disk_bytes: 4 << 40,
+            latency_ms: 0,
+            boot_ms: 20,
+            faults: FaultSettings::default(),
+        }
+    }
+}
+
+/// A VM of the simulation.
+#[derive(Debug, Clone)]
+pub(super) struct Vm {
+    pub(super) domain: Ours,
+    pub(super) booted_at: Option<Instant>,
+    /// Its guest ignores requests.
+    pub(super) deaf: bool,
+    pub(super) address: String,
+    pub(super) has_agent: bool,
+}
+
+struct State {
+    vms: BTreeMap<InstanceId, Vm>,
+    foreign: Vec<InstanceId>,
+    files: BTreeMap<InstanceId, Files>,
+    quarantined: Vec<InstanceId>,
+    faults: Faults,
+    watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
+}
+
+/// A simulated host. Outlives the service that drives it, as a real one does.
+pub struct World {
+    pub(super) settings: WorldSettings,
+    state: Mutex<State>,
+}
+
+impl World {
+    /// An empty host.
+    pub fn new(settings: WorldSettings) -> Self {
+        let state = State {
+            vms: BTreeMap::new(),
+            foreign: Vec::new(),
+            files: BTreeMap::new(),
+            quarantined: Vec::new(),
+            faults: Faults::new(settings.faults.clone()),
+            watchers: Vec::new(),
+        };
+        Self { settings, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn capacity(&self) -> (MilliVcpus, Bytes, Bytes) {
+        let s = &self.settings;
+        (MilliVcpus(s.vcpus_milli), Bytes(s.memory_bytes), Bytes(s.disk_bytes))
+    }
+
+    /// Runs `operation` on the state unless a fault says otherwise, after the host's latency.
+    pub(super) async fn operate<T>(
+        &self,
+        operation: &str,
+        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
+        if self.settings.latency_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.settings.latency_ms)).await;
+        }
+        let mut state = self.state();
+        let fault = state.faults.next(operation);
+        if let Some((When::Before, fault)) = fault {
+            return Err(fault);
+        }
+        let State { vms, files, .. } = &mut *state;
+        let done = act(vms, files);
+        match fault {
+            Some((_, lost)) => Err(lost),
+            None => done,
+        }
+    }
+
+    pub(super) fn changed(&self, instance: InstanceId) {
+        self.state().watchers.retain(|watcher| watcher.send(instance).is_ok());
+    }
+
+    pub(super) fn watch(&self) -> mpsc::UnboundedReceiver<InstanceId> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().watchers.push(sender);
+        receiver
+    }
+
+    pub(super) fn is_foreign(&self, instance: InstanceId) -> bool {
+        self.state().foreign.contains(&instance)
+    }
+
+    pub(super) fn put_aside(&self, instance: InstanceId) {
+        self.state().quarantined.push(instance);
+    }
+
+    // --- what happens behind our back ---
+
+    fn change(&self, instance: InstanceId, how: impl FnOnce(&mut Vm)) {
+        if let Some(vm) = self.state().vms.get_mut(&instance) {
+            how(vm);
+        }
+        self.changed(instance);
+    }
+
+    /// The guest or its process crashes.
+    pub fn crash(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.domain.power = Power::Off(Ended::Crashed));
+    }
+
+    /// Somebody takes its power.
+    pub fn kill(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.domain.power = Power::Off(Ended::Killed));
+    }
+
+    /// The guest shuts itself down.
+    pub fn shut_down_from_inside(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.domain.power = Power::Off(Ended::ByGuest));
+    }
+
+    /// Somebody pauses or resumes it.
+    pub fn set_power(&self, instance: InstanceId, power: Power) {
+        self.change(instance, |vm| vm.domain.power = power);
+    }
+
+    /// Somebody changes its definition.
+    pub fn redefine(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.domain.actual = "somebody's".into());
+    }
+
+    /// Somebody makes the hypervisor forget it.
+    pub fn forget(&self, instance: InstanceId) {
+        self.state().vms.remove(&instance);
+        self.changed(instance);
+    }
+
+    /// Its guest no longer listens to requests.
+    pub fn deafen(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.deaf = true);
+    }
+
+    /// A VM of somebody else has this VM's name.
+    pub fn occupy(&self, instance: InstanceId) {
+        self.state().foreign.push(instance);
+    }
+
+    /// The host loses power: nothing runs, everything is still defined.
+    pub fn lose_power(&self) {
+        for vm in self.state().vms.values_mut() {
+            if !matches!(vm.domain.power, Power::Off(_)) {
+                vm.domain.power = Power::Off(Ended::Killed);
+            }
+        }
+    }
+
+    /// The `nth` call of `operation` from now fails.
+    pub fn fail(&self, operation: &str, nth: u64, when: When, fault: Fault) {
+        self.state().faults.script(operation, nth, when, fault);
+    }
+
+    /// How often `operation` was called.
+    pub fn calls(&self, operation: &str) -> u64 {
+        self.state().faults.calls(operation)
+    }
+
+    /// The VMs that exist, and what they do.
+    pub fn powers(&self) -> BTreeMap<InstanceId, Power> {
+        self.state().vms.iter().map(|(id, vm)| (*id, vm.domain.power)).collect()
+    }
+
+    /// VMs whose files were put aside, oldest first.
+    pub fn quarantined(&self) -> Vec<InstanceId> {
+        self.state().quarantined.clone()
+    }
+
+    /// The files that lie on the host.
+    pub fn files(&self) -> BTreeMap<InstanceId, Files> {
+        self.state().files.clone()
+    }
+
+    pub(super) fn look(&self, instance: InstanceId) -> Option<Vm> {
+        self.state().vms.get(&instance).cloned()
+    }
+
+    pub(super) fn domain(&self, instance: InstanceId) -> Domain {
+        match self.look(instance) {
+            Some(vm) => Domain::Ours(vm.domain),
+            None if self.is_foreign(instance) => Domain::Foreign,
+            None => Domain::Missing,
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<InstanceId> {
+        self.state().vms.keys().copied().collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! What is really there.
+
+/// Everything that was seen of one VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// What the hypervisor knows.
+    pub domain: Domain,
+    /// What lies on the disk of the host.
+    pub files: Files,
+}
+
+/// What the hypervisor knows under the VM's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Domain {
+    /// Nothing.
+    Missing,
+    /// Something that does not carry our mark: never touched.
+    Foreign,
+    /// A VM with our mark.
+    Ours(Ours),
+}
+
+/// A VM that carries our mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ours {
+    /// Of the intent that defined it.
+    pub generation: u64,
+    /// The fingerprint we wrote down when we defined it.
+    pub marked: String,
+    /// The fingerprint of the definition as it is now.
+    pub actual: String,
+    /// What it does.
+    pub power: Power,
+    /// Changes whenever the guest begins to boot, as far as the driver can tell.
+    pub boot: u64,
+}
+
+/// What a VM does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Power {
+    /// Its CPUs run.
+    Running,
+    /// In memory, held.
+    Paused,
+    /// Not in memory.
+    Off(Ended),
+}
+
+/// Why a VM is not in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ended {
+    /// The guest shut itself down (or followed a request to).
+    ByGuest,
+    /// Somebody took its power, or the host went down.
+    Killed,
+    /// The guest or the hypervisor process crashed.
+    Crashed,
+    /// It never ran, as far as anybody knows.
+    Never,
+}
+
+/// What of the VM lies on the disk of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Files {
+    /// Nothing.
+    Missing,
+    /// Something, not finished.
+    Partial,
+    /// Everything the VM needs, made for this generation.
+    Ready {
+        /// Of the intent they were made for.
+        generation: u64,
+    },
+}
+
+impl Observed {
+    /// Our VM, if there is one.
+    pub fn ours(&self) -> Option<&Ours> {
+        match &self.domain {
+            Domain::Ours(ours) => Some(ours),
+            _ => None,
+        }
+    }
+
+    /// What our VM does, if there is one.
+    pub fn power(&self) -> Option<Power> {
+        self.ours().map(|o| o.power)
+    }
+
+    /// The guest is in memory, running or paused.
+    pub fn is_active(&self) -> bool {
+        matches!(self.power(), Some(Power::Running | Power::Paused))
+    }
+}

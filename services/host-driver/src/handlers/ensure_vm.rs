@@ -1,0 +1,44 @@
+//! `EnsureVm`: the newest order is written down; older ones change nothing.
+
+use crate::hosts::Hosts;
+use crate::reconcilers::attention::Attention;
+use crate::store::{vms, work};
+use crate::translate::{incoming, outgoing};
+use async_trait::async_trait;
+use bus::{Failure, Handle, Work};
+use contracts::host_driver::v1::EnsureVm;
+use std::sync::Arc;
+
+/// Takes orders.
+pub struct EnsureVmHandler {
+    /// The hosts this process answers for.
+    pub hosts: Arc<Hosts>,
+    /// Who looks after VMs.
+    pub attention: Attention,
+}
+
+#[async_trait]
+impl Handle<EnsureVm> for EnsureVmHandler {
+    async fn handle(&self, unit: &mut Work, message: EnsureVm) -> Result<(), Failure> {
+        let order = incoming::order(&message).map_err(Failure::Poison)?;
+        let key = order.key;
+        if self.hosts.get(key.host).is_none() {
+            return Err(Failure::Poison(format!("host {} is not one of this process", key.host)));
+        }
+        let known = vms::find(unit.tx(), key).await?.map(|row| row.intent);
+        if !order.intent.supersedes(known) {
+            tracing::debug!(instance = %key.instance, order = ?order.intent, ?known, "an older order, passed over");
+            return Ok(());
+        }
+        let same_owner = known.is_some_and(|known| known.generation == order.intent.generation);
+        let progress = work::find(unit.tx(), key, &order.tenant).await?.map(|(progress, _)| progress);
+        let progress = progress.unwrap_or_default().for_new_intent(same_owner);
+        let cause = unit.cause().clone();
+        vms::put_intent(unit.tx(), &order).await?;
+        work::put(unit.tx(), key, &progress, &cause).await?;
+        unit.say_for(&order.tenant, &outgoing::intended(&message));
+        let attention = self.attention.clone();
+        unit.after_commit(move || attention.look_now(key));
+        Ok(())
+    }
+}

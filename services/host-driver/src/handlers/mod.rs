@@ -1,0 +1,7 @@
+//! One file per message. Handlers write down what is wanted; reconcilers do it.
+
+mod ensure_vm;
+mod exec_in_vm;
+
+pub use ensure_vm::EnsureVmHandler;
+pub use exec_in_vm::ExecInVmHandler;

@@ -1,0 +1,63 @@
+//! Numbers for operators.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use std::time::Duration;
+
+/// The instruments of the service. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    vms: Gauge<u64>,
+    actions: Counter<u64>,
+    action_seconds: Histogram<f64>,
+    drifts: Counter<u64>,
+    visit_seconds: Histogram<f64>,
+}
+
+/// Emulated hypervisors answer in milliseconds, images may take minutes to fetch.
+const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0, 300.0];
+const POWERS: [&str; 5] =
+    ["VM_POWER_RUNNING", "VM_POWER_STOPPED", "VM_POWER_PAUSED", "VM_POWER_ABSENT", "VM_POWER_CRASHED"];
+
+impl Metrics {
+    /// Instruments of `meter`.
+    pub fn new(meter: &Meter) -> Self {
+        let counter = |name, text| meter.u64_counter(name).with_description(text).build();
+        let seconds = |name, text| {
+            meter.f64_histogram(name).with_description(text).with_boundaries(SECONDS.to_vec()).build()
+        };
+        Self {
+            vms: meter.u64_gauge("berth_host_vms").with_description("VMs as last seen, by power.").build(),
+            actions: counter("berth_host_actions", "What was done to VMs, by action and outcome."),
+            action_seconds: seconds("berth_host_action_seconds", "How long it took, by action."),
+            drifts: counter("berth_host_drifts", "VMs that left their intent, by kind and what was done."),
+            visit_seconds: seconds("berth_host_reconcile_seconds", "How long one look at one VM took."),
+        }
+    }
+
+    /// An action was tried.
+    pub(crate) fn action(&self, name: &'static str, succeeded: bool, took: Duration) {
+        let outcome = if succeeded { "ok" } else { "failed" };
+        self.actions.add(1, &[KeyValue::new("action", name), KeyValue::new("outcome", outcome)]);
+        self.action_seconds.record(took.as_secs_f64(), &[KeyValue::new("action", name)]);
+    }
+
+    /// A VM left its intent.
+    pub(crate) fn drift(&self, kind: &'static str, action: &'static str) {
+        self.drifts.add(1, &[KeyValue::new("kind", kind), KeyValue::new("action", action)]);
+    }
+
+    /// A VM was looked at.
+    pub(crate) fn visit(&self, took: Duration) {
+        self.visit_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    /// VMs by power; powers that none has are 0.
+    pub(crate) fn powers(&self, counts: &[(String, i64)]) {
+        for power in POWERS {
+            let count = counts.iter().find(|(name, _)| name == power).map_or(0, |(_, count)| *count);
+            let label = power.trim_start_matches("VM_POWER_").to_ascii_lowercase();
+            self.vms.record(u64::try_from(count).unwrap_or(0), &[KeyValue::new("power", label)]);
+        }
+    }
+}

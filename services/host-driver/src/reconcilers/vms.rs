@@ -1,0 +1,72 @@
+//! The loop over VMs: visits those that are due, several at a time, and all of them now and then.
+
+use super::attention::Attention;
+use super::visit::Visitor;
+use crate::hosts::Hosts;
+use crate::metrics::Metrics;
+use crate::store::{VmKey, vms};
+use ::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A visit that the database did not allow is repeated after this time.
+const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
+
+/// Visits VMs until told to stop; visits in hand are finished.
+pub async fn run(visitor: Arc<Visitor>, attention: Attention, at_a_time: usize, stop: CancellationToken) {
+    let mut visits: JoinSet<()> = JoinSet::new();
+    while !stop.is_cancelled() {
+        let free = at_a_time.saturating_sub(visits.len());
+        for key in attention.take_due(Instant::now(), free) {
+            let (visitor, attention) = (visitor.clone(), attention.clone());
+            visits.spawn(async move {
+                let seen = Instant::now();
+                let next = match visitor.visit(key).await {
+                    Ok(next) => next,
+                    Err(error) => {
+                        tracing::warn!(instance = %key.instance, %error, "visit failed");
+                        Some(AFTER_AN_ERROR)
+                    }
+                };
+                visitor.metrics.visit(seen.elapsed());
+                attention.done(key, next.map(|pause| Instant::now() + pause));
+            });
+        }
+        let next = attention.next_due().filter(|_| visits.len() < at_a_time);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = attention.changed() => {}
+            Some(_) = visits.join_next(), if !visits.is_empty() => {}
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+    }
+    while visits.join_next().await.is_some() {}
+}
+
+/// Turns what hypervisors tell into attention, until told to stop.
+pub async fn listen(hosts: Arc<Hosts>, attention: Attention, stop: CancellationToken) {
+    let mut listeners = JoinSet::new();
+    for host in hosts.all() {
+        for (_, backend) in &host.backends {
+            let (mut changes, attention, host) = (backend.hypervisor.changes(), attention.clone(), host.id);
+            listeners.spawn(async move {
+                while let Some(instance) = changes.recv().await {
+                    attention.look_now(VmKey { host, instance });
+                }
+            });
+        }
+    }
+    stop.cancelled().await;
+}
+
+/// Asks for a look at every VM. What events and timers missed is found here.
+pub async fn look_at_all(store: Store, attention: Attention, metrics: Metrics) -> anyhow::Result<()> {
+    for row in vms::living(store.reader()).await? {
+        attention.look_now(row.key);
+    }
+    metrics.powers(&vms::powers(store.reader()).await?);
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Settings of the service, and the hosts they describe.
+
+use crate::adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
+use crate::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
+use crate::adapters::{ImageCache, LocalDisks};
+use crate::domain::DriverKind;
+use crate::hosts::{Backend, Host, Hosts};
+use crate::reconcilers::orphans::OrphanPolicy;
+use anyhow::{Context, bail};
+use kernel::HostId;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Settings of the service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite:///path/file.db`; one per process.
+    pub database_url: String,
+    /// Folder of the host's id, disks and image cache. QEMU's user must be able to walk there.
+    pub data_dir: PathBuf,
+    /// The host's name; "" = the machine's.
+    pub host_name: String,
+    /// What runs VMs here: "libvirt", "simulated".
+    pub drivers: Vec<String>,
+    /// How to reach libvirt.
+    pub libvirt: LibvirtSettings,
+    /// Simulated hosts.
+    pub simulated: SimulatedSettings,
+    /// Labels of every host of this process; placement rules speak of them.
+    pub labels: BTreeMap<String, String>,
+    /// Bytes of memory that the host itself needs.
+    pub reserve_memory_bytes: u64,
+    /// Where images come from: `file:///absolute/folder`, the storage service's.
+    pub datastore_url: String,
+    /// What to do about a VM with our mark that nobody ordered: "report" or "remove".
+    pub orphans: OrphanPolicy,
+    /// VMs worked on at a time.
+    pub concurrency: usize,
+    /// Seconds between two looks at every VM.
+    pub full_pass_s: u64,
+    /// Milliseconds between two signs of life.
+    pub heartbeat_ms: u64,
+}
+
+/// Simulated hosts in one process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimulatedSettings {
+    /// How many.
+    pub count: usize,
+    /// What each is like.
+    pub host: WorldSettings,
+}
+
+impl Default for SimulatedSettings {
+    fn default() -> Self {
+        Self { count: 3, host: WorldSettings::default() }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database_url: "sqlite:///var/lib/berth/host-driver.db".into(),
+            data_dir: "/var/lib/berth/host-driver".into(),
+            host_name: String::new(),
+            drivers: vec!["libvirt".into()],
+            libvirt: LibvirtSettings::default(),
+            simulated: SimulatedSettings::default(),
+            labels: BTreeMap::new(),
+            reserve_memory_bytes: 1 << 30,
+            datastore_url: "file:///var/lib/berth/datastore".into(),
+            orphans: OrphanPolicy::Report,
+            concurrency: 8,
+            full_pass_s: 30,
+            heartbeat_ms: 3000,
+        }
+    }
+}
+
+impl Settings {
+    /// The id of this process, kept in the data folder: commands are keyed by it, and the machine has it as a host.
+    pub fn agent_id(&self) -> anyhow::Result<HostId> {
+        let path = self.data_dir.join("host-id");
+        std::fs::create_dir_all(&self.data_dir).with_context(|| format!("data_dir {}", self.data_dir.display()))?;
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return text.trim().parse().with_context(|| format!("{} does not hold a host id", path.display()));
+        }
+        let id = HostId::new();
+        let unfinished = path.with_extension("new");
+        std::fs::write(&unfinished, format!("{id}\n"))
+            .and_then(|()| std::fs::File::open(&unfinished)?.sync_all())
+            .and_then(|()| std::fs::rename(&unfinished, &path))
+            .with_context(|| format!("writing {}", path.display()))?;
+        Ok(id)
+    }
+
+    /// The hosts that these settings describe. Simulated ones are empty at each start.
+    pub fn hosts(&self) -> anyhow::Result<Hosts> {
+        let agent = self.agent_id()?;
+        let mut hosts = Vec::new();
+        for driver in &self.drivers {
+            match driver.as_str() {
+                "libvirt" => hosts.push(self.libvirt_host(agent)?),
+                "simulated" => hosts.extend((1..=self.simulated.count).map(|number| self.simulated_host(agent, number))),
+                other => bail!("drivers: {other:?} is not known here: expected \"libvirt\" or \"simulated\""),
+            }
+        }
+        if hosts.is_empty() {
+            bail!("drivers: none given, this process would answer for no host");
+        }
+        Ok(Hosts::new(hosts))
+    }
+
+    fn libvirt_host(&self, id: HostId) -> anyhow::Result<Host> {
+        let images = ImageCache::open(&self.data_dir, &self.datastore_url)?;
+        let disks = LocalDisks::open(&self.data_dir, images)?;
+        let hypervisor = LibvirtHypervisor::new(self.libvirt.clone(), &self.data_dir);
+        let backend = Backend { hypervisor: Arc::new(hypervisor), disks: Arc::new(disks) };
+        Ok(Host { id, name: self.name()?, backends: vec![(DriverKind::Libvirt, backend)] })
+    }
+
+    fn simulated_host(&self, agent: HostId, number: usize) -> Host {
+        let mut world = self.simulated.host.clone();
+        world.faults.seed = world.faults.seed.wrapping_add(number as u64);
+        let id = HostId::from_u128(agent.as_u128().wrapping_add(number as u128));
+        simulated_host(id, format!("simulated-{number:05}"), Arc::new(World::new(world)))
+    }
+
+    fn name(&self) -> anyhow::Result<String> {
+        if !self.host_name.is_empty() {
+            return Ok(self.host_name.clone());
+        }
+        let read = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).context("asking for the host's name")?;
+        Ok(read.trim().to_owned())
+    }
+}
+
+/// A host of the simulation.
+pub fn simulated_host(id: HostId, name: String, world: Arc<World>) -> Host {
+    let backend = Backend {
+        hypervisor: Arc::new(SimulatedHypervisor(world.clone())),
+        disks: Arc::new(SimulatedDisks(world)),
+    };
+    Host { id, name, backends: vec![(DriverKind::Simulated, backend)] }
+}

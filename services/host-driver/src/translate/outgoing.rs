@@ -1,0 +1,180 @@
+//! What is said.
+
+use crate::adapters::{Capabilities, ExecOutcome};
+use crate::domain::{Drift, DriftKind, DriverKind, Observation, SaidPower};
+use crate::store::VmKey;
+use crate::store::execs::ExecRow;
+use crate::store::vms::VmRow;
+use contracts::common::v1 as common;
+use contracts::host_driver::v1 as wire;
+use kernel::{Refusal, Timestamp};
+use prost::Message;
+
+/// What becomes of a drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftEnd {
+    /// Reality was brought back.
+    Repaired,
+    /// The intent was brought to reality.
+    Adopted,
+    /// Only said.
+    Reported,
+}
+
+/// An order that was taken.
+pub fn intended(message: &wire::EnsureVm) -> wire::VmIntended {
+    wire::VmIntended {
+        host_id: message.host_id.clone(),
+        generation: message.generation,
+        intent_revision: message.intent_revision,
+        power: message.power,
+        reboot_counter: message.reboot_counter,
+        stop_grace_s: message.stop_grace_s,
+        spec: message.spec.clone(),
+    }
+}
+
+/// An observation; the row says whose, and what was said last.
+pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire::VmObservation {
+    wire::VmObservation {
+        instance_id: row.key.instance.to_string(),
+        host_id: row.key.host.to_string(),
+        tenant: row.tenant.clone(),
+        revision: row.observation_revision + 1,
+        generation: observed.followed.generation,
+        intent_revision: observed.followed.revision,
+        power: power(observed.power).into(),
+        agent_answered: observed.agent_answered,
+        addresses: observed.addresses.clone(),
+        reboot_counter: observed.reboots_done,
+        failure: observed.failure.clone().map(Into::into),
+        gave_up: observed.gave_up,
+        steps: observed.steps.iter().map(|(name, at)| common::Step { name: name.clone(), at_us: at.0 }).collect(),
+        observed_at_us: now.0,
+    }
+}
+
+/// Whether an observation says anything that the last one did not.
+pub fn is_news(row: &VmRow, observation: &wire::VmObservation) -> bool {
+    match last(row) {
+        None => true,
+        Some(last) => {
+            last != wire::VmObservation {
+                revision: last.revision,
+                observed_at_us: last.observed_at_us,
+                ..observation.clone()
+            }
+        }
+    }
+}
+
+/// What was last said of a VM.
+pub fn last(row: &VmRow) -> Option<wire::VmObservation> {
+    if row.observation_revision == 0 {
+        return None;
+    }
+    wire::VmObservation::decode(row.observation.as_slice()).ok()
+}
+
+/// The power in the words of the wire.
+pub fn power(power: SaidPower) -> wire::VmPower {
+    match power {
+        SaidPower::Running => wire::VmPower::Running,
+        SaidPower::Stopped => wire::VmPower::Stopped,
+        SaidPower::Paused => wire::VmPower::Paused,
+        SaidPower::Absent => wire::VmPower::Absent,
+        SaidPower::Crashed => wire::VmPower::Crashed,
+    }
+}
+
+/// A drift and what became of it.
+pub fn drifted(row: &VmRow, drift: &Drift, end: DriftEnd) -> wire::VmDrifted {
+    let kind = match drift.kind {
+        DriftKind::Stopped => wire::DriftKind::Stopped,
+        DriftKind::Running => wire::DriftKind::Running,
+        DriftKind::Undefined => wire::DriftKind::Undefined,
+        DriftKind::Redefined => wire::DriftKind::Redefined,
+        DriftKind::Paused => wire::DriftKind::Paused,
+    };
+    wire::VmDrifted {
+        instance_id: row.key.instance.to_string(),
+        host_id: row.key.host.to_string(),
+        tenant: row.tenant.clone(),
+        kind: kind.into(),
+        action: drift_action(end).into(),
+        detail: drift.detail.clone(),
+    }
+}
+
+fn drift_action(end: DriftEnd) -> wire::DriftAction {
+    match end {
+        DriftEnd::Repaired => wire::DriftAction::Repaired,
+        DriftEnd::Adopted => wire::DriftAction::Adopted,
+        DriftEnd::Reported => wire::DriftAction::Reported,
+    }
+}
+
+/// A VM with our mark that no order names.
+pub fn orphan(key: VmKey, removed: bool) -> wire::VmDrifted {
+    let end = if removed { DriftEnd::Repaired } else { DriftEnd::Reported };
+    let done = if removed { "it was removed" } else { "it was left alone" };
+    wire::VmDrifted {
+        instance_id: key.instance.to_string(),
+        host_id: key.host.to_string(),
+        tenant: kernel::PLATFORM.to_owned(),
+        kind: wire::DriftKind::Orphan.into(),
+        action: drift_action(end).into(),
+        detail: format!("the hypervisor has a VM with our mark that nobody ordered; {done}"),
+    }
+}
+
+/// A driver in the words of the wire.
+pub fn driver(kind: DriverKind) -> common::Driver {
+    match kind {
+        DriverKind::Libvirt => common::Driver::Libvirt,
+        DriverKind::CloudHypervisor => common::Driver::CloudHypervisor,
+        DriverKind::Firecracker => common::Driver::Firecracker,
+        DriverKind::Simulated => common::Driver::Simulated,
+    }
+}
+
+/// What a driver can do.
+pub fn driver_report(can: &Capabilities) -> wire::DriverReport {
+    wire::DriverReport {
+        driver: driver(can.driver).into(),
+        version: can.version.clone(),
+        acceleration: can.acceleration.clone(),
+        direct_kernel_boot: can.direct_kernel_boot,
+        disk_boot: can.disk_boot,
+        guest_agent: can.guest_agent,
+        console: can.console,
+        pause: can.pause,
+    }
+}
+
+/// What a program wrote, to be sealed.
+pub fn exec_output(outcome: &ExecOutcome) -> Vec<u8> {
+    wire::ExecOutput { stdout: outcome.stdout.clone(), stderr: outcome.stderr.clone(), truncated: outcome.truncated }
+        .encode_to_vec()
+}
+
+/// A program ended, or was refused.
+pub fn exec_finished(exec: &ExecRow, ended: Result<(i32, common::Sealed), Refusal>) -> wire::ExecFinished {
+    let (exit_code, output, state, refusal) = match ended {
+        Ok((code, output)) => (code, Some(output), common::OperationState::Succeeded, None),
+        Err(refusal) => (-1, None, common::OperationState::Failed, Some(refusal.into())),
+    };
+    wire::ExecFinished {
+        instance_id: exec.key.instance.to_string(),
+        host_id: exec.key.host.to_string(),
+        tenant: exec.tenant.clone(),
+        exit_code,
+        output,
+        operations: vec![common::OperationProgress {
+            operation_id: exec.operation_id.clone(),
+            state: state.into(),
+            step: "exec".to_owned(),
+            refusal,
+        }],
+    }
+}

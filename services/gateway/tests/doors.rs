@@ -19,7 +19,7 @@ use tonic_health::pb::health_client::HealthClient;
 async fn nobody_comes_in_without_a_token() {
     let gateway = Gateway::start().await;
     for method in contracts::methods() {
-        let path = method.path.replace('{', "").replace('}', "");
+        let path = method.path.replace(['{', '}'], "");
         let verb = reqwest::Method::from_bytes(method.http_method.as_bytes()).expect("a method");
         // garbage as well: strangers' bodies are not even read
         let request = gateway.http.request(verb.clone(), gateway.url(&path)).body("{garbage");
@@ -66,7 +66,8 @@ async fn the_token_file_is_private_and_the_table_holds_only_hashes() {
     gateway.chassis.tasks.stop().await;
     for entry in std::fs::read_dir(gateway.folder.path().join("gateway")).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let bytes = std::fs::read(&path).expect("a file");
+        // the database puts its log away while it closes
+        let Ok(bytes) = std::fs::read(&path) else { continue };
         let found = bytes.windows(64).any(|w| w == gateway.token.as_bytes());
         assert_eq!(found, path.ends_with("admin.token"), "{}", path.display());
     }

@@ -92,6 +92,7 @@ impl Subscriptions {
     pub async fn apply(&self, work: &mut Work, envelope: &crate::Envelope) -> Result<bool, Failure> {
         let Some(handler) = self.find(&envelope.subject) else { return Ok(false) };
         work.set_cause(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
+        work.set_occurred_at(envelope.occurred_at);
         handler.handle(work, &envelope.payload).await?;
         Ok(true)
     }

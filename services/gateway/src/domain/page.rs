@@ -30,7 +30,7 @@ impl Page {
             return Ok(Self { size, after: Vec::new() });
         }
         let wrong = || Violation::new("page_token", "this is not a token from the page before");
-        if token.len() > TOKEN_LIMIT || token.len() % 2 != 0 || !token.is_ascii() {
+        if token.len() > TOKEN_LIMIT || !token.len().is_multiple_of(2) || !token.is_ascii() {
             return Err(wrong());
         }
         let bytes: Option<Vec<u8>> =

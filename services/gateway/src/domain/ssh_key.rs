@@ -61,7 +61,7 @@ fn one(line: &str) -> Result<(), String> {
 /// Decodes base64 (RFC 4648, section 4); `None` when it is not base64.
 fn prefix_bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if digits.is_empty() || text.len() - digits.len() > 2 || text.len() % 4 != 0 {
+    if digits.is_empty() || text.len() - digits.len() > 2 || !text.len().is_multiple_of(4) {
         return None;
     }
     let (mut bytes, mut window, mut bits) = (Vec::new(), 0u32, 0u32);

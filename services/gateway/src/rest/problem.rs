@@ -6,9 +6,14 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tonic::{Code, Status};
 
-/// What is sent as `application/problem+json`.
+/// What is sent as `application/problem+json`. One word long, because it travels in many results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+/// The members of a problem document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Document {
     /// "urn:berth:problem:not_found": the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
@@ -91,7 +96,7 @@ impl Problem {
             Some(refusal) => (refusal.code, refusal.reasons),
             None => (kind.to_owned(), Vec::new()),
         };
-        Self {
+        Self(Box::new(Document {
             kind: format!("urn:berth:problem:{}", kind.to_lowercase()),
             title: kind.replace('_', " ").to_lowercase(),
             status: status.as_u16(),
@@ -99,7 +104,15 @@ impl Problem {
             code,
             reasons,
             field,
-        }
+        }))
+    }
+}
+
+impl std::ops::Deref for Problem {
+    type Target = Document;
+
+    fn deref(&self) -> &Document {
+        &self.0
     }
 }
 

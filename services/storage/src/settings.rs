@@ -55,7 +55,7 @@ impl Default for Settings {
             database_url: "sqlite:///var/lib/berth/storage.db".into(),
             datastore_url: "file:///var/lib/berth/datastore".into(),
             scratch_dir: PathBuf::new(),
-            max_file_bytes: 64 << 30,
+            max_file_bytes: 256 << 30,
             max_disk_bytes: 16 << 40,
             allow_private_urls: false,
             connect_timeout_s: 10,

@@ -12,7 +12,7 @@ pub struct SettingsError(String);
 /// `BERTH_<PREFIX>__BUS__URL` sets `bus.url`.
 pub fn load<T: DeserializeOwned>(prefix: &str, file: &Path, required: bool) -> Result<T, SettingsError> {
     // `separator` alone would also be taken for the prefix separator, and BERTH_X_… be ignored silently
-    let environment = config::Environment::with_prefix(&format!("BERTH_{}", prefix.to_uppercase()))
+    let environment = config::Environment::with_prefix(&variable_prefix(prefix))
         .prefix_separator("__")
         .separator("__")
         .try_parsing(true);
@@ -24,10 +24,21 @@ pub fn load<T: DeserializeOwned>(prefix: &str, file: &Path, required: bool) -> R
         .map_err(|e| SettingsError(e.to_string()))
 }
 
+/// "host-driver" -> "BERTH_HOST_DRIVER": shells and unit files know no variables with a dash.
+fn variable_prefix(process: &str) -> String {
+    format!("BERTH_{}", process.to_uppercase().replace('-', "_"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ChassisSettings;
+
+    #[test]
+    fn every_process_has_variables_that_a_shell_can_set() {
+        assert_eq!(variable_prefix("host-driver"), "BERTH_HOST_DRIVER");
+        assert_eq!(variable_prefix("storage"), "BERTH_STORAGE");
+    }
 
     #[test]
     fn a_file_is_read_and_a_wrong_name_is_refused() {

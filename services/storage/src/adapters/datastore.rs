@@ -192,8 +192,12 @@ impl Datastore {
         let uploads: Vec<_> = self.store.list(Some(&Key::from(STAGING))).try_collect().await?;
         for upload in uploads {
             if too_old(upload.last_modified.into(), upload_age) {
-                self.store.delete(&upload.location).await?;
-                removed += 1;
+                match self.store.delete(&upload.location).await {
+                    Ok(()) => removed += 1,
+                    // gateways sweep too
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(e) => return Err(e.into()),
+                }
             }
         }
         let mut folders = vec![self.scratch.clone()];
@@ -205,8 +209,11 @@ impl Datastore {
                 let unfinished = folder == self.scratch || entry.file_name().to_string_lossy().contains('#');
                 let Ok(meta) = entry.metadata().await else { continue };
                 if unfinished && meta.is_file() && too_old(meta.modified()?, idle) {
-                    tokio::fs::remove_file(entry.path()).await?;
-                    removed += 1;
+                    match tokio::fs::remove_file(entry.path()).await {
+                        Ok(()) => removed += 1,
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                        Err(e) => return Err(e.into()),
+                    }
                 }
             }
         }

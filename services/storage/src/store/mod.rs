@@ -22,3 +22,6 @@ pub async fn advance(
     translate::say(work, &image, said);
     Ok(())
 }
+
+#[cfg(test)]
+mod store_tests;

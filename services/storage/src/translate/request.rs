@@ -102,7 +102,8 @@ fn set_problem(sources: &[Source]) -> Option<String> {
     if initramfs && !kernel {
         return Some("sources: an initramfs needs a kernel".into());
     }
-    if !disk && !(kernel && initramfs) {
+    let boots = disk || (kernel && initramfs);
+    if !boots {
         return Some("sources: an image needs a disk, or a kernel and an initramfs".into());
     }
     None

@@ -1,0 +1,4 @@
+-- One database per service: no service sees another's tables.
+CREATE DATABASE gateway;
+CREATE DATABASE scheduler;
+CREATE DATABASE storage;

@@ -5,7 +5,6 @@ use super::running::Berth;
 use contracts::common::v1::Refusal;
 use contracts::gateway::v1::*;
 use contracts::scheduler::v1::Instance;
-use prost::Message as _;
 use tonic::{Code, Status};
 
 #[tokio::test]
@@ -37,8 +36,7 @@ async fn a_refusal_is_told_with_its_reasons() {
         message: "no room".into(),
         reasons: vec!["2 of 2 used".into()],
     };
-    let details = refusal.encode_to_vec().into();
-    fake.refuse("CreateInstance", Status::with_details(Code::ResourceExhausted, "no room", details));
+    fake.refuse("CreateInstance", contracts::status::refused(Code::ResourceExhausted, refusal.into(), ""));
     let line = "instance create a --image i --flavor f";
     let outcome = Berth::at(&fake).run(line).await;
     assert_eq!(

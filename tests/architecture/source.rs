@@ -48,7 +48,8 @@ pub fn has_word(line: &str, needle: &str) -> bool {
         let (before, after) = (line[..at].chars().next_back(), line[at + needle.len()..].chars().next());
         let starts = needle.chars().next();
         let ends = needle.chars().next_back();
-        !(name(before) && name(starts)) && !(name(after) && name(ends))
+        let longer = (name(before) && name(starts)) || (name(after) && name(ends));
+        !longer
     })
 }
 

@@ -76,10 +76,10 @@ impl Session {
             };
             progress.say(&standing(operation));
             let begun = operation.steps.iter().any(|step| step.name == "placed");
-            if let (Some(instance), false) = (instance, begun) {
-                if let Some(why) = self.why_it_waits(instance).await {
-                    progress.say(&format!("waits: {why}"));
-                }
+            if let (Some(instance), false) = (instance, begun)
+                && let Some(why) = self.why_it_waits(instance).await
+            {
+                progress.say(&format!("waits: {why}"));
             }
         })
         .await;

@@ -39,6 +39,8 @@ pub struct Failure {
     pub message: String,
     /// Details, most important first.
     pub reasons: Vec<String>,
+    /// The field of the request it is about; "" = none.
+    pub field: String,
     /// What to do about it; "" = nothing to suggest.
     pub hint: String,
 }
@@ -46,7 +48,14 @@ pub struct Failure {
 impl Failure {
     /// A failure without details.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: String::new(), message: message.into(), reasons: Vec::new(), hint: String::new() }
+        Self {
+            exit,
+            code: String::new(),
+            message: message.into(),
+            reasons: Vec::new(),
+            field: String::new(),
+            hint: String::new(),
+        }
     }
 
     /// The command line, a setting or an argument is wrong.
@@ -79,10 +88,12 @@ impl Failure {
             return Self::unreachable(status, endpoint);
         }
         let exit = exit_of(status.code());
-        let mut failure = match refusal_in(status) {
-            Some(refusal) => Self { exit, ..Self::refused(Some(refusal), status.message()) },
+        let (refusal, field) = contracts::status::details(status);
+        let mut failure = match refusal {
+            Some(refusal) => Self { exit, ..Self::refused(Some(refusal.into()), status.message()) },
             None => Self::new(exit, sentence(status)),
         };
+        failure.field = field.unwrap_or_default();
         if status.code() == Code::Unauthenticated {
             failure.hint =
                 "give an API token with BERTH_TOKEN or --token-file, or as `token_file` of the context"
@@ -118,6 +129,7 @@ impl Failure {
             "code": self.code,
             "message": self.message,
             "reasons": self.reasons,
+            "field": self.field,
             "hint": self.hint,
         }})
     }
@@ -131,6 +143,9 @@ impl fmt::Display for Failure {
         }
         for reason in &self.reasons {
             write!(f, "\n  - {reason}")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "\n  in the field {}", self.field)?;
         }
         if !self.hint.is_empty() {
             write!(f, "\nhint: {}", self.hint)?;
@@ -177,10 +192,6 @@ fn exit_of(code: Code) -> Exit {
     }
 }
 
-fn refusal_in(status: &Status) -> Option<Refusal> {
-    contracts::status::details(status).0.map(Refusal::from)
-}
-
 fn sentence(status: &Status) -> String {
     match (status.code(), status.message()) {
         (Code::Unimplemented, "") => {
@@ -202,12 +213,12 @@ mod tests {
             message: "no host has room".into(),
             reasons: vec!["14 hosts lack memory".into(), "2 are cordoned".into()],
         };
-        let status = contracts::status::refused(Code::FailedPrecondition, refusal.into(), "");
+        let status = contracts::status::refused(Code::FailedPrecondition, refusal.into(), "resources");
         let failure = Failure::from_status(&status, "http://127.0.0.1:1");
         assert_eq!(failure.exit, Exit::Refused);
         assert_eq!(
             failure.to_string(),
-            "error: no host has room (NO_HOST_HAS_ROOM)\n  - 14 hosts lack memory\n  - 2 are cordoned"
+            "error: no host has room (NO_HOST_HAS_ROOM)\n  - 14 hosts lack memory\n  - 2 are cordoned\n  in the field resources"
         );
         assert_eq!(failure.to_json()["error"]["reasons"][1], "2 are cordoned");
     }

@@ -163,9 +163,9 @@ async fn present(
         Err(failure) if failure.exit == Exit::NotFound => return Ok(false),
         Err(failure) => return Err(failure),
     };
-    let Some(image) =
-        image.filter(|image| !matches!(image.phase(), ImagePhase::Deleted | ImagePhase::Rejected))
-    else {
+    let Some(image) = image.filter(|image| {
+        !matches!(image.phase(), ImagePhase::Deleting | ImagePhase::Deleted | ImagePhase::Rejected)
+    }) else {
         return Ok(false);
     };
     let wanted: BTreeSet<(i32, String)> = plan

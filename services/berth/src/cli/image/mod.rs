@@ -16,7 +16,7 @@ use contracts::storage::v1::Image;
 /// Images to boot from
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    Import(import::ImportArgs),
+    Import(Box<import::ImportArgs>),
     /// List images
     #[command(after_help = "Examples:\n  berth image list")]
     List,
@@ -39,7 +39,7 @@ pub enum ImageCommand {
 pub(super) async fn run(command: ImageCommand, session: &Session) -> Result<(), Failure> {
     let gateway = &session.gateway;
     match command {
-        ImageCommand::Import(args) => import::run(args, session).await,
+        ImageCommand::Import(args) => import::run(*args, session).await,
         ImageCommand::List => {
             let mut all = ListImagesResponse::default();
             all_pages(async |page_token| {

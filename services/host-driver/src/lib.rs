@@ -96,7 +96,8 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts>) -> anyhow::Result<()> {
     let agent_id = settings.agent_id()?.to_string();
     let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
-    let (metrics, health) = (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
+    let (metrics, health) =
+        (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.ok("not asked yet");
     let parts =
         Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), Policy::default(), metrics.clone(), health);
@@ -107,7 +108,9 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     tasks.spawn(Stage::Work, "vms", |stop| {
         reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
     });
-    tasks.spawn(Stage::Work, "hypervisor events", |stop| reconcilers::vms::listen(hosts.clone(), attention.clone(), stop));
+    tasks.spawn(Stage::Work, "hypervisor events", |stop| {
+        reconcilers::vms::listen(hosts.clone(), attention.clone(), stop)
+    });
     let (store, full_pass) = (desk.store().clone(), Duration::from_secs(settings.full_pass_s.max(1)));
     tasks.spawn(Stage::Work, "full pass", |stop| async move {
         let pass = move || reconcilers::vms::look_at_all(store.clone(), attention.clone(), metrics.clone());
@@ -128,7 +131,9 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     });
     spawn_reports(settings, chassis, &desk, &hosts, &agent_id);
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
-    tasks.spawn(Stage::Intake, "consoles", |stop| reconcilers::console::serve(bus, agent_id, store, hosts, stop));
+    tasks.spawn(Stage::Intake, "consoles", |stop| {
+        reconcilers::console::serve(bus, agent_id, store, hosts, stop)
+    });
     Ok(())
 }
 
@@ -143,7 +148,10 @@ fn spawn_reports(settings: &Settings, chassis: &Chassis, desk: &Desk, hosts: &Ar
     let (beats, bus) = (reports.clone(), chassis.bus.clone());
     let period = Duration::from_millis(settings.heartbeat_ms.max(100));
     chassis.tasks.spawn(Stage::Work, "host reports", |stop| async move {
-        reconcile("host reports", stop, Arc::default(), Duration::from_secs(15), move || reports.clone().pass()).await;
+        reconcile("host reports", stop, Arc::default(), Duration::from_secs(15), move || {
+            reports.clone().pass()
+        })
+        .await;
     });
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::host::beat(bus, beats, period, stop));
 }

@@ -85,9 +85,13 @@ impl Settings {
     /// The id of this process, kept in the data folder: commands are keyed by it, and the machine has it as a host.
     pub fn agent_id(&self) -> anyhow::Result<HostId> {
         let path = self.data_dir.join("host-id");
-        std::fs::create_dir_all(&self.data_dir).with_context(|| format!("data_dir {}", self.data_dir.display()))?;
+        std::fs::create_dir_all(&self.data_dir)
+            .with_context(|| format!("data_dir {}", self.data_dir.display()))?;
         if let Ok(text) = std::fs::read_to_string(&path) {
-            return text.trim().parse().with_context(|| format!("{} does not hold a host id", path.display()));
+            return text
+                .trim()
+                .parse()
+                .with_context(|| format!("{} does not hold a host id", path.display()));
         }
         let id = HostId::new();
         let unfinished = path.with_extension("new");
@@ -105,7 +109,9 @@ impl Settings {
         for driver in &self.drivers {
             match driver.as_str() {
                 "libvirt" => hosts.push(self.libvirt_host(agent)?),
-                "simulated" => hosts.extend((1..=self.simulated.count).map(|number| self.simulated_host(agent, number))),
+                "simulated" => {
+                    hosts.extend((1..=self.simulated.count).map(|number| self.simulated_host(agent, number)))
+                }
                 other => bail!("drivers: {other:?} is not known here: expected \"libvirt\" or \"simulated\""),
             }
         }
@@ -134,7 +140,8 @@ impl Settings {
         if !self.host_name.is_empty() {
             return Ok(self.host_name.clone());
         }
-        let read = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).context("asking for the host's name")?;
+        let read = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"))
+            .context("asking for the host's name")?;
         Ok(read.trim().to_owned())
     }
 }

@@ -73,13 +73,7 @@ impl Failure {
     pub fn refused(refusal: Option<Refusal>, fallback: impl Into<String>) -> Self {
         let refusal = refusal.unwrap_or_default();
         let message = if refusal.message.is_empty() { fallback.into() } else { refusal.message };
-        Self {
-            exit: Exit::Refused,
-            code: refusal.code,
-            message,
-            reasons: refusal.reasons,
-            hint: String::new(),
-        }
+        Self { code: refusal.code, reasons: refusal.reasons, ..Self::new(Exit::Refused, message) }
     }
 
     /// What a call to `endpoint` answered instead of the result.

@@ -74,7 +74,7 @@ pub(super) async fn wire(
     let scheduler =
         scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
     scheduler::wire(&scheduler, chassis).await?;
-    // TEMP host_driver::wire(&host(settings, folders), chassis).await?;
+    host_driver::wire(&host(settings, folders), chassis).await?;
     // the door opens last: what comes in finds everybody there
     let (tls_cert_file, tls_key_file) =
         certificate.map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).unwrap_or_default();
@@ -89,4 +89,23 @@ pub(super) async fn wire(
         ..gateway::Settings::default()
     };
     gateway::start(&gateway, chassis).await
+}
+
+fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+    let host = &settings.host;
+    let mut made = host_driver::Settings {
+        database_url: folders.database("host_driver"),
+        data_dir: folders.data.join("host"),
+        host_name: host.name.clone(),
+        labels: host.labels.clone(),
+        datastore_url: folders.datastore(),
+        drivers: match host.driver {
+            NodeDriver::Libvirt => vec!["libvirt".to_owned()],
+            NodeDriver::Simulated => vec!["simulated".to_owned()],
+        },
+        ..host_driver::Settings::default()
+    };
+    made.libvirt.uri.clone_from(&host.libvirt_uri);
+    made.simulated.count = host.simulated_hosts as usize;
+    made
 }

@@ -56,5 +56,15 @@ fn services(folders: &Folders) -> Vec<Service> {
                 Box::pin(async move { storage::apply(tx, subject, payload).await.map_err(|e| e.to_string()) })
             }),
         ),
+        service(
+            "host_driver",
+            host_driver::MIGRATIONS,
+            host_driver::STATE_TABLES,
+            Maker::Fold(|tx, subject, payload| {
+                Box::pin(
+                    async move { host_driver::apply(tx, subject, payload).await.map_err(|e| e.to_string()) },
+                )
+            }),
+        ),
     ]
 }

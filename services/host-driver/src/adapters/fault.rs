@@ -42,7 +42,9 @@ impl Fault {
     pub fn refusal(&self, doing: &str) -> Refusal {
         match self {
             Fault::Permanent(refusal) => refusal.clone(),
-            Fault::Unavailable(_) | Fault::Busy(_) => Refusal::new("HYPERVISOR_UNAVAILABLE", self.to_string()),
+            Fault::Unavailable(_) | Fault::Busy(_) => {
+                Refusal::new("HYPERVISOR_UNAVAILABLE", self.to_string())
+            }
             Fault::NotFound | Fault::Failed(_) => {
                 Refusal::new(&format!("{}_FAILED", doing.to_ascii_uppercase()), self.to_string())
             }

@@ -5,9 +5,9 @@
 use super::fault::Fault;
 use futures::StreamExt;
 use kernel::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
@@ -86,7 +86,9 @@ impl ImageCache {
         if found != sha256 {
             return Err(Fault::permanent(
                 "IMAGE_DIGEST_MISMATCH",
-                format!("the datastore's file images/{sha256} has the SHA-256 {found}: it is damaged or was replaced"),
+                format!(
+                    "the datastore's file images/{sha256} has the SHA-256 {found}: it is damaged or was replaced"
+                ),
             ));
         }
         if size.0 != 0 && size.0 != length {

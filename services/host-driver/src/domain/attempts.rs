@@ -60,7 +60,13 @@ pub struct Attempts {
 
 impl Attempts {
     /// The books after one more failure. `tireless` work (cleaning up) never gives up.
-    pub fn after_failure(self, severity: Severity, patience: &Patience, tireless: bool, now: Timestamp) -> Self {
+    pub fn after_failure(
+        self,
+        severity: Severity,
+        patience: &Patience,
+        tireless: bool,
+        now: Timestamp,
+    ) -> Self {
         if severity == Severity::Unavailable {
             return Self { next_at: now.after(patience.unavailable_delay), ..self };
         }

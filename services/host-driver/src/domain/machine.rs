@@ -72,7 +72,11 @@ impl Machine {
             ],
             kernel: paths.kernel,
             initramfs: paths.initramfs,
-            cmdline: if spec.artifact(Role::Kernel).is_some() { spec.kernel_cmdline.clone() } else { String::new() },
+            cmdline: if spec.artifact(Role::Kernel).is_some() {
+                spec.kernel_cmdline.clone()
+            } else {
+                String::new()
+            },
             mac: mac_of(spec.instance),
             console_log: paths.console_log,
             guest_agent: spec.guest_agent,

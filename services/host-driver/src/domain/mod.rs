@@ -16,7 +16,9 @@ pub use observation::{Observation, SaidPower};
 pub use observed::{Domain, Ended, Files, Observed, Ours, Power};
 pub use plan::{Action, Drift, DriftKind, Plan, Policy, plan};
 pub use progress::Progress;
-pub use spec::{Artifact, DiskFormat, DriverKind, Intent, IntentKey, RestartPolicy, Role, SealedData, VmSpec, Wanted};
+pub use spec::{
+    Artifact, DiskFormat, DriverKind, Intent, IntentKey, RestartPolicy, Role, SealedData, VmSpec, Wanted,
+};
 
 #[cfg(test)]
 mod plan_tests;

@@ -74,7 +74,9 @@ fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> Said
         (_, Some(Power::Running)) => SaidPower::Running,
         (_, Some(Power::Paused)) => SaidPower::Paused,
         // stopped means that the guest chose to end, or was meant to
-        (_, Some(Power::Off(Ended::Crashed | Ended::Killed))) if crashed(intent, progress) => SaidPower::Crashed,
+        (_, Some(Power::Off(Ended::Crashed | Ended::Killed))) if crashed(intent, progress) => {
+            SaidPower::Crashed
+        }
         (_, Some(Power::Off(_))) => SaidPower::Stopped,
         (Domain::Missing | Domain::Foreign | Domain::Ours(_), None) => match observed.files {
             Files::Missing => SaidPower::Absent,

@@ -132,7 +132,13 @@ impl Plan {
 }
 
 /// What to do about one VM. Pure: the same input gives the same plan; a VM that is as wanted gives an empty one.
-pub fn plan(intent: &Intent, observed: &Observed, progress: &Progress, policy: &Policy, now: Timestamp) -> Plan {
+pub fn plan(
+    intent: &Intent,
+    observed: &Observed,
+    progress: &Progress,
+    policy: &Policy,
+    now: Timestamp,
+) -> Plan {
     if let Some(refusal) = refuse(intent, observed) {
         return Plan { refusal: Some(refusal), ..Plan::default() };
     }
@@ -151,9 +157,13 @@ pub fn plan(intent: &Intent, observed: &Observed, progress: &Progress, policy: &
     let rest = match domain {
         None => Plan::act(create(intent, progress, files)),
         Some(ours) => match (effective_wanted(intent, progress, ours), ours.power) {
-            (Wanted::Running | Wanted::Paused, Power::Off(ended)) => start(intent, progress, policy, ours, files, ended, now),
+            (Wanted::Running | Wanted::Paused, Power::Off(ended)) => {
+                start(intent, progress, policy, ours, files, ended, now)
+            }
             (Wanted::Running, Power::Running) => reboot_if_asked(intent, progress, ours, now),
-            (Wanted::Running, Power::Paused) => Plan::act(with_definition(intent, ours, vec![Action::Resume])),
+            (Wanted::Running, Power::Paused) => {
+                Plan::act(with_definition(intent, ours, vec![Action::Resume]))
+            }
             (Wanted::Paused, Power::Running) => Plan::act(with_definition(intent, ours, vec![Action::Pause])),
             (Wanted::Paused, Power::Paused) => Plan::act(with_definition(intent, ours, vec![])),
             (Wanted::Stopped, Power::Off(_)) => {
@@ -180,7 +190,10 @@ fn refuse(intent: &Intent, observed: &Observed) -> Option<Refusal> {
     if let Some(newer) = newest_here.into_iter().flatten().find(|g| *g > intent.key.generation) {
         return Some(Refusal::new(
             "NEWER_GENERATION_HERE",
-            format!("this host holds generation {newer} of the VM, the order is of generation {}", intent.key.generation),
+            format!(
+                "this host holds generation {newer} of the VM, the order is of generation {}",
+                intent.key.generation
+            ),
         ));
     }
     if observed.domain == Domain::Foreign && intent.wanted != Wanted::Absent {
@@ -199,8 +212,13 @@ fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Op
         Domain::Ours(ours) if ours.generation < intent.key.generation => return None,
         Domain::Ours(ours) => ours,
         _ => {
-            let existed = progress.reached.is_some_and(|r| r != Wanted::Absent) && intent.wanted != Wanted::Absent;
-            return if existed { drift(DriftKind::Undefined, "the hypervisor no longer knows it") } else { None };
+            let existed =
+                progress.reached.is_some_and(|r| r != Wanted::Absent) && intent.wanted != Wanted::Absent;
+            return if existed {
+                drift(DriftKind::Undefined, "the hypervisor no longer knows it")
+            } else {
+                None
+            };
         }
     };
     let adopted = progress.adopted && !observed.is_active();
@@ -318,7 +336,8 @@ fn start(
         if !again {
             return Plan { adopt: true, ..Plan::default() };
         }
-        let not_before = progress.started_at.unwrap_or_default().after(restart_delay(progress.restarts, policy));
+        let not_before =
+            progress.started_at.unwrap_or_default().after(restart_delay(progress.restarts, policy));
         if now < not_before {
             return Plan::wait(not_before);
         }

@@ -70,7 +70,10 @@ fn a_vm_that_is_as_wanted_is_left_alone() {
 #[test]
 fn each_way_behind_our_back_is_named_and_repaired() {
     let redefined = Observed {
-        domain: Domain::Ours(Ours { actual: "other".into(), ..vm(Power::Running).ours().expect("ours").clone() }),
+        domain: Domain::Ours(Ours {
+            actual: "other".into(),
+            ..vm(Power::Running).ours().expect("ours").clone()
+        }),
         ..vm(Power::Running)
     };
     let gone = Observed { domain: Domain::Missing, ..vm(Power::Running) };

@@ -57,7 +57,12 @@ impl Progress {
         if !same_owner {
             return Self::default();
         }
-        Self { reboots_done: self.reboots_done, started_at: self.started_at, steps: self.steps.clone(), ..Self::default() }
+        Self {
+            reboots_done: self.reboots_done,
+            started_at: self.started_at,
+            steps: self.steps.clone(),
+            ..Self::default()
+        }
     }
 
     /// Notes an action that succeeded. `before` is what was observed before it.
@@ -77,7 +82,9 @@ impl Progress {
                 self.boots_anew(now);
             }
             Action::Shutdown => self.stop_asked_at = Some(now),
-            Action::Reboot => self.reboot_asked = Some(RebootAsked { at: now, boot: before.map_or(0, |o| o.boot) }),
+            Action::Reboot => {
+                self.reboot_asked = Some(RebootAsked { at: now, boot: before.map_or(0, |o| o.boot) })
+            }
             Action::Reset => self.rebooted(intent, now),
             Action::Destroy
             | Action::Pause
@@ -116,7 +123,14 @@ impl Progress {
     }
 
     /// Notes an action that failed.
-    pub fn failed(&mut self, severity: Severity, why: Refusal, intent: &Intent, patience: &Patience, now: Timestamp) {
+    pub fn failed(
+        &mut self,
+        severity: Severity,
+        why: Refusal,
+        intent: &Intent,
+        patience: &Patience,
+        now: Timestamp,
+    ) {
         let tireless = intent.wanted == Wanted::Absent;
         self.attempts = self.attempts.after_failure(severity, patience, tireless, now);
         self.failure = Some(why);

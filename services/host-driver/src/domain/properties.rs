@@ -95,9 +95,13 @@ impl Model {
         };
         match (action, &mut self.world.domain) {
             (Action::FetchImage, _) => {}
-            (Action::PrepareDisks, _) => self.world.files = Files::Ready { generation: intent.key.generation },
+            (Action::PrepareDisks, _) => {
+                self.world.files = Files::Ready { generation: intent.key.generation }
+            }
             (Action::Quarantine | Action::RemoveFiles, _) => self.world.files = Files::Missing,
-            (Action::Define, Domain::Ours(ours)) => *ours = Ours { power: ours.power, boot: ours.boot, ..made },
+            (Action::Define, Domain::Ours(ours)) => {
+                *ours = Ours { power: ours.power, boot: ours.boot, ..made }
+            }
             (Action::Define, domain @ Domain::Missing) => *domain = Domain::Ours(made),
             (Action::Undefine, domain @ Domain::Ours(_)) => *domain = Domain::Missing,
             (action, Domain::Ours(ours)) => match (action, ours.power) {

@@ -26,7 +26,10 @@ impl Handle<ExecInVm> for ExecInVmHandler {
     async fn handle(&self, unit: &mut Work, message: ExecInVm) -> Result<(), Failure> {
         let key = VmKey {
             host: message.host_id.parse().map_err(|e| Failure::Poison(format!("host_id: {e}")))?,
-            instance: message.instance_id.parse().map_err(|e| Failure::Poison(format!("instance_id: {e}")))?,
+            instance: message
+                .instance_id
+                .parse()
+                .map_err(|e| Failure::Poison(format!("instance_id: {e}")))?,
         };
         if self.hosts.get(key.host).is_none() {
             return Err(Failure::Poison(format!("host {} is not one of this process", key.host)));

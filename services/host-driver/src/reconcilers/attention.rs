@@ -56,7 +56,11 @@ impl Attention {
     /// Up to `limit` VMs that are due and that nobody looks at; they are being looked at until [`Self::done`].
     pub fn take_due(&self, now: Instant, limit: usize) -> Vec<VmKey> {
         let mut queue = self.queue();
-        let free = queue.ordered.iter().take_while(|(at, _)| *at <= now).filter(|(_, key)| !queue.busy.contains(key));
+        let free = queue
+            .ordered
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .filter(|(_, key)| !queue.busy.contains(key));
         let taken: Vec<(Instant, VmKey)> = free.take(limit).copied().collect();
         for entry in &taken {
             queue.ordered.remove(entry);

@@ -15,14 +15,21 @@ use tokio_util::sync::CancellationToken;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers openings until told to stop.
-pub async fn serve(bus: bus::Connection, agent_id: String, store: Store, hosts: Arc<Hosts>, stop: CancellationToken) {
+pub async fn serve(
+    bus: bus::Connection,
+    agent_id: String,
+    store: Store,
+    hosts: Arc<Hosts>,
+    stop: CancellationToken,
+) {
     let subject = live::console_subject(&agent_id);
     let mut consoles = JoinSet::new();
     while !stop.is_cancelled() {
         match live::serve(&bus, &subject).await {
             Err(error) => tracing::warn!(%error, "consoles are not served"),
             Ok(mut openings) => loop {
-                let opening = tokio::select! { () = stop.cancelled() => return, opening = openings.recv() => opening };
+                let opening =
+                    tokio::select! { () = stop.cancelled() => return, opening = openings.recv() => opening };
                 let Some(opening) = opening else { break };
                 while consoles.try_join_next().is_some() {}
                 consoles.spawn(answer(opening, store.clone(), hosts.clone()));

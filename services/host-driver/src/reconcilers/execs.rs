@@ -83,7 +83,8 @@ impl Execs {
         let call = self.call(exec)?;
         let spec = self.spec(exec).await?;
         let backend = self.hosts.get(exec.key.host).and_then(|host| host.backend(spec.driver));
-        let backend = backend.ok_or_else(|| failed("EXEC_FAILED", "the driver of the VM is not here".into()))?;
+        let backend =
+            backend.ok_or_else(|| failed("EXEC_FAILED", "the driver of the VM is not here".into()))?;
         let running = match backend.hypervisor.observe(exec.key.instance).await {
             Ok(crate::domain::Domain::Ours(ours)) => ours.power == Power::Running,
             Ok(_) => false,

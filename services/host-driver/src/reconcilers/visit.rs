@@ -4,8 +4,8 @@ use crate::adapters::Fault;
 use crate::adapters::disks::Disks;
 use crate::domain::observation::Guest;
 use crate::domain::{
-    Action, Domain, Files, Intent, Machine, Observation, Observed, Plan, Policy, Power, Progress, RestartPolicy, Severity,
-    VmSpec, Wanted, plan,
+    Action, Domain, Files, Intent, Machine, Observation, Observed, Plan, Policy, Power, Progress,
+    RestartPolicy, Severity, VmSpec, Wanted, plan,
 };
 use crate::hosts::{Backend, Hosts};
 use crate::metrics::Metrics;
@@ -83,11 +83,13 @@ impl Visitor {
         let worked = work::find(&mut reader, key, &row.tenant).await?;
         drop(reader);
         // a rebuilt table has orders without work in hand
-        let (before, cause) =
-            worked.unwrap_or_else(|| (Progress::default(), Cause::own(crate::SERVICE).for_tenant(&row.tenant)));
+        let (before, cause) = worked
+            .unwrap_or_else(|| (Progress::default(), Cause::own(crate::SERVICE).for_tenant(&row.tenant)));
         let case = match self.case(row, cause, before).await {
             Ok(case) => case,
-            Err(Stop::Refused(row, cause, before, refusal)) => return self.refuse(row, cause, before, refusal).await,
+            Err(Stop::Refused(row, cause, before, refusal)) => {
+                return self.refuse(row, cause, before, refusal).await;
+            }
             Err(Stop::Unavailable(why)) => return Ok(Some(self.unavailable(&why))),
         };
         let (now, mut progress) = (self.desk.clock().now(), case.before.clone());
@@ -119,7 +121,8 @@ impl Visitor {
         let backend = self.hosts.get(row.key.host).and_then(|host| host.backend(spec.driver));
         let Some(backend) = backend else {
             let driver = spec.driver.map_or("any", |kind| kind.name());
-            let refusal = Refusal::new("DRIVER_NOT_HERE", format!("this host does not run the driver {driver}"));
+            let refusal =
+                Refusal::new("DRIVER_NOT_HERE", format!("this host does not run the driver {driver}"));
             return Err(Stop::Refused(row, cause, before, refusal));
         };
         let machine = Machine::of(&spec, row.intent.generation, backend.disks.paths(&spec));
@@ -191,7 +194,8 @@ impl Visitor {
             Some(_) => Some(DriftEnd::Repaired),
             None => None,
         };
-        let drifted = plan.drift.as_ref().zip(end).map(|(drift, end)| outgoing::drifted(&case.row, drift, end));
+        let drifted =
+            plan.drift.as_ref().zip(end).map(|(drift, end)| outgoing::drifted(&case.row, drift, end));
         let next = self.say(case, &observed, progress, drifted).await?;
         let planned = plan.look_again.map(|at| at.since(self.desk.clock().now()));
         Ok(next.into_iter().chain(planned).min())
@@ -226,7 +230,9 @@ impl Visitor {
     fn user_data(&self, spec: &VmSpec) -> Result<Option<Vec<u8>>, Fault> {
         let Some(data) = &spec.user_data else { return Ok(None) };
         let opened = self.sealer.open(&incoming::sealed(data));
-        opened.map(Some).map_err(|e| Fault::permanent("USER_DATA_UNREADABLE", format!("the user data cannot be opened: {e}")))
+        opened.map(Some).map_err(|e| {
+            Fault::permanent("USER_DATA_UNREADABLE", format!("the user data cannot be opened: {e}"))
+        })
     }
 
     /// Says what is new and keeps how far the work came, together. Nothing when another order came meanwhile.
@@ -274,7 +280,11 @@ impl Visitor {
         }
         work::put(unit.tx(), row.key, progress, cause).await?;
         if let Some(drifted) = drifted {
-            tracing::warn!(instance = drifted.instance_id, detail = drifted.detail, "reality left the intent");
+            tracing::warn!(
+                instance = drifted.instance_id,
+                detail = drifted.detail,
+                "reality left the intent"
+            );
             self.metrics.drift(drifted.kind().as_str_name(), drifted.action().as_str_name());
             unit.say_for(&row.tenant, &drifted);
         }
@@ -297,9 +307,16 @@ impl Visitor {
         let mut progress = before.clone();
         // nothing was made of it, so there is nothing to take away
         if intent.wanted != Wanted::Absent {
-            progress.failed(Severity::Permanent, refusal, &intent, &self.policy.patience, self.desk.clock().now());
+            progress.failed(
+                Severity::Permanent,
+                refusal,
+                &intent,
+                &self.policy.patience,
+                self.desk.clock().now(),
+            );
             // a second look is not a second attempt
-            progress.attempts = crate::domain::Attempts { failed: 1, gave_up: true, next_at: before.attempts.next_at };
+            progress.attempts =
+                crate::domain::Attempts { failed: 1, gave_up: true, next_at: before.attempts.next_at };
         }
         let nothing = Observed { domain: Domain::Missing, files: Files::Missing };
         let observation = Observation::of(&intent, &nothing, &progress, Guest::default());
@@ -318,7 +335,8 @@ impl Visitor {
         let (key, instance, hypervisor) = (case.row.key, case.spec.instance, &case.backend.hypervisor);
         let answered_before = last.is_some_and(|l| l.agent_answered)
             && progress.steps.iter().any(|(name, _)| name == crate::domain::progress::STEP_AGENT);
-        let known = |last: Option<&wire::VmObservation>| last.map(|l| l.addresses.clone()).unwrap_or_default();
+        let known =
+            |last: Option<&wire::VmObservation>| last.map(|l| l.addresses.clone()).unwrap_or_default();
         if observed.power() != Some(Power::Running) {
             self.misses().remove(&key);
             // a held guest is as it was
@@ -348,8 +366,15 @@ impl Visitor {
 }
 
 /// When a VM needs a look by itself: a guest that boots is waited for.
-fn next_look(case: &Case<'_>, observed: &Observed, progress: &Progress, guest: &Guest, now: Timestamp) -> Option<Duration> {
-    let retry = (progress.attempts.next_at > now && !progress.attempts.gave_up).then(|| progress.attempts.next_at.since(now));
+fn next_look(
+    case: &Case<'_>,
+    observed: &Observed,
+    progress: &Progress,
+    guest: &Guest,
+    now: Timestamp,
+) -> Option<Duration> {
+    let retry = (progress.attempts.next_at > now && !progress.attempts.gave_up)
+        .then(|| progress.attempts.next_at.since(now));
     let booting = progress.steps.iter().rfind(|(name, _)| name == crate::domain::progress::STEP_STARTED);
     let since = booting.map_or(Duration::MAX, |(_, at)| now.since(*at));
     let waits = match observed.power() {

@@ -72,7 +72,8 @@ pub async fn in_state(pool: &AnyPool, state: &'static str) -> Result<Vec<ExecRow
 
 /// Marks a request as begun; false: somebody else did.
 pub async fn start(tx: &mut AnyConnection, operation_id: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let sql = "UPDATE execs SET state = 'started', changed_at = $1 WHERE operation_id = $2 AND state = 'asked'";
+    let sql =
+        "UPDATE execs SET state = 'started', changed_at = $1 WHERE operation_id = $2 AND state = 'asked'";
     Ok(sqlx::query(sql).bind(now.0).bind(operation_id).execute(tx).await?.rows_affected() == 1)
 }
 
@@ -85,6 +86,9 @@ pub async fn finish(tx: &mut AnyConnection, operation_id: &str, now: Timestamp) 
 
 /// Forgets requests that were answered before `before`.
 pub async fn forget(tx: &mut AnyConnection, before: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM execs WHERE state = 'done' AND changed_at < $1").bind(before.0).execute(tx).await?;
+    sqlx::query("DELETE FROM execs WHERE state = 'done' AND changed_at < $1")
+        .bind(before.0)
+        .execute(tx)
+        .await?;
     Ok(())
 }

@@ -19,7 +19,12 @@ pub async fn all(pool: &AnyPool) -> Result<BTreeMap<HostId, (u64, Vec<u8>)>, Sto
 }
 
 /// Keeps what is said of a host.
-pub async fn put(tx: &mut AnyConnection, host: HostId, revision: u64, report: &[u8]) -> Result<(), StoreError> {
+pub async fn put(
+    tx: &mut AnyConnection,
+    host: HostId,
+    revision: u64,
+    report: &[u8],
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO hosts (host_id, revision, report) VALUES ($1, $2, $3) \
          ON CONFLICT (host_id) DO UPDATE SET revision = excluded.revision, report = excluded.report",

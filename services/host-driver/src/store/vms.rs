@@ -1,8 +1,8 @@
 //! The table `vms`: orders and what was said.
 
 use super::{VmKey, broken, signed, unsigned};
-use ::store::StoreError;
 use crate::domain::IntentKey;
+use ::store::StoreError;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, Row};
 
@@ -107,7 +107,9 @@ pub async fn put_observation(
 
 /// All VMs, those that are gone for good included.
 pub async fn keys(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
-    let rows = sqlx::query("SELECT host_id, instance_id FROM vms ORDER BY host_id, instance_id").fetch_all(pool).await?;
+    let rows = sqlx::query("SELECT host_id, instance_id FROM vms ORDER BY host_id, instance_id")
+        .fetch_all(pool)
+        .await?;
     let id = |row: &AnyRow, name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
     let mut keys = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -121,7 +123,8 @@ pub async fn keys(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
 
 /// VMs that have not come to their end: everything but what was to go and is gone.
 pub async fn living(pool: &AnyPool) -> Result<Vec<VmRow>, StoreError> {
-    let sql = "SELECT * FROM vms WHERE NOT (power = 'VM_POWER_ABSENT' AND observed_power = 'VM_POWER_ABSENT')";
+    let sql =
+        "SELECT * FROM vms WHERE NOT (power = 'VM_POWER_ABSENT' AND observed_power = 'VM_POWER_ABSENT')";
     let rows = sqlx::query(sql).fetch_all(pool).await?;
     rows.iter().map(read).collect()
 }
@@ -135,7 +138,8 @@ pub async fn of_instance(pool: &AnyPool, instance: &str) -> Result<Option<VmRow>
 
 /// How many VMs were last seen in each power, by the name of a `VmPower`.
 pub async fn powers(pool: &AnyPool) -> Result<Vec<(String, i64)>, StoreError> {
-    let sql = "SELECT observed_power, COUNT(*) AS vms FROM vms WHERE observed_power <> '' GROUP BY observed_power";
+    let sql =
+        "SELECT observed_power, COUNT(*) AS vms FROM vms WHERE observed_power <> '' GROUP BY observed_power";
     let rows = sqlx::query(sql).fetch_all(pool).await?;
     rows.iter().map(|row| Ok((row.try_get("observed_power")?, row.try_get("vms")?))).collect()
 }

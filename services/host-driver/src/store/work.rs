@@ -1,10 +1,10 @@
 //! The table `vm_work`: how far each order came.
 
 use super::{VmKey, broken, cause, signed, unsigned};
-use ::store::StoreError;
-use bus::Cause;
 use crate::domain::progress::RebootAsked;
 use crate::domain::{Attempts, Progress, Wanted};
+use ::store::StoreError;
+use bus::Cause;
 use kernel::{Refusal, Timestamp};
 use prost::Message;
 use sqlx::any::AnyRow;
@@ -57,15 +57,25 @@ fn read_step(text: &str) -> Option<(String, Timestamp)> {
 }
 
 /// How far a VM came, and why the work is done. `tenant` is the VM's.
-pub async fn find(tx: &mut AnyConnection, key: VmKey, tenant: &str) -> Result<Option<(Progress, Cause)>, StoreError> {
+pub async fn find(
+    tx: &mut AnyConnection,
+    key: VmKey,
+    tenant: &str,
+) -> Result<Option<(Progress, Cause)>, StoreError> {
     let query = sqlx::query("SELECT * FROM vm_work WHERE host_id = $1 AND instance_id = $2");
     let row = query.bind(key.host.to_string()).bind(key.instance.to_string()).fetch_optional(tx).await?;
     row.map(|row| Ok((read(&row)?, cause::read(&row, tenant)?))).transpose()
 }
 
 /// Keeps how far a VM came.
-pub async fn put(tx: &mut AnyConnection, key: VmKey, progress: &Progress, cause: &Cause) -> Result<(), StoreError> {
-    let reached = progress.reached.and_then(|r| REACHED.iter().find(|(w, _)| *w == r)).map_or("", |(_, name)| name);
+pub async fn put(
+    tx: &mut AnyConnection,
+    key: VmKey,
+    progress: &Progress,
+    cause: &Cause,
+) -> Result<(), StoreError> {
+    let reached =
+        progress.reached.and_then(|r| REACHED.iter().find(|(w, _)| *w == r)).map_or("", |(_, name)| name);
     let failure = progress.failure.clone().map(contracts::common::v1::Refusal::from);
     let steps: Vec<String> = progress.steps.iter().map(|(name, at)| format!("{name}@{}", at.0)).collect();
     let asked = progress.reboot_asked;

@@ -1,6 +1,8 @@
 //! Orders. What cannot be an order at all is an error; what is one and cannot be followed is a refusal.
 
-use crate::domain::{Artifact, DiskFormat, DriverKind, Intent, IntentKey, RestartPolicy, Role, SealedData, VmSpec, Wanted};
+use crate::domain::{
+    Artifact, DiskFormat, DriverKind, Intent, IntentKey, RestartPolicy, Role, SealedData, VmSpec, Wanted,
+};
 use crate::store::VmKey;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
@@ -20,7 +22,10 @@ pub fn order(message: &wire::EnsureVm) -> Result<VmRow, String> {
     let spec = message.spec.as_ref().ok_or("spec is missing")?;
     let power = wire::VmPower::try_from(message.power).unwrap_or_default();
     if wanted(power).is_none() {
-        return Err(format!("power {} cannot be ordered: expected RUNNING, STOPPED, PAUSED or ABSENT", message.power));
+        return Err(format!(
+            "power {} cannot be ordered: expected RUNNING, STOPPED, PAUSED or ABSENT",
+            message.power
+        ));
     }
     Ok(VmRow {
         key: VmKey {
@@ -106,7 +111,12 @@ pub fn spec(bytes: &[u8]) -> Result<VmSpec, Refusal> {
             Ok(common::Driver::CloudHypervisor) => Some(DriverKind::CloudHypervisor),
             Ok(common::Driver::Firecracker) => Some(DriverKind::Firecracker),
             Ok(common::Driver::Simulated) => Some(DriverKind::Simulated),
-            Err(_) => return Err(Refusal::new("DRIVER_UNKNOWN", format!("driver number {} is not known here", spec.driver))),
+            Err(_) => {
+                return Err(Refusal::new(
+                    "DRIVER_UNKNOWN",
+                    format!("driver number {} is not known here", spec.driver),
+                ));
+            }
         },
     })
 }
@@ -138,7 +148,11 @@ fn artifact(artifact: &common::Artifact) -> Result<Artifact, Refusal> {
 
 /// A sealed secret as the sealer takes it.
 pub fn sealed(data: &SealedData) -> common::Sealed {
-    common::Sealed { key_id: data.key_id.clone(), nonce: data.nonce.clone(), ciphertext: data.ciphertext.clone() }
+    common::Sealed {
+        key_id: data.key_id.clone(),
+        nonce: data.nonce.clone(),
+        ciphertext: data.ciphertext.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -148,8 +162,16 @@ mod tests {
     fn message() -> wire::EnsureVm {
         let spec = wire::VmSpec {
             instance_id: "01890a5d-ac96-774b-bcce-b302099a8057".into(),
-            resources: Some(common::Resources { vcpus_milli: 1500, memory_bytes: 128 << 20, disk_bytes: 1 << 30 }),
-            artifacts: vec![common::Artifact { role: 2, sha256: "a".repeat(64), ..common::Artifact::default() }],
+            resources: Some(common::Resources {
+                vcpus_milli: 1500,
+                memory_bytes: 128 << 20,
+                disk_bytes: 1 << 30,
+            }),
+            artifacts: vec![common::Artifact {
+                role: 2,
+                sha256: "a".repeat(64),
+                ..common::Artifact::default()
+            }],
             ..wire::VmSpec::default()
         };
         wire::EnsureVm {

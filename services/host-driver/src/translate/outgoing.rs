@@ -49,7 +49,11 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
         reboot_counter: observed.reboots_done,
         failure: observed.failure.clone().map(Into::into),
         gave_up: observed.gave_up,
-        steps: observed.steps.iter().map(|(name, at)| common::Step { name: name.clone(), at_us: at.0 }).collect(),
+        steps: observed
+            .steps
+            .iter()
+            .map(|(name, at)| common::Step { name: name.clone(), at_us: at.0 })
+            .collect(),
         observed_at_us: now.0,
     }
 }
@@ -154,8 +158,12 @@ pub fn driver_report(can: &Capabilities) -> wire::DriverReport {
 
 /// What a program wrote, to be sealed.
 pub fn exec_output(outcome: &ExecOutcome) -> Vec<u8> {
-    wire::ExecOutput { stdout: outcome.stdout.clone(), stderr: outcome.stderr.clone(), truncated: outcome.truncated }
-        .encode_to_vec()
+    wire::ExecOutput {
+        stdout: outcome.stdout.clone(),
+        stderr: outcome.stderr.clone(),
+        truncated: outcome.truncated,
+    }
+    .encode_to_vec()
 }
 
 /// A program ended, or was refused.

@@ -28,7 +28,10 @@ pub async fn life(subject: &Subject) {
     hypervisor.start(id).await.expect("it starts");
     hypervisor.start(id).await.expect("again");
     subject.reaches(id, "running", |p| p == Some(Power::Running)).await;
-    assert!(matches!(hypervisor.undefine(id).await, Err(Fault::Failed(_))), "a VM that runs is not forgotten");
+    assert!(
+        matches!(hypervisor.undefine(id).await, Err(Fault::Failed(_))),
+        "a VM that runs is not forgotten"
+    );
     assert_eq!(subject.power(id).await, Some(Power::Running));
 
     if subject.can.pause {
@@ -61,7 +64,9 @@ pub async fn redefinition(subject: &Subject) {
     larger.memory = Bytes(192 << 20);
     let machine = subject.machine(&larger, 2);
     let wanted = subject.hypervisor.fingerprint(&machine).await.expect("a fingerprint");
-    let Ok(Domain::Ours(before)) = subject.hypervisor.observe(spec.instance).await else { panic!("not ours") };
+    let Ok(Domain::Ours(before)) = subject.hypervisor.observe(spec.instance).await else {
+        panic!("not ours")
+    };
     assert_ne!(before.actual, wanted);
     subject.hypervisor.define(&machine).await.expect("it is replaced");
     let Ok(Domain::Ours(after)) = subject.hypervisor.observe(spec.instance).await else { panic!("not ours") };
@@ -192,7 +197,9 @@ pub async fn console(subject: &Subject) {
     let mut console = hypervisor.console(spec.instance).await.expect("a console");
     let mut seen = Vec::new();
     let prompt = async {
-        while !String::from_utf8_lossy(&seen).contains("ogin:") && !String::from_utf8_lossy(&seen).contains("~#") {
+        while !String::from_utf8_lossy(&seen).contains("ogin:")
+            && !String::from_utf8_lossy(&seen).contains("~#")
+        {
             seen.extend(console.receiver.recv().await.expect("open"));
         }
     };
@@ -208,6 +215,9 @@ pub async fn console(subject: &Subject) {
     assert!(tokio::time::timeout(Duration::from_secs(20), heard).await.is_ok(), "typed and not heard");
     hypervisor.destroy(spec.instance).await.expect("its power is taken");
     let ends = async { while console.receiver.recv().await.is_some() {} };
-    assert!(tokio::time::timeout(Duration::from_secs(10), ends).await.is_ok(), "the console ends with the guest");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), ends).await.is_ok(),
+        "the console ends with the guest"
+    );
     guard.clean().await;
 }

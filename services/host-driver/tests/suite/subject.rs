@@ -1,9 +1,11 @@
 //! What the suite is run against.
 
-use host_driver::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
 use host_driver::adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
+use host_driver::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
 use host_driver::adapters::{Capabilities, Disks, Fault, Hypervisor, ImageCache, LocalDisks};
-use host_driver::domain::{Artifact, DiskFormat, Domain, DriverKind, Files, Machine, Power, RestartPolicy, Role, VmSpec};
+use host_driver::domain::{
+    Artifact, DiskFormat, Domain, DriverKind, Files, Machine, Power, RestartPolicy, Role, VmSpec,
+};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -114,7 +116,10 @@ impl Subject {
 
     pub async fn agent(&self, instance: InstanceId) -> Duration {
         let since = Instant::now();
-        eventually(BOOT, "the agent answers", async || self.hypervisor.agent_ping(instance).await.expect("asked")).await;
+        eventually(BOOT, "the agent answers", async || {
+            self.hypervisor.agent_ping(instance).await.expect("asked")
+        })
+        .await;
         since.elapsed()
     }
 }
@@ -143,7 +148,9 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() && self.subject.can.driver == DriverKind::Libvirt {
             let name = format!("berth-{}", self.instance);
-            let virsh = |verb: &str| std::process::Command::new("virsh").args(["-q", "-c", "qemu:///system", verb, &name]).output();
+            let virsh = |verb: &str| {
+                std::process::Command::new("virsh").args(["-q", "-c", "qemu:///system", verb, &name]).output()
+            };
             let _ = (virsh("destroy"), virsh("undefine"));
         }
     }
@@ -181,7 +188,11 @@ pub fn small_image() -> PathBuf {
     let built = std::process::Command::new(root.join("deploy/images/build-small.sh")).arg(&folder).output();
     match built {
         Ok(output) if output.status.success() => folder,
-        Ok(output) => panic!("the small guest image cannot be built: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => panic!("deploy/images/build-small.sh: {error}; or set BERTH_SMALL_IMAGE to a folder with vmlinuz and initramfs"),
+        Ok(output) => {
+            panic!("the small guest image cannot be built: {}", String::from_utf8_lossy(&output.stderr))
+        }
+        Err(error) => panic!(
+            "deploy/images/build-small.sh: {error}; or set BERTH_SMALL_IMAGE to a folder with vmlinuz and initramfs"
+        ),
     }
 }

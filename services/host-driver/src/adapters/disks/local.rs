@@ -83,10 +83,13 @@ impl Disks for LocalDisks {
         if !exists(&folder).await? {
             return Ok(Files::Missing);
         }
-        let Ok(ready) = tokio::fs::read_to_string(folder.join(READY)).await else { return Ok(Files::Partial) };
+        let Ok(ready) = tokio::fs::read_to_string(folder.join(READY)).await else {
+            return Ok(Files::Partial);
+        };
         let Ok(generation) = ready.trim().parse() else { return Ok(Files::Partial) };
         let paths = self.paths(spec);
-        let needed = [Some(paths.disk), Some(paths.seed), paths.kernel, paths.initramfs, self.image(spec, Role::Disk)];
+        let needed =
+            [Some(paths.disk), Some(paths.seed), paths.kernel, paths.initramfs, self.image(spec, Role::Disk)];
         for path in needed.into_iter().flatten() {
             if !exists(&path).await? {
                 return Ok(Files::Partial);
@@ -97,7 +100,10 @@ impl Disks for LocalDisks {
 
     async fn fetch(&self, spec: &VmSpec) -> Result<(), Fault> {
         if spec.artifact(Role::Disk).is_none() && spec.artifact(Role::Kernel).is_none() {
-            return Err(Fault::permanent("NO_IMAGE", "the image has neither a disk nor a kernel: nothing to boot"));
+            return Err(Fault::permanent(
+                "NO_IMAGE",
+                "the image has neither a disk nor a kernel: nothing to boot",
+            ));
         }
         for artifact in &spec.artifacts {
             self.images.fetch(&artifact.sha256, artifact.size).await?;
@@ -141,7 +147,10 @@ impl Disks for LocalDisks {
                 _ => Ok(sync_folder(&self.quarantine).await?),
             };
         }
-        Err(Fault::permanent("QUARANTINE_FULL", format!("{} holds too many copies of it", self.quarantine.display())))
+        Err(Fault::permanent(
+            "QUARANTINE_FULL",
+            format!("{} holds too many copies of it", self.quarantine.display()),
+        ))
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
@@ -168,7 +177,10 @@ impl Disks for LocalDisks {
         });
         match total.await {
             Ok(Some(bytes)) => Ok(Bytes(bytes)),
-            _ => Err(Fault::Failed(format!("cannot tell how large the file system of {} is", self.instances.display()))),
+            _ => Err(Fault::Failed(format!(
+                "cannot tell how large the file system of {} is",
+                self.instances.display()
+            ))),
         }
     }
 }
@@ -191,9 +203,14 @@ async fn virtual_size(path: &Path, format: DiskFormat) -> Result<Bytes, Fault> {
     let info: serde_json::Value =
         serde_json::from_slice(&output).map_err(|e| Fault::Failed(format!("qemu-img info: {e}")))?;
     if info.get("backing-filename").is_some() {
-        return Err(Fault::permanent("IMAGE_HAS_BACKING_FILE", "the image's disk refers to another file: it is not whole"));
+        return Err(Fault::permanent(
+            "IMAGE_HAS_BACKING_FILE",
+            "the image's disk refers to another file: it is not whole",
+        ));
     }
-    let size = info["virtual-size"].as_u64().ok_or_else(|| Fault::Failed("qemu-img info names no virtual size".into()))?;
+    let size = info["virtual-size"]
+        .as_u64()
+        .ok_or_else(|| Fault::Failed("qemu-img info names no virtual size".into()))?;
     Ok(Bytes(size))
 }
 

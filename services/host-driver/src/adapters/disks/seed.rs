@@ -25,7 +25,11 @@ pub struct Seed<'s> {
 impl Seed<'_> {
     /// meta-data: the keys are here as well, so that they hold whatever the tenant's user-data says.
     fn meta_data(&self) -> Vec<u8> {
-        let mut text = format!("instance-id: {}\nlocal-hostname: {}\n", quoted(&self.instance_id), quoted(self.hostname));
+        let mut text = format!(
+            "instance-id: {}\nlocal-hostname: {}\n",
+            quoted(&self.instance_id),
+            quoted(self.hostname)
+        );
         text.push_str(&list("public-keys", self.ssh_authorized_keys));
         text.into_bytes()
     }
@@ -41,8 +45,11 @@ impl Seed<'_> {
 
     /// The bytes of the volume.
     pub fn image(&self) -> std::io::Result<Vec<u8>> {
-        let files =
-            [("meta-data", self.meta_data()), ("user-data", self.user_data()), ("vendor-data", b"#cloud-config\n".to_vec())];
+        let files = [
+            ("meta-data", self.meta_data()),
+            ("user-data", self.user_data()),
+            ("vendor-data", b"#cloud-config\n".to_vec()),
+        ];
         let content: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         let size = (SMALLEST_VOLUME + 2 * content).next_multiple_of(SMALLEST_VOLUME);
         let mut volume = Cursor::new(vec![0u8; size]);
@@ -81,7 +88,8 @@ mod tests {
     use std::io::Read;
 
     fn read(image: Vec<u8>, name: &str) -> String {
-        let filesystem = fatfs::FileSystem::new(Cursor::new(image), fatfs::FsOptions::new()).expect("a volume");
+        let filesystem =
+            fatfs::FileSystem::new(Cursor::new(image), fatfs::FsOptions::new()).expect("a volume");
         assert_eq!(filesystem.volume_label(), "CIDATA");
         let mut text = String::new();
         filesystem.root_dir().open_file(name).expect(name).read_to_string(&mut text).expect("utf-8");
@@ -96,7 +104,8 @@ mod tests {
     fn a_generated_seed_carries_name_and_keys() {
         let keys = ["ssh-ed25519 AAAA \"quoted\": {evil}\nroot: true".to_owned()];
         let image = seed(&keys, None).image().expect("an image");
-        let meta: serde_json::Value = serde_norway::from_str(&read(image.clone(), "meta-data")).expect("yaml");
+        let meta: serde_json::Value =
+            serde_norway::from_str(&read(image.clone(), "meta-data")).expect("yaml");
         assert_eq!(meta["local-hostname"], "web-1");
         assert_eq!(meta["public-keys"][0], keys[0].as_str(), "a key is data, whatever it holds");
         let user = read(image, "user-data");

@@ -25,7 +25,8 @@ pub fn ping(domain: &Domain) -> Result<bool, Fault> {
 fn command(domain: &Domain, name: &str, arguments: Value) -> Result<Value, Fault> {
     let text = json!({"execute": name, "arguments": arguments}).to_string();
     let answer = meaning(domain.qemu_agent_command(&text, COMMAND_SECONDS, 0))?;
-    let answer: Value = serde_json::from_str(&answer).map_err(|e| Fault::Failed(format!("the agent's answer: {e}")))?;
+    let answer: Value =
+        serde_json::from_str(&answer).map_err(|e| Fault::Failed(format!("the agent's answer: {e}")))?;
     Ok(answer["return"].clone())
 }
 

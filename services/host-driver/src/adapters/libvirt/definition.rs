@@ -171,7 +171,13 @@ pub fn fingerprint(xml: &DomainXml) -> String {
             .iter()
             .map(|i| [i.mac.address.as_str(), &i.source.network, &i.model.kind])
             .collect(),
-        console_logs: xml.devices.serials.iter().filter_map(|s| s.log.as_ref()).map(|l| l.file.as_str()).collect(),
+        console_logs: xml
+            .devices
+            .serials
+            .iter()
+            .filter_map(|s| s.log.as_ref())
+            .map(|l| l.file.as_str())
+            .collect(),
         channels: xml.devices.channels.iter().map(|c| c.target.name.as_str()).collect(),
     };
     let written = serde_json::to_vec(&facts).expect("plain strings and numbers");

@@ -153,7 +153,10 @@ fn observe(connection: &Connect, instance: InstanceId, reboots: u64) -> Result<S
 fn define(connection: &Connect, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {
     // replacing somebody else's definition would be easy: libvirt asks nobody
     if observe(connection, instance, 0)? == Seen::Foreign {
-        return Err(Fault::permanent("NAME_TAKEN", format!("libvirt has a domain {} that is not ours", xml.name)));
+        return Err(Fault::permanent(
+            "NAME_TAKEN",
+            format!("libvirt has a domain {} that is not ours", xml.name),
+        ));
     }
     let text = xml.to_xml().map_err(|why| Fault::permanent("DEFINITION_REFUSED", why))?;
     meaning(connection.define_domain_xml(&text)).map(|_| ())
@@ -175,7 +178,10 @@ fn undefine(domain: &Domain) -> Result<(), Fault> {
 }
 
 /// What is already so is no fault, whatever name an error gives it.
-fn unless(already: impl FnOnce() -> Result<bool, Fault>, result: Result<(), virt::error::Error>) -> Result<(), Fault> {
+fn unless(
+    already: impl FnOnce() -> Result<bool, Fault>,
+    result: Result<(), virt::error::Error>,
+) -> Result<(), Fault> {
     match meaning(result) {
         Err(Fault::Failed(_)) if already()? => Ok(()),
         other => other,
@@ -285,11 +291,14 @@ impl Hypervisor for LibvirtHypervisor {
             .call(|connection| {
                 let mut found = Vec::new();
                 for domain in meaning(connection.list_all_domains(0))? {
-                    let Ok(instance) = domain.uuid_string().unwrap_or_default().parse::<InstanceId>() else { continue };
+                    let Ok(instance) = domain.uuid_string().unwrap_or_default().parse::<InstanceId>() else {
+                        continue;
+                    };
                     let kind = i32::try_from(virt_sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or(2);
                     // cheaper than the whole definition of everybody's domains
                     if domain.metadata(kind, Some(MARK_URI), 0).is_ok()
-                        && read(&domain).is_ok_and(|x| x.mark().is_some_and(|m| m.instance == instance.to_string()))
+                        && read(&domain)
+                            .is_ok_and(|x| x.mark().is_some_and(|m| m.instance == instance.to_string()))
                     {
                         found.push(instance);
                     }
@@ -317,7 +326,9 @@ impl Hypervisor for LibvirtHypervisor {
             if since.elapsed() >= call.timeout {
                 let _ = self.on(instance, move |_, domain| agent::end(&domain, pid)).await;
                 let seconds = call.timeout.as_secs();
-                return Err(Fault::Failed(format!("the program did not end within {seconds} s and was killed")));
+                return Err(Fault::Failed(format!(
+                    "the program did not end within {seconds} s and was killed"
+                )));
             }
             tokio::time::sleep(agent::patience(since)).await;
         }

@@ -60,11 +60,15 @@ pub struct Registration {
 }
 
 /// Sends every event of every domain to `sender` from now on.
-pub fn register(connection: &Connect, sender: &mpsc::UnboundedSender<Event>) -> Result<Registration, virt::error::Error> {
+pub fn register(
+    connection: &Connect,
+    sender: &mpsc::UnboundedSender<Event>,
+) -> Result<Registration, virt::error::Error> {
     let mut registration = Registration { connection: connection.clone(), callbacks: Vec::new() };
     // SAFETY: both functions have the signature that libvirt documents for their event id; it calls them through this
     // generic type and passes the arguments of the specific one.
-    let generic = |f: *const c_void| -> sys::virConnectDomainEventGenericCallback { unsafe { std::mem::transmute(f) } };
+    let generic =
+        |f: *const c_void| -> sys::virConnectDomainEventGenericCallback { unsafe { std::mem::transmute(f) } };
     let wanted = [
         (sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(on_lifecycle as *const c_void), Happened::Lifecycle),
         (sys::VIR_DOMAIN_EVENT_ID_REBOOT, generic(on_reboot as *const c_void), Happened::Rebooted),

@@ -9,8 +9,12 @@ pub fn fault(error: &Error) -> Fault {
     let of_transport = matches!(known(error.domain()), Some(ErrorDomain::Rpc | ErrorDomain::Remote));
     match known_number(error) {
         Some(ErrorNumber::NoDomain) => Fault::NotFound,
-        Some(ErrorNumber::NoConnect | ErrorNumber::InvalidConn | ErrorNumber::Rpc) => Fault::Unavailable(message),
-        Some(ErrorNumber::InternalError | ErrorNumber::SystemError) if of_transport => Fault::Unavailable(message),
+        Some(ErrorNumber::NoConnect | ErrorNumber::InvalidConn | ErrorNumber::Rpc) => {
+            Fault::Unavailable(message)
+        }
+        Some(ErrorNumber::InternalError | ErrorNumber::SystemError) if of_transport => {
+            Fault::Unavailable(message)
+        }
         Some(ErrorNumber::OperationTimeout | ErrorNumber::ResourceBusy) => Fault::Busy(message),
         Some(ErrorNumber::ConfigUnsupported | ErrorNumber::XmlError | ErrorNumber::XmlDetail) => {
             Fault::permanent("DEFINITION_REFUSED", format!("libvirt refuses the definition: {message}"))
@@ -26,7 +30,10 @@ pub fn is_wrong_state(error: &Error) -> bool {
 
 /// This libvirt cannot do that at all.
 pub fn is_unsupported(error: &Error) -> bool {
-    matches!(known_number(error), Some(ErrorNumber::NoSupport | ErrorNumber::ArgumentUnsupported | ErrorNumber::InvalidArg))
+    matches!(
+        known_number(error),
+        Some(ErrorNumber::NoSupport | ErrorNumber::ArgumentUnsupported | ErrorNumber::InvalidArg)
+    )
 }
 
 /// The agent is not there, or not there yet.

@@ -96,7 +96,19 @@ async fn read(path: &str) -> String {
 async fn boot(kernel: &Path) -> Result<(), String> {
     let mut command = Command::new(format!("qemu-system-{}", std::env::consts::ARCH));
     command
-        .args(["-accel", "kvm", "-cpu", "host", "-machine", "q35", "-m", "128", "-nodefaults", "-display", "none"])
+        .args([
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-machine",
+            "q35",
+            "-m",
+            "128",
+            "-nodefaults",
+            "-display",
+            "none",
+        ])
         .args(["-no-reboot", "-serial", "stdio", "-append", "console=ttyS0 panic=-1", "-kernel"])
         .arg(kernel)
         .stdin(std::process::Stdio::null())
@@ -122,7 +134,8 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         let write = |host_kernel: &str| {
             let kept = Kept { host_kernel: host_kernel.to_owned(), works: true, why: String::new() };
-            std::fs::write(data.path().join("kvm-probe.json"), serde_json::to_vec(&kept).expect("json")).expect("written");
+            std::fs::write(data.path().join("kvm-probe.json"), serde_json::to_vec(&kept).expect("json"))
+                .expect("written");
         };
         write(&read("/proc/sys/kernel/osrelease").await);
         assert!(KvmProbe::new(data.path()).works(None).await);

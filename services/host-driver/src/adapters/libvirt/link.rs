@@ -90,7 +90,11 @@ impl Link {
         match self.open(handle) {
             Ok((connection, registration)) => {
                 tracing::info!(uri = %self.uri, "connected to libvirt");
-                *open = Connecting { connection: Some(connection.clone()), _registration: registration, failed: None };
+                *open = Connecting {
+                    connection: Some(connection.clone()),
+                    _registration: registration,
+                    failed: None,
+                };
                 drop(open);
                 self.wake_all();
                 Ok(connection)

@@ -30,12 +30,17 @@ impl Disks for SimulatedDisks {
 
     async fn observe(&self, spec: &VmSpec) -> Result<Files, Fault> {
         let instance = spec.instance;
-        self.0.operate("observe_files", |_, files| Ok(files.get(&instance).copied().unwrap_or(Files::Missing))).await
+        self.0
+            .operate("observe_files", |_, files| Ok(files.get(&instance).copied().unwrap_or(Files::Missing)))
+            .await
     }
 
     async fn fetch(&self, spec: &VmSpec) -> Result<(), Fault> {
         if spec.artifact(Role::Disk).is_none() && spec.artifact(Role::Kernel).is_none() {
-            return Err(Fault::permanent("NO_IMAGE", "the image has neither a disk nor a kernel: nothing to boot"));
+            return Err(Fault::permanent(
+                "NO_IMAGE",
+                "the image has neither a disk nor a kernel: nothing to boot",
+            ));
         }
         self.0.operate("fetch_image", |_, _| Ok(())).await
     }

@@ -33,13 +33,18 @@ impl SimulatedHypervisor {
     }
 
     fn answers(&self, vm: &Vm) -> bool {
-        let booted = vm.booted_at.is_some_and(|at| at.elapsed() >= Duration::from_millis(self.0.settings.boot_ms));
+        let booted =
+            vm.booted_at.is_some_and(|at| at.elapsed() >= Duration::from_millis(self.0.settings.boot_ms));
         vm.has_agent && vm.domain.power == Power::Running && booted
     }
 
     fn guest(&self, instance: InstanceId) -> Result<Vm, Fault> {
         let vm = self.0.look(instance).ok_or(Fault::NotFound)?;
-        if self.answers(&vm) { Ok(vm) } else { Err(Fault::Failed("the guest's agent does not answer".into())) }
+        if self.answers(&vm) {
+            Ok(vm)
+        } else {
+            Err(Fault::Failed("the guest's agent does not answer".into()))
+        }
     }
 }
 
@@ -97,7 +102,8 @@ impl Hypervisor for SimulatedHypervisor {
             .operate("define", |vms, _| {
                 vms.entry(machine.instance)
                     .and_modify(|known| {
-                        known.domain = Ours { power: known.domain.power, boot: known.domain.boot, ..vm.domain.clone() };
+                        known.domain =
+                            Ours { power: known.domain.power, boot: known.domain.boot, ..vm.domain.clone() };
                     })
                     .or_insert(vm);
                 Ok(())
@@ -108,7 +114,9 @@ impl Hypervisor for SimulatedHypervisor {
     async fn undefine(&self, instance: InstanceId) -> Result<(), Fault> {
         self.0
             .operate("undefine", |vms, _| match vms.get(&instance).map(|vm| vm.domain.power) {
-                Some(Power::Running | Power::Paused) => Err(Fault::Failed("a VM that runs is not forgotten".into())),
+                Some(Power::Running | Power::Paused) => {
+                    Err(Fault::Failed("a VM that runs is not forgotten".into()))
+                }
                 _ => {
                     vms.remove(&instance);
                     Ok(())
@@ -228,16 +236,27 @@ impl Hypervisor for SimulatedHypervisor {
         let done = |code, out: Vec<u8>| Ok(ExecOutcome::capped(code, out, Vec::new(), false));
         let argv: Vec<&str> = call.argv.iter().map(String::as_str).collect();
         match argv.as_slice() {
-            ["echo", words @ ..] | ["/bin/echo", words @ ..] => done(0, format!("{}\n", words.join(" ")).into_bytes()),
+            ["echo", words @ ..] | ["/bin/echo", words @ ..] => {
+                done(0, format!("{}\n", words.join(" ")).into_bytes())
+            }
             ["cat"] | ["/bin/cat"] => done(0, call.stdin.clone()),
             ["true"] | ["/bin/true"] => done(0, Vec::new()),
             ["false"] | ["/bin/false"] => done(1, Vec::new()),
             ["sleep", seconds] | ["/bin/sleep", seconds] => {
                 let nap = Duration::from_secs_f64(seconds.parse().unwrap_or(0.0));
                 tokio::time::sleep(nap.min(call.timeout)).await;
-                if nap > call.timeout { Err(Fault::Failed("the program did not end in time".into())) } else { done(0, Vec::new()) }
+                if nap > call.timeout {
+                    Err(Fault::Failed("the program did not end in time".into()))
+                } else {
+                    done(0, Vec::new())
+                }
             }
-            _ => Ok(ExecOutcome::capped(127, Vec::new(), b"no such program in the simulated guest\n".to_vec(), false)),
+            _ => Ok(ExecOutcome::capped(
+                127,
+                Vec::new(),
+                b"no such program in the simulated guest\n".to_vec(),
+                false,
+            )),
         }
     }
 

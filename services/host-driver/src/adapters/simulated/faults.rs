@@ -68,13 +68,17 @@ impl Faults {
             let (_, _, when, fault) = self.scripted.swap_remove(at);
             return Some((when, fault));
         }
-        let share = |of: &HashMap<String, f64>| of.get(operation).or_else(|| of.get("*")).copied().unwrap_or(0.0);
+        let share =
+            |of: &HashMap<String, f64>| of.get(operation).or_else(|| of.get("*")).copied().unwrap_or(0.0);
         let (failing, losing) = (share(&self.settings.failures), share(&self.settings.lost_replies));
         if failing > 0.0 && self.chance.random::<f64>() < failing {
             return Some((When::Before, Fault::Failed(format!("simulated failure of {operation}"))));
         }
         if losing > 0.0 && self.chance.random::<f64>() < losing {
-            return Some((When::After, Fault::Unavailable(format!("simulated loss of the reply to {operation}"))));
+            return Some((
+                When::After,
+                Fault::Unavailable(format!("simulated loss of the reply to {operation}")),
+            ));
         }
         None
     }

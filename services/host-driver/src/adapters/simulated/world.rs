@@ -95,7 +95,8 @@ impl World {
     pub(super) async fn operate<T>(
         &self,
         operation: &str,
-        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault> + Send,
+        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>
+        + Send,
     ) -> Result<T, Fault> {
         if self.settings.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.settings.latency_ms)).await;

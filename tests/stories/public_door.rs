@@ -1,0 +1,110 @@
+//! The public port from outside: REST and its document, idempotency, garbage, health and metrics.
+
+use crate::one_instance::{IMAGE, prepare};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use std::time::Duration;
+use stories::node::Node;
+use testkit::eventually;
+
+struct Door {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Door {
+    fn of(node: &Node) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = std::fs::read(node.data_dir().join("pki/ca.pem")).expect("the node's authority");
+        let authority = reqwest::Certificate::from_pem(&ca).expect("a certificate");
+        let client = Client::builder().tls_certs_only([authority]).build().expect("a client");
+        let token =
+            std::fs::read_to_string(node.data_dir().join("gateway/admin.token")).expect("the first token");
+        Self { client, base: format!("https://{}", node.address()), token: token.trim().to_owned() }
+    }
+
+    async fn post(&self, path: &str, key: &str, body: String) -> (StatusCode, Value) {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = request.header("Idempotency-Key", key).header("content-type", "application/json");
+        let answer = request.body(body).send().await.expect("an answer");
+        let status = answer.status();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+}
+
+#[tokio::test]
+async fn rest_over_tls_does_what_the_command_line_does_once_per_key() {
+    let node = Node::start(&["--simulated-hosts", "1"]).await;
+    let (cli, door) = (node.cli(), Door::of(&node));
+    prepare(&cli).await;
+    let wanted = json!({ "name": "web-1", "image": IMAGE, "flavor": "micro" }).to_string();
+    let (status, first) = door.post("/v1/instances", "key-1", wanted.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{first}");
+    let (_, again) = door.post("/v1/instances", "key-1", wanted.clone()).await;
+    assert_eq!(first, again, "the same key and request: the same answer");
+    let other = json!({ "name": "web-2", "image": IMAGE, "flavor": "micro" }).to_string();
+    let (status, problem) = door.post("/v1/instances", "key-1", other).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+    let operation = first["operation_id"].as_str().expect("an operation");
+    eventually(Duration::from_secs(30), "the operation to succeed", async || {
+        let (_, shown) = door.get(&format!("/v1/operations/{operation}/wait?timeout_ms=1000")).await;
+        (shown["operation"]["state"] == "OPERATION_STATE_SUCCEEDED").then_some(())
+    })
+    .await;
+    assert_eq!(cli.json(&["instance", "list"])["instances"].as_array().expect("a list").len(), 1);
+
+    let (_, document) = door.get("/openapi.json").await;
+    assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"));
+    assert!(document["paths"]["/v1/instances/{instance}/start"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn garbage_gets_a_problem_and_strangers_get_nothing() {
+    let node = Node::start(&["--simulated-hosts", "1"]).await;
+    let door = Door::of(&node);
+    for body in ["", "{", "[]", "null", "{\"nmae\":\"x\"}", "{\"name\":7}", "\u{0}\u{1}"] {
+        let (status, problem) = door.post("/v1/instances", "k", body.to_owned()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|d| !d.is_empty()), "{body:?}: {problem}");
+    }
+    let stranger = Door { token: "x".repeat(64), ..Door::of(&node) };
+    for path in ["/v1/instances", "/v1/hosts", "/v1/events", "/v1/status"] {
+        let (status, _) = stranger.get(path).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(door.get("/v1/nothing").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(door.get("/v1/instances").await.0, StatusCode::OK, "and the door still works");
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_of_every_service() {
+    let node = Node::start(&["--simulated-hosts", "1"]).await;
+    prepare(&node.cli()).await;
+    let ops = |path: &str| format!("http://{}{path}", node.ops_address());
+    let text =
+        async |path: &str| reqwest::get(ops(path)).await.expect("an answer").text().await.expect("text");
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    assert_eq!(text("/healthz").await, "ok\n");
+    let ready: Value = serde_json::from_str(&text("/readyz").await).expect("json");
+    assert_eq!(ready["healthy"], true, "{ready}");
+    let parts: Vec<&str> =
+        ready["components"].as_array().expect("a list").iter().filter_map(|c| c["name"].as_str()).collect();
+    for service in ["gateway", "scheduler", "storage", "host_driver"] {
+        assert!(parts.contains(&format!("{service}.relay").as_str()), "{service} in {parts:?}");
+    }
+    let metrics = text("/metrics").await;
+    for service in ["gateway", "scheduler", "storage"] {
+        let line = |l: &str| {
+            l.starts_with("berth_bus_messages_total{") && l.contains(&format!("service=\"{service}\""))
+        };
+        assert!(metrics.lines().any(line), "messages of {service} are counted:\n{metrics}");
+    }
+}

@@ -74,6 +74,8 @@ $(common_xml "$TAG-config" 128)
   <devices>
     <disk type='file'><driver name='qemu' type='raw'/><source file='$WORK/empty.img'/><target dev='vda' bus='virtio'/></disk>
     <disk type='file'><driver name='qemu' type='raw'/><source file='$WORK/config.img'/><target dev='vdb' bus='virtio'/><readonly/></disk>
+    <controller type='pci' index='0' model='pcie-root'/>
+$(for _ in 1 2 3 4 5 6 7 8 9 10; do printf "    <controller type='pci' model='pcie-root-port'/>\n"; done)
     <interface type='network'><mac address='$MAC'/><source network='default'/><model type='virtio'/></interface>
 $(devices_xml "$WORK/$TAG-config.console")
   </devices>
@@ -120,6 +122,22 @@ type_on_console() { # type_on_console TERMINAL LINE EXPECTED
   on_console "$3"
 }
 
+# A port for each is free: a q35 machine takes devices only where a root port was kept for them.
+check_hotplug() {
+  local guest=$TAG-config mac
+  mac=$(random_mac)
+  truncate -s 8M "$WORK/plugged.img"
+  in_libvirt attach-disk "$guest" "$WORK/plugged.img" vdc --targetbus virtio --live
+  wait_for 20 "the disk that was plugged in" in_guest "$guest" 'test -b /dev/vdc'
+  passed "a disk is plugged in"
+  in_libvirt attach-interface "$guest" network default --model virtio --mac "$mac" --live
+  wait_for 20 "the lease of the card that was plugged in" lease "$mac"
+  passed "a network card is plugged in and gets its address"
+  in_libvirt detach-interface "$guest" network --mac "$mac" --live
+  wait_for 20 "the card to be gone" in_guest "$guest" 'test ! -e /sys/class/net/eth1'
+  passed "a network card is unplugged"
+}
+
 check_console() {
   local terminal
   terminal=$(in_libvirt ttyconsole "$TAG-config")
@@ -156,6 +174,7 @@ check_config_guest() {
   check_config
   check_network
   check_console
+  check_hotplug
   check_reboot
   in_libvirt shutdown "$guest" --mode acpi
   wait_for 30 "the shutdown by the power button" is_gone "$guest"

@@ -107,7 +107,9 @@ impl Model {
             (Action::Undefine, domain) => *domain = Domain::Missing,
             (action, Domain::Ours(ours)) => match (action, ours.power) {
                 (Action::Start, Power::Off(_)) => (ours.power, ours.boot) = (Power::Running, ours.boot + 1),
-                (Action::Shutdown | Action::Destroy, Power::Running) if !ours.persistent && (!self.deaf || action == Action::Destroy) => {
+                (Action::Shutdown | Action::Destroy, Power::Running)
+                    if !ours.persistent && (!self.deaf || action == Action::Destroy) =>
+                {
                     self.world.domain = Domain::Missing;
                 }
                 (Action::Destroy, Power::Paused) if !ours.persistent => self.world.domain = Domain::Missing,

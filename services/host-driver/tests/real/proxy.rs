@@ -19,7 +19,8 @@ impl Proxy {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 connections.spawn(async move {
-                    let mut far = UnixStream::connect(LIBVIRTD).await.expect("libvirtd: deploy/libvirt.sh start");
+                    let mut far =
+                        UnixStream::connect(LIBVIRTD).await.expect("libvirtd: deploy/libvirt.sh start");
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 });
             }

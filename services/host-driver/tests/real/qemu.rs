@@ -67,15 +67,23 @@ async fn a_guest_is_ordered_drifts_is_repaired_and_goes() {
     let order = service.order(&service.agent, instance, artifacts);
     service.tell(&order).await;
     service.hears(BOOT, "the order is taken", |_: &wire::VmIntended| true).await;
-    testkit::eventually(BOOT, "the health tells", async || (!service.chassis.health.is_healthy()).then_some(())).await;
+    testkit::eventually(BOOT, "the health tells", async || {
+        (!service.chassis.health.is_healthy()).then_some(())
+    })
+    .await;
     let proxy = Proxy::start(&socket);
     let since = Instant::now();
     let seen = service.sees(BOOT, "ready", |o| o.agent_answered && !o.addresses.is_empty()).await;
     println!("libvirt appears to ready with address: {:?}; {:?}", since.elapsed(), seen.addresses);
     let at = |name: &str| seen.steps.iter().find(|s| s.name == name).map_or(0, |s| s.at_us);
     println!("started to agent: {} ms", (at("agent") - at("started")) / 1000);
-    testkit::eventually(BOOT, "the health tells", async || service.chassis.health.is_healthy().then_some(())).await;
-    let report = service.hears(BOOT, "the host reports", |_: &wire::HostReported| true).await.report.expect("a report");
+    testkit::eventually(BOOT, "the health tells", async || service.chassis.health.is_healthy().then_some(()))
+        .await;
+    let report = service
+        .hears(BOOT, "the host reports", |_: &wire::HostReported| true)
+        .await
+        .report
+        .expect("a report");
     println!("{:?}", report.drivers);
 
     type Hands = fn(&str);
@@ -91,14 +99,21 @@ async fn a_guest_is_ordered_drifts_is_repaired_and_goes() {
         let drift = service.hears(BOOT, "the drift", |d: &wire::VmDrifted| d.kind() == kind).await;
         assert_eq!(drift.action(), wire::DriftAction::Repaired, "{drift:?}");
         println!("{kind:?} repaired after {:?}", since.elapsed());
-        testkit::eventually(BOOT, "it runs", async || virsh(&["domstate", &name]).contains("running").then_some(())).await;
+        testkit::eventually(BOOT, "it runs", async || {
+            virsh(&["domstate", &name]).contains("running").then_some(())
+        })
+        .await;
     }
 
     // libvirtd restarts: the wire is cut and mended, the guest never notices
     drop(proxy);
-    testkit::eventually(BOOT, "the health tells", async || (!service.chassis.health.is_healthy()).then_some(())).await;
+    testkit::eventually(BOOT, "the health tells", async || {
+        (!service.chassis.health.is_healthy()).then_some(())
+    })
+    .await;
     let _proxy = Proxy::start(&socket);
-    testkit::eventually(BOOT, "it reconnects", async || service.chassis.health.is_healthy().then_some(())).await;
+    testkit::eventually(BOOT, "it reconnects", async || service.chassis.health.is_healthy().then_some(()))
+        .await;
 
     let stop = wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Stopped.into(), ..order.clone() };
     service.tell(&stop).await;

@@ -61,7 +61,12 @@ impl Service {
     }
 
     /// The next event of a type for which `wanted` holds; others are kept for later questions.
-    pub async fn hears<M: Message>(&mut self, within: Duration, what: &str, wanted: impl Fn(&M) -> bool) -> M {
+    pub async fn hears<M: Message>(
+        &mut self,
+        within: Duration,
+        what: &str,
+        wanted: impl Fn(&M) -> bool,
+    ) -> M {
         let hear = async {
             loop {
                 let found = self.heard.iter().position(|(name, bytes)| {
@@ -93,11 +98,18 @@ impl Service {
         what: &str,
         wanted: impl Fn(&wire::VmObservation) -> bool,
     ) -> wire::VmObservation {
-        let heard = self.hears(within, what, |m: &wire::VmObserved| m.observation.as_ref().is_some_and(&wanted)).await;
+        let heard = self
+            .hears(within, what, |m: &wire::VmObserved| m.observation.as_ref().is_some_and(&wanted))
+            .await;
         heard.observation.expect("looked at above")
     }
 
-    pub fn order(&self, host: &str, instance: InstanceId, artifacts: Vec<common::Artifact>) -> wire::EnsureVm {
+    pub fn order(
+        &self,
+        host: &str,
+        instance: InstanceId,
+        artifacts: Vec<common::Artifact>,
+    ) -> wire::EnsureVm {
         wire::EnsureVm {
             agent_id: self.agent.clone(),
             host_id: host.to_owned(),
@@ -110,7 +122,11 @@ impl Service {
                 instance_id: instance.to_string(),
                 tenant: "acme".into(),
                 name: "web-1".into(),
-                resources: Some(common::Resources { vcpus_milli: 1000, memory_bytes: 128 << 20, disk_bytes: 64 << 20 }),
+                resources: Some(common::Resources {
+                    vcpus_milli: 1000,
+                    memory_bytes: 128 << 20,
+                    disk_bytes: 64 << 20,
+                }),
                 artifacts,
                 kernel_cmdline: "console=ttyS0 quiet".into(),
                 guest_agent: true,

@@ -27,12 +27,14 @@ async fn hosts_report_beat_obey_and_answer() {
     .await;
     let mut hosts = BTreeSet::new();
     while hosts.len() < 50 {
-        let report = service.hears(SOON, "a report", |_: &wire::HostReported| true).await.report.expect("a report");
+        let report =
+            service.hears(SOON, "a report", |_: &wire::HostReported| true).await.report.expect("a report");
         assert_eq!((report.agent_id.as_str(), report.labels["zone"].as_str()), (service.agent.as_str(), "a"));
         assert_eq!(report.drivers[0].driver(), common::Driver::Simulated);
         hosts.insert(report.host_id);
     }
-    let mut beats = bus::samples::subscribe::<wire::HostHeartbeat>(&service.chassis.bus).await.expect("subscribed");
+    let mut beats =
+        bus::samples::subscribe::<wire::HostHeartbeat>(&service.chassis.bus).await.expect("subscribed");
     let beat = tokio::time::timeout(SOON, beats.next()).await.expect("in time").expect("a beat");
     assert_eq!(beat.host_ids.into_iter().collect::<BTreeSet<_>>(), hosts);
 
@@ -74,7 +76,8 @@ async fn exec(service: &mut Service, host: &str, instance: InstanceId) {
 
 async fn console(service: &Service, instance: InstanceId) {
     let subject = bus::live::console_subject(&service.agent);
-    let open = async |request: String| bus::live::open(&service.chassis.bus, &subject, Bytes::from(request)).await;
+    let open =
+        async |request: String| bus::live::open(&service.chassis.bus, &subject, Bytes::from(request)).await;
     let Err(refused) = open(InstanceId::new().to_string()).await else { panic!("a console of nothing") };
     assert!(refused.to_string().contains("no instance"), "{refused}");
     let mut channel = open(instance.to_string()).await.expect("a console");

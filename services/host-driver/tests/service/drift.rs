@@ -43,7 +43,8 @@ async fn each_drift_is_repaired_and_said_once() {
 async fn a_stopped_vm_that_somebody_starts_is_stopped_again() {
     let mut rig = Rig::new(2).await;
     let instance = rig.running().await;
-    let stop = wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Stopped.into(), ..rig.order(instance) };
+    let stop =
+        wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Stopped.into(), ..rig.order(instance) };
     rig.ensure(&stop).await.expect("taken");
     rig.settle(instance).await;
     rig.bench.said().await;

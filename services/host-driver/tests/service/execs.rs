@@ -76,8 +76,12 @@ async fn what_cannot_be_run_is_refused_with_a_reason() {
     let nothing = request(&rig, instance, &[]);
     let key = chassis::Sealer::new(&[9; 32]);
     let unreadable = wire::ExecInVm { request: Some(key.seal(b"")), ..request(&rig, instance, &["true"]) };
-    let cases =
-        [(nobodys, "NOT_RUNNING"), (strangers, "NOT_RUNNING"), (nothing, "NO_PROGRAM"), (unreadable, "EXEC_UNREADABLE")];
+    let cases = [
+        (nobodys, "NOT_RUNNING"),
+        (strangers, "NOT_RUNNING"),
+        (nothing, "NO_PROGRAM"),
+        (unreadable, "EXEC_UNREADABLE"),
+    ];
     for (asked, code) in cases {
         rig.bench.deliver(&asked).await.expect("taken");
         let finished = answer(&mut rig).await;

@@ -20,7 +20,11 @@ async fn a_lost_reply_makes_nothing_twice() {
         let mut rig = Rig::new(2).await;
         rig.world.fail(operation, 1, When::After, lost());
         let instance = rig.running().await;
-        assert_eq!(rig.world.powers().into_iter().collect::<Vec<_>>(), [(instance, Power::Running)], "{operation}");
+        assert_eq!(
+            rig.world.powers().into_iter().collect::<Vec<_>>(),
+            [(instance, Power::Running)],
+            "{operation}"
+        );
         assert_eq!(rig.world.calls("start"), 1, "{operation}: it was started, as looking shows");
     }
 }
@@ -87,7 +91,10 @@ async fn what_can_never_work_is_tried_once() {
     rig.ensure(&rig.order(instance)).await.expect("taken");
     rig.settle(instance).await;
     let seen = rig.last_observation().await;
-    assert_eq!((seen.failure.map(|f| f.code).as_deref(), seen.gave_up), (Some("IMAGE_DIGEST_MISMATCH"), true));
+    assert_eq!(
+        (seen.failure.map(|f| f.code).as_deref(), seen.gave_up),
+        (Some("IMAGE_DIGEST_MISMATCH"), true)
+    );
     assert_eq!(rig.world.calls("fetch_image"), 1);
 }
 
@@ -136,7 +143,11 @@ async fn under_a_storm_of_faults_every_vm_is_made_once_or_given_up() {
     assert!(up >= 55, "only {up} of 60 came up");
 
     for instance in &instances {
-        let order = wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Absent.into(), ..rig.order(*instance) };
+        let order = wire::EnsureVm {
+            intent_revision: 2,
+            power: wire::VmPower::Absent.into(),
+            ..rig.order(*instance)
+        };
         rig.ensure(&order).await.expect("taken");
         rig.settle(*instance).await;
     }

@@ -28,7 +28,8 @@ async fn an_order_becomes_a_vm_once() {
         assert!(!last.addresses.is_empty());
         let steps: Vec<&str> = last.steps.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(steps, ["image", "disks", "defined", "started", "agent"]);
-        let revisions: Vec<u64> = seen.iter().filter_map(|e| Some(e.observation.as_ref()?.revision)).collect();
+        let revisions: Vec<u64> =
+            seen.iter().filter_map(|e| Some(e.observation.as_ref()?.revision)).collect();
         assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>());
         assert_eq!((rig.world.calls("define"), rig.world.calls("start")), (1, 1));
         assert_eq!(rig.world.powers().into_iter().collect::<Vec<_>>(), [(instance, Power::Running)]);
@@ -93,7 +94,10 @@ async fn stop_start_pause_reboot_delete() {
             rig.ensure(&order).await.expect("taken");
             rig.settle(instance).await;
             let seen = rig.last_observation().await;
-            assert_eq!((seen.power(), seen.intent_revision, seen.reboot_counter), (said, revision, reboot_counter));
+            assert_eq!(
+                (seen.power(), seen.intent_revision, seen.reboot_counter),
+                (said, revision, reboot_counter)
+            );
             assert_eq!(rig.world.powers().get(&instance).copied(), real, "{power:?}");
         }
         assert_eq!(rig.world.calls("reboot"), 1);
@@ -175,7 +179,8 @@ async fn what_is_no_order_is_poison() {
     let mut rig = Rig::new(1).await;
     let order = rig.order(InstanceId::new());
     let strange = wire::EnsureVm { host_id: InstanceId::new().to_string(), ..order.clone() };
-    for bad in [strange, wire::EnsureVm { power: 0, ..order.clone() }, wire::EnsureVm { spec: None, ..order }] {
+    for bad in [strange, wire::EnsureVm { power: 0, ..order.clone() }, wire::EnsureVm { spec: None, ..order }]
+    {
         assert!(matches!(rig.ensure(&bad).await, Err(bus::Failure::Poison(_))));
     }
 }
@@ -186,7 +191,8 @@ async fn the_tables_are_a_function_of_the_events() {
     let (first, second) = (rig.running().await, rig.running().await);
     rig.world.kill(first);
     rig.settle(first).await;
-    let delete = wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Absent.into(), ..rig.order(second) };
+    let delete =
+        wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Absent.into(), ..rig.order(second) };
     rig.ensure(&delete).await.expect("taken");
     rig.settle(second).await;
 

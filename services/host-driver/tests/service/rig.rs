@@ -38,13 +38,25 @@ impl Rig {
         let database = Database::sqlite(MIGRATIONS).await;
         let store = database.store.clone();
         let world = Arc::new(World::new(world));
-        let mut rig = Self::over(store, world, HostId::new(), deliveries, Arc::new(ManualClock::at(Timestamp(1 << 50))));
+        let mut rig = Self::over(
+            store,
+            world,
+            HostId::new(),
+            deliveries,
+            Arc::new(ManualClock::at(Timestamp(1 << 50))),
+        );
         rig.database = Some(database);
         rig
     }
 
     /// A process that starts over a database and a world that are there already.
-    pub fn over(store: Store, world: Arc<World>, host: HostId, deliveries: usize, clock: Arc<ManualClock>) -> Self {
+    pub fn over(
+        store: Store,
+        world: Arc<World>,
+        host: HostId,
+        deliveries: usize,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let desk = Desk::new(SERVICE, store, clock.clone());
         let hosts: [Host; 1] = [simulated_host(host, "host-1".into(), world.clone())];
         let (health, sealer) = (Health::default(), Arc::new(Sealer::new(&[7; 32])));
@@ -74,7 +86,11 @@ impl Rig {
                 instance_id: instance.to_string(),
                 tenant: "default".into(),
                 name: "web-1".into(),
-                resources: Some(common::Resources { vcpus_milli: 1000, memory_bytes: 128 << 20, disk_bytes: 1 << 30 }),
+                resources: Some(common::Resources {
+                    vcpus_milli: 1000,
+                    memory_bytes: 128 << 20,
+                    disk_bytes: 1 << 30,
+                }),
                 artifacts: vec![common::Artifact {
                     role: common::ArtifactRole::Kernel.into(),
                     sha256: "a".repeat(64),
@@ -138,7 +154,11 @@ impl Rig {
     pub async fn heard(&mut self) -> (Vec<wire::VmDrifted>, Vec<wire::VmObservation>) {
         let said = self.bench.said().await;
         let drifts = said.iter().filter_map(testkit::Said::get::<wire::VmDrifted>).collect();
-        let seen = said.iter().filter_map(testkit::Said::get::<wire::VmObserved>).filter_map(|e| e.observation).collect();
+        let seen = said
+            .iter()
+            .filter_map(testkit::Said::get::<wire::VmObserved>)
+            .filter_map(|e| e.observation)
+            .collect();
         (drifts, seen)
     }
 

@@ -190,7 +190,13 @@ fn disk_facts(disk: &Disk) -> [&str; 5] {
 }
 
 /// What a definition read back says of our VM; `None` without our mark.
-pub fn ours(xml: &DomainXml, instance: InstanceId, persistent: bool, power: Power, boot: u64) -> Option<Ours> {
+pub fn ours(
+    xml: &DomainXml,
+    instance: InstanceId,
+    persistent: bool,
+    power: Power,
+    boot: u64,
+) -> Option<Ours> {
     let mark = xml.mark().filter(|m| m.instance == instance.to_string())?;
     Some(Ours {
         generation: mark.generation,

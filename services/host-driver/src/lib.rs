@@ -124,9 +124,9 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     tasks.spawn(Stage::Work, "orphans", |stop| async move {
         reconcile("orphans", stop, Arc::default(), full_pass, move || orphans.clone().pass()).await;
     });
-    let (store, caches) = (desk.store().clone(), hosts.clone());
+    let (caches_desk, caches) = (desk.clone(), hosts.clone());
     tasks.spawn(Stage::Work, "images", |stop| async move {
-        let pass = move || reconcilers::images::pass(store.clone(), caches.clone());
+        let pass = move || reconcilers::images::pass(caches_desk.clone(), caches.clone());
         reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
     });
     spawn_reports(settings, chassis, &desk, &hosts, &agent_id);

@@ -29,6 +29,8 @@ pub struct Ours {
     pub marked: String,
     /// The fingerprint of the definition as it is now.
     pub actual: String,
+    /// The hypervisor will still know it when it is off.
+    pub persistent: bool,
     /// What it does.
     pub power: Power,
     /// Changes whenever the guest begins to boot, as far as the driver can tell.

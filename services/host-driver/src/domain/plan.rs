@@ -238,6 +238,9 @@ fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Op
         }
         (Some(Wanted::Running), Power::Paused) => drift(DriftKind::Paused, "somebody paused it"),
         (Some(Wanted::Paused), Power::Running) => drift(DriftKind::Paused, "somebody resumed it"),
+        _ if !ours.persistent && intent.wanted != Wanted::Absent => {
+            drift(DriftKind::Undefined, "the hypervisor would no longer know it once it is off")
+        }
         _ if ours.actual != ours.marked && intent.wanted != Wanted::Absent => {
             drift(DriftKind::Redefined, "its definition is not the one that was made")
         }
@@ -296,7 +299,8 @@ fn with_files(files: Files, then: Vec<Action>) -> Vec<Action> {
 }
 
 fn with_definition(intent: &Intent, ours: &Ours, then: Vec<Action>) -> Vec<Action> {
-    let as_made = ours.actual == intent.definition
+    let as_made = ours.persistent
+        && ours.actual == intent.definition
         && ours.marked == intent.definition
         && ours.generation == intent.key.generation;
     let mut actions = if as_made { Vec::new() } else { vec![Action::Define] };

@@ -24,6 +24,7 @@ fn vm(power: Power) -> Observed {
             generation: 2,
             marked: "as wanted".into(),
             actual: "as wanted".into(),
+            persistent: true,
             power,
             boot: 1,
         }),
@@ -77,10 +78,15 @@ fn each_way_behind_our_back_is_named_and_repaired() {
         ..vm(Power::Running)
     };
     let gone = Observed { domain: Domain::Missing, ..vm(Power::Running) };
+    let transient = Observed {
+        domain: Domain::Ours(Ours { persistent: false, ..vm(Power::Running).ours().expect("ours").clone() }),
+        ..vm(Power::Running)
+    };
     let killed = vm(Power::Off(Ended::Killed));
     let cases = [
         (Wanted::Running, killed, DriftKind::Stopped, vec![Action::Start]),
         (Wanted::Running, gone, DriftKind::Undefined, vec![Action::Define, Action::Start]),
+        (Wanted::Running, transient, DriftKind::Undefined, vec![Action::Define]),
         (Wanted::Running, vm(Power::Paused), DriftKind::Paused, vec![Action::Resume]),
         (Wanted::Paused, vm(Power::Running), DriftKind::Paused, vec![Action::Pause]),
         (Wanted::Running, redefined, DriftKind::Redefined, vec![Action::Define]),

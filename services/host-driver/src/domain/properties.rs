@@ -26,8 +26,8 @@ fn definition() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    fn ours()(generation in 0..3u64, marked in definition(), actual in definition(), power in power(), boot in 0..3u64) -> Ours {
-        Ours { generation, marked, actual, power, boot }
+    fn ours()(generation in 0..3u64, marked in definition(), actual in definition(), persistent in any::<bool>(), power in power(), boot in 0..3u64) -> Ours {
+        Ours { generation, marked, actual, persistent, power, boot }
     }
 }
 
@@ -90,6 +90,7 @@ impl Model {
             generation: intent.key.generation,
             marked: intent.definition.clone(),
             actual: intent.definition.clone(),
+            persistent: true,
             power: Power::Off(Ended::Never),
             boot: 0,
         };
@@ -103,9 +104,15 @@ impl Model {
                 *ours = Ours { power: ours.power, boot: ours.boot, ..made }
             }
             (Action::Define, domain @ Domain::Missing) => *domain = Domain::Ours(made),
-            (Action::Undefine, domain @ Domain::Ours(_)) => *domain = Domain::Missing,
+            (Action::Undefine, domain) => *domain = Domain::Missing,
             (action, Domain::Ours(ours)) => match (action, ours.power) {
                 (Action::Start, Power::Off(_)) => (ours.power, ours.boot) = (Power::Running, ours.boot + 1),
+                (Action::Shutdown | Action::Destroy, Power::Running)
+                    if !ours.persistent && (!self.deaf || action == Action::Destroy) =>
+                {
+                    self.world.domain = Domain::Missing;
+                }
+                (Action::Destroy, Power::Paused) if !ours.persistent => self.world.domain = Domain::Missing,
                 (Action::Shutdown, Power::Running) if !self.deaf => ours.power = Power::Off(Ended::ByGuest),
                 (Action::Shutdown, Power::Running) => {}
                 (Action::Destroy, Power::Running | Power::Paused) => ours.power = Power::Off(Ended::Killed),

@@ -3,21 +3,21 @@
 use crate::hosts::Hosts;
 use crate::store::vms;
 use crate::translate::incoming;
-use ::store::Store;
+use bus::Desk;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One look through the caches.
-pub async fn pass(store: Store, hosts: Arc<Hosts>) -> anyhow::Result<()> {
+pub async fn pass(desk: Desk, hosts: Arc<Hosts>) -> anyhow::Result<()> {
     let mut in_use = BTreeSet::new();
-    for row in vms::living(store.reader()).await? {
+    for row in vms::living(desk.store().reader()).await? {
         if let Ok(spec) = incoming::spec(&row.spec) {
             in_use.extend(spec.artifacts.into_iter().map(|artifact| artifact.sha256));
         }
     }
     for host in hosts.all() {
         for (_, backend) in &host.backends {
-            let evicted = backend.disks.evict_except(&in_use).await?;
+            let evicted = backend.disks.evict_except(&in_use, desk.clock().now()).await?;
             if evicted > 0 {
                 tracing::info!(host = host.name, evicted, "removed cached image files that nothing uses");
             }

@@ -87,9 +87,7 @@ impl Visitor {
             .unwrap_or_else(|| (Progress::default(), Cause::own(crate::SERVICE).for_tenant(&row.tenant)));
         let case = match self.case(row, cause, before).await {
             Ok(case) => case,
-            Err(Stop::Refused(row, cause, before, refusal)) => {
-                return self.refuse(row, cause, before, refusal).await;
-            }
+            Err(Stop::Refused(known, refusal)) => return self.refuse(*known, refusal).await,
             Err(Stop::Unavailable(why)) => return Ok(Some(self.unavailable(&why))),
         };
         let (now, mut progress) = (self.desk.clock().now(), case.before.clone());
@@ -116,21 +114,23 @@ impl Visitor {
     async fn case(&self, row: VmRow, cause: Cause, before: Progress) -> Result<Case<'_>, Stop> {
         let spec = match incoming::spec(&row.spec) {
             Ok(spec) => spec,
-            Err(refusal) => return Err(Stop::Refused(row, cause, before, refusal)),
+            Err(refusal) => return Err(Stop::Refused(Box::new((row, cause, before)), refusal)),
         };
         let backend = self.hosts.get(row.key.host).and_then(|host| host.backend(spec.driver));
         let Some(backend) = backend else {
             let driver = spec.driver.map_or("any", |kind| kind.name());
             let refusal =
                 Refusal::new("DRIVER_NOT_HERE", format!("this host does not run the driver {driver}"));
-            return Err(Stop::Refused(row, cause, before, refusal));
+            return Err(Stop::Refused(Box::new((row, cause, before)), refusal));
         };
         let machine = Machine::of(&spec, row.intent.generation, backend.disks.paths(&spec));
         let definition = match backend.hypervisor.fingerprint(&machine).await {
             Ok(definition) => definition,
             // what cannot be defined can still be taken away
             Err(Fault::Permanent(_)) if row.power == wire::VmPower::Absent.as_str_name() => String::new(),
-            Err(Fault::Permanent(refusal)) => return Err(Stop::Refused(row, cause, before, refusal)),
+            Err(Fault::Permanent(refusal)) => {
+                return Err(Stop::Refused(Box::new((row, cause, before)), refusal));
+            }
             Err(fault) => return Err(Stop::Unavailable(fault.to_string())),
         };
         let intent = incoming::intent(&row, spec.restart_policy, definition);
@@ -298,9 +298,7 @@ impl Visitor {
     /// An order that cannot be followed here at all.
     async fn refuse(
         &self,
-        row: VmRow,
-        cause: Cause,
-        before: Progress,
+        (row, cause, before): (VmRow, Cause, Progress),
         refusal: Refusal,
     ) -> Result<Option<Duration>, StoreError> {
         let intent = incoming::intent(&row, RestartPolicy::Never, String::new());
@@ -388,6 +386,6 @@ fn next_look(
 
 /// Why a visit ends before it begins.
 enum Stop {
-    Refused(VmRow, Cause, Progress, Refusal),
+    Refused(Box<(VmRow, Cause, Progress)>, Refusal),
     Unavailable(String),
 }

@@ -9,7 +9,7 @@ use crate::adapters::images::ImageCache;
 use crate::domain::machine::Paths;
 use crate::domain::{DiskFormat, Files, Role, VmSpec};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId};
+use kernel::{Bytes, InstanceId, Timestamp};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
@@ -163,8 +163,8 @@ impl Disks for LocalDisks {
         Ok(sync_folder(&self.instances).await?)
     }
 
-    async fn evict_except(&self, in_use: &BTreeSet<String>) -> Result<usize, Fault> {
-        Ok(self.images.evict_except(in_use).await?)
+    async fn evict_except(&self, in_use: &BTreeSet<String>, now: Timestamp) -> Result<usize, Fault> {
+        Ok(self.images.evict_except(in_use, now).await?)
     }
 
     async fn capacity(&self) -> Result<Bytes, Fault> {

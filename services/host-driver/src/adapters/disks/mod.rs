@@ -10,7 +10,7 @@ use super::fault::Fault;
 use crate::domain::machine::Paths;
 use crate::domain::{Files, VmSpec};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId};
+use kernel::{Bytes, InstanceId, Timestamp};
 use std::collections::BTreeSet;
 
 /// Makes, finds and removes the files of VMs. Every operation is idempotent and survives a kill at any line.
@@ -28,8 +28,8 @@ pub trait Disks: Send + Sync + 'static {
     async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault>;
     /// Removes the VM's files.
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault>;
-    /// Removes cached image files that none of these digests names.
-    async fn evict_except(&self, in_use: &BTreeSet<String>) -> Result<usize, Fault>;
+    /// Removes cached image files that none of these digests names and that are not brand-new.
+    async fn evict_except(&self, in_use: &BTreeSet<String>, now: Timestamp) -> Result<usize, Fault>;
     /// Room for disks, all of it.
     async fn capacity(&self) -> Result<Bytes, Fault>;
 }

@@ -190,12 +190,19 @@ fn disk_facts(disk: &Disk) -> [&str; 5] {
 }
 
 /// What a definition read back says of our VM; `None` without our mark.
-pub fn ours(xml: &DomainXml, instance: InstanceId, power: Power, boot: u64) -> Option<Ours> {
+pub fn ours(
+    xml: &DomainXml,
+    instance: InstanceId,
+    persistent: bool,
+    power: Power,
+    boot: u64,
+) -> Option<Ours> {
     let mark = xml.mark().filter(|m| m.instance == instance.to_string())?;
     Some(Ours {
         generation: mark.generation,
         marked: mark.definition.clone(),
         actual: fingerprint(xml),
+        persistent,
         power,
         boot,
     })
@@ -236,7 +243,7 @@ mod tests {
             let written = definition(&machine(), dialect, "default").expect("a definition");
             let read = DomainXml::from_xml(&written.to_xml().expect("xml")).expect("readable");
             assert_eq!(read, written);
-            let ours = ours(&read, machine().instance, Power::Off(Ended::Never), 0).expect("our mark");
+            let ours = ours(&read, machine().instance, true, Power::Off(Ended::Never), 0).expect("our mark");
             assert_eq!((ours.generation, ours.marked == ours.actual), (3, true));
         }
     }
@@ -281,8 +288,8 @@ mod tests {
     #[test]
     fn a_mark_of_another_instance_is_not_ours() {
         let xml = definition(&machine(), TCG, "default").expect("a definition");
-        assert_eq!(ours(&xml, InstanceId::from_u128(8), Power::Running, 0), None);
+        assert_eq!(ours(&xml, InstanceId::from_u128(8), true, Power::Running, 0), None);
         let unmarked = DomainXml { metadata: None, ..xml };
-        assert_eq!(ours(&unmarked, machine().instance, Power::Running, 0), None);
+        assert_eq!(ours(&unmarked, machine().instance, true, Power::Running, 0), None);
     }
 }

@@ -147,7 +147,9 @@ fn observe(connection: &Connect, instance: InstanceId, reboots: u64) -> Result<S
     // a start gives a new id, a reboot counts up: together they tell one boot from the next
     let boot = (u64::from(domain.id().unwrap_or(0)) << 32) | (reboots & 0xffff_ffff);
     let (xml, power) = (read(&domain)?, power(&domain)?);
-    Ok(definition::ours(&xml, instance, power, boot).map_or(Seen::Foreign, Seen::Ours))
+    // somebody may have undefined it while it ran
+    let persistent = meaning(domain.is_persistent())?;
+    Ok(definition::ours(&xml, instance, persistent, power, boot).map_or(Seen::Foreign, Seen::Ours))
 }
 
 fn define(connection: &Connect, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use crate::adapters::fault::Fault;
 use crate::domain::machine::Paths;
 use crate::domain::{Files, Role, VmSpec};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId};
+use kernel::{Bytes, InstanceId, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Disks for SimulatedDisks {
             .await
     }
 
-    async fn evict_except(&self, _in_use: &BTreeSet<String>) -> Result<usize, Fault> {
+    async fn evict_except(&self, _in_use: &BTreeSet<String>, _now: Timestamp) -> Result<usize, Fault> {
         Ok(0)
     }
 

@@ -90,6 +90,7 @@ impl Hypervisor for SimulatedHypervisor {
                 generation: machine.generation,
                 marked: fingerprint.clone(),
                 actual: fingerprint,
+                persistent: true,
                 power: Power::Off(Ended::Never),
                 boot: 0,
             },

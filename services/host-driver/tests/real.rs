@@ -1,0 +1,14 @@
+//! The whole service over a real broker: on simulated hosts, and on QEMU with things done behind its back.
+#![allow(clippy::unwrap_used)]
+
+#[path = "real/proxy.rs"]
+mod proxy;
+#[path = "real/qemu.rs"]
+mod qemu;
+#[path = "real/service.rs"]
+mod service;
+#[path = "real/simulated.rs"]
+mod simulated;
+#[allow(dead_code)]
+#[path = "suite/subject.rs"]
+mod subject;

@@ -1,0 +1,13 @@
+//! The service on the bench: every case with each message delivered once and twice.
+#![allow(clippy::unwrap_used)]
+
+#[path = "service/drift.rs"]
+mod drift;
+#[path = "service/execs.rs"]
+mod execs;
+#[path = "service/faults.rs"]
+mod faults;
+#[path = "service/life.rs"]
+mod life;
+#[path = "service/rig.rs"]
+mod rig;

@@ -365,3 +365,38 @@ fn at_most_a_hundred_rejections_are_told_and_all_are_counted() {
     assert_eq!(decision.rejections.len(), MAX_REJECTIONS);
     assert_eq!(decision.rejected_by, [(Filter::Capacity, 150)]);
 }
+
+/// The hot loop skips what nobody asks; what is asked is asked even when it is the only question.
+#[test]
+fn a_single_wish_is_enough_to_turn_the_best_host_down() {
+    let rival = Resident {
+        anti_affinity: Some(group("apart")),
+        affinity: Some(group("together")),
+        ..resident(1, amounts(0, 0, 0))
+    };
+    let (mut first, mut second) = (open_host(1, amounts(8, 32, 100)), open_host(2, amounts(8, 32, 100)));
+    first.labels.insert("zone".into(), "a".into());
+    second.labels.insert("zone".into(), "b".into());
+    let fleet = Fleet::new(vec![first.clone(), second.clone()], [rival.clone()]);
+    let zone = |zone: &str| BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+    let plain = plain_request();
+    assert_eq!(choose(&fleet, &plain), Some(0), "without a wish the lower id wins");
+    let wishes = [
+        Request { anti_affinity: Some(group("apart")), ..plain.clone() },
+        Request { failed_hosts: vec![HostId::from_u128(1)], ..plain.clone() },
+        Request { require: zone("b"), ..plain.clone() },
+        Request { avoid: zone("a"), ..plain.clone() },
+    ];
+    for wish in &wishes {
+        assert_eq!(choose(&fleet, wish), Some(1), "{wish:?}");
+        assert_eq!(decide(&fleet, wish).index, Some(1), "{wish:?}");
+    }
+    // the group is on the second host only
+    let fleet =
+        Fleet::new(vec![first.clone(), second.clone()], [Resident { host: HostId::from_u128(2), ..rival }]);
+    let together = Request { affinity: Some(group("together")), ..plain.clone() };
+    assert_eq!(choose(&fleet, &together), Some(1));
+    // and a fleet of one architecture that is not the image's
+    let fleet = Fleet::new(vec![first, second], []);
+    assert_eq!(choose(&fleet, &Request { architecture: "aarch64".into(), ..plain }), None);
+}

@@ -112,6 +112,38 @@ mod tests {
         assert!(bearer(&HeaderMap::new()).is_err());
     }
 
+    #[tokio::test]
+    async fn a_token_opens_what_it_was_made_for_until_it_expires() {
+        use crate::domain::caller::Permissions;
+        use kernel::{ManualClock, Timestamp};
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = || TokenKey::from_file(&folder.path().join("token.key")).expect("a key");
+        let database = testkit::Database::sqlite(crate::store::MIGRATIONS).await;
+        let permissions = Permissions::Only(vec!["host.read".into()]);
+        let caller = Caller { actor: "ann".into(), tenant: "acme".into(), permissions };
+        let (hash, name) = (key().hash("right"), "ann".to_owned());
+        let row =
+            tokens::TokenRow { hash, name, caller: caller.clone(), created_at_us: 1, expires_at_us: 100 };
+        let mut tx = database.store.begin().await.expect("begins");
+        tokens::put(&mut tx, &row).await.expect("written");
+        tx.commit().await.expect("commits");
+
+        let clock = Arc::new(ManualClock::at(Timestamp(50)));
+        let doorkeeper = Doorkeeper::new(database.store.clone(), clock.clone(), key());
+        let with = |token: &str| {
+            let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("ascii");
+            HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+        };
+        let code = |result: Result<Caller, Status>| result.map_err(|status| status.code());
+        assert_eq!(code(doorkeeper.admit(&with("right"), "host.read").await), Ok(caller));
+        let other = doorkeeper.admit(&with("right"), "host.operate").await;
+        assert_eq!(code(other), Err(Code::PermissionDenied));
+        assert_eq!(code(doorkeeper.admit(&with("wrong"), "host.read").await), Err(Code::Unauthenticated));
+        clock.advance_to(Timestamp(100));
+        let late = doorkeeper.admit(&with("right"), "host.read").await;
+        assert_eq!(code(late), Err(Code::Unauthenticated));
+    }
+
     #[test]
     fn every_method_has_a_permission_and_a_path() {
         for method in contracts::methods() {

@@ -4,6 +4,7 @@ use super::Api;
 use super::accept::Asked;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
+use crate::store::instances::Promised;
 use crate::store::{hosts, instances};
 use crate::translate::status;
 use contracts::gateway::v1 as wire;
@@ -16,12 +17,9 @@ const REASON_LIMIT: usize = 1024;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-impl Api {
-    async fn with_use(&self, host: scheduler::Host) -> Result<wire::HostWithUse, Status> {
-        let promised = instances::promised(self.desk.store().reader(), &host.id).await;
-        let (reserved, instances) = promised.map_err(status::broken)?;
-        Ok(wire::HostWithUse { host: Some(host), reserved: Some(reserved), instances })
-    }
+fn with_use(host: scheduler::Host, promised: Promised) -> wire::HostWithUse {
+    let (reserved, instances) = promised;
+    wire::HostWithUse { host: Some(host), reserved: Some(reserved), instances }
 }
 
 #[tonic::async_trait]
@@ -31,16 +29,21 @@ impl HostService for Api {
         let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
         let rows = hosts::page(self.desk.store().reader(), &page).await.map_err(status::broken)?;
         let (rows, next_page_token) = page.cut(rows, |row| vec![row.name.clone(), row.id.clone()]);
-        let mut hosts = Vec::with_capacity(rows.len());
-        for row in rows {
-            hosts.push(self.with_use(row).await?);
-        }
+        let mut promised =
+            instances::promised(self.desk.store().reader(), &page).await.map_err(status::broken)?;
+        let shown = |row: scheduler::Host| {
+            let on = promised.remove(&row.id).unwrap_or_default();
+            with_use(row, on)
+        };
+        let hosts = rows.into_iter().map(shown).collect();
         Ok(Response::new(wire::ListHostsResponse { hosts, next_page_token }))
     }
 
     async fn get_host(&self, request: Request<wire::GetHostRequest>) -> Answer<wire::GetHostResponse> {
         let found = self.host(&request.get_ref().host).await?;
-        Ok(Response::new(wire::GetHostResponse { host: Some(self.with_use(found).await?) }))
+        let promised = instances::promised_on(self.desk.store().reader(), &found.id).await;
+        let host = with_use(found, promised.map_err(status::broken)?);
+        Ok(Response::new(wire::GetHostResponse { host: Some(host) }))
     }
 
     async fn cordon_host(

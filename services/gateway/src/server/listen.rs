@@ -58,7 +58,10 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let room = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
-        let place = room.clone().acquire_owned().await;
+        let place = tokio::select! {
+            () = stopping.cancelled() => break,
+            place = room.clone().acquire_owned() => place,
+        };
         let stream = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => match accepted {

@@ -5,7 +5,9 @@ use crate::domain::page::Page;
 use contracts::common::v1::Resources;
 use contracts::scheduler::v1::{Instance, InstancePhase};
 use prost::Message as _;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row};
+use std::collections::BTreeMap;
 
 const DELETED: i64 = InstancePhase::Deleted as i64;
 
@@ -76,8 +78,32 @@ pub async fn page<'a>(
 }
 
 /// What is promised on a host, and to how many instances.
-pub async fn promised<'a>(db: impl AnyExecutor<'a>, host_id: &str) -> Result<(Resources, u32), sqlx::Error> {
+pub type Promised = (Resources, u32);
+
+/// What is promised on each host of a page of hosts, by host id; a host without instances is not in it.
+pub async fn promised<'a>(
+    db: impl AnyExecutor<'a>,
+    page: &Page,
+) -> Result<BTreeMap<String, Promised>, sqlx::Error> {
     // SUM of BIGINT is NUMERIC on PostgreSQL
+    let rows = sqlx::query(
+        "SELECT host_id, COUNT(*) AS instances, CAST(SUM(vcpus_milli) AS BIGINT) AS vcpus,
+           CAST(SUM(memory_bytes) AS BIGINT) AS memory, CAST(SUM(disk_bytes) AS BIGINT) AS disk
+         FROM instances WHERE phase <> $1 AND host_id IN (
+           SELECT id FROM hosts WHERE name > $2 OR (name = $2 AND id > $3) ORDER BY name, id LIMIT $4)
+         GROUP BY host_id",
+    )
+    .bind(DELETED)
+    .bind(after(page, 0))
+    .bind(after(page, 1))
+    .bind(page.probe())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get("host_id")?, sums(row)?))).collect()
+}
+
+/// What is promised on one host.
+pub async fn promised_on<'a>(db: impl AnyExecutor<'a>, host_id: &str) -> Result<Promised, sqlx::Error> {
     let row = sqlx::query(
         "SELECT COUNT(*) AS instances, CAST(COALESCE(SUM(vcpus_milli), 0) AS BIGINT) AS vcpus,
            CAST(COALESCE(SUM(memory_bytes), 0) AS BIGINT) AS memory, CAST(COALESCE(SUM(disk_bytes), 0) AS BIGINT) AS disk
@@ -87,6 +113,10 @@ pub async fn promised<'a>(db: impl AnyExecutor<'a>, host_id: &str) -> Result<(Re
     .bind(DELETED)
     .fetch_one(db)
     .await?;
+    sums(&row)
+}
+
+fn sums(row: &AnyRow) -> Result<Promised, sqlx::Error> {
     let resources = Resources {
         vcpus_milli: number(row.try_get("vcpus")?),
         memory_bytes: number(row.try_get("memory")?),

@@ -63,13 +63,13 @@ async fn instances_are_found_by_name_and_id_within_their_tenant() {
         assert_eq!(rest.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["2"]);
         assert_eq!(instances::page(reader, "acme", true, &first(10)).await.expect("read").len(), 3);
 
-        let (promised, count) = instances::promised(reader, "h1").await.expect("read");
+        let (promised, count) = instances::promised_on(reader, "h1").await.expect("read");
         assert_eq!(
             (promised.vcpus_milli, promised.memory_bytes, count),
             (1500, 3 << 30, 3),
             "not the deleted one"
         );
-        assert_eq!(instances::promised(reader, "h9").await.expect("read"), (Resources::default(), 0));
+        assert_eq!(instances::promised_on(reader, "h9").await.expect("read"), (Resources::default(), 0));
         database.remove().await;
     }
 }
@@ -185,6 +185,18 @@ async fn images_and_hosts_are_found_and_paged() {
         assert_eq!(names, ["node-1", "node-2"]);
         let after = Page { size: 10, after: vec!["node-1".into(), "b".into()] };
         assert_eq!(hosts::page(reader, &after).await.expect("read").len(), 1);
+
+        let mut tx = store.begin().await.expect("begins");
+        for (id, host) in [("i", "a"), ("j", "a"), ("k", "elsewhere")] {
+            let placed = Instance { host_id: host.into(), ..instance(id, id, InstancePhase::Ready, 1) };
+            instances::put(&mut tx, &placed).await.expect("written");
+        }
+        let gone = Instance { host_id: "a".into(), ..instance("l", "l", InstancePhase::Deleted, 1) };
+        instances::put(&mut tx, &gone).await.expect("written");
+        tx.commit().await.expect("commits");
+        let promised = instances::promised(reader, &after).await.expect("read");
+        let on = promised.iter().map(|(host, (r, count))| (host.as_str(), r.vcpus_milli, *count));
+        assert_eq!(on.collect::<Vec<_>>(), [("a", 1000, 2)]);
         database.remove().await;
     }
 }

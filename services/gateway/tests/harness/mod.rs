@@ -29,6 +29,7 @@ pub struct Gateway {
     pub chassis: Chassis,
     /// Where it listens.
     pub address: SocketAddr,
+    ops: SocketAddr,
     /// The administrator's token.
     pub token: String,
     /// Where others would speak from.
@@ -64,8 +65,11 @@ impl Gateway {
     pub async fn start_with(change: impl FnOnce(&mut Settings, &std::path::Path)) -> Self {
         let nats = NatsServer::start().await;
         let folder = tempfile::tempdir().expect("a folder");
+        let free =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let process = ChassisSettings {
             bus: nats.settings(),
+            ops_listen: free.to_string(),
             sealing_key_file: folder.path().join("sealing.key"),
             ..ChassisSettings::default()
         };
@@ -82,7 +86,7 @@ impl Gateway {
         let url = format!("sqlite://{}/others.db", folder.path().display());
         let others = chassis.desk("scheduler", &url, &[]).await.expect("a desk for the others");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { nats, chassis, address, token, others, folder, http }
+        Self { nats, chassis, address, ops: free, token, others, folder, http }
     }
 
     /// Stops it in order.
@@ -93,6 +97,11 @@ impl Gateway {
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The URL of a path for operators.
+    pub fn ops_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.ops)
     }
 
     /// A REST request that is signed in.

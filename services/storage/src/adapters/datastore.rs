@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,6 +41,12 @@ pub struct Datastore {
 
 const STAGING: &str = "staging";
 const IMAGES: &str = "images";
+
+/// When the file was last written to or got a name: a staged file that was just taken keeps its old time of writing.
+fn touched(meta: &std::fs::Metadata) -> SystemTime {
+    let changed = u64::try_from(meta.ctime()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(changed)
+}
 
 fn staged(upload_id: &str) -> Key {
     Key::from_iter([STAGING, upload_id])
@@ -208,7 +214,7 @@ impl Datastore {
                 // `#` marks an unfinished write of the object store; it hides such files from its listings
                 let unfinished = folder == self.scratch || entry.file_name().to_string_lossy().contains('#');
                 let Ok(meta) = entry.metadata().await else { continue };
-                if unfinished && meta.is_file() && too_old(meta.modified()?, idle) {
+                if unfinished && meta.is_file() && too_old(touched(&meta), idle) {
                     match tokio::fs::remove_file(entry.path()).await {
                         Ok(()) => removed += 1,
                         Err(e) if e.kind() == io::ErrorKind::NotFound => {}

@@ -64,6 +64,21 @@ async fn sweeping_takes_what_is_old_and_nothing_else() {
     assert_eq!(datastore.sweep(never, now).await.expect("swept"), 1, "an upload whose writer died");
 }
 
+#[tokio::test]
+async fn an_old_upload_that_was_just_taken_is_not_swept_from_under_the_import() {
+    let folder = tempfile::tempdir().expect("folder");
+    let root = folder.path().join("store");
+    let datastore = Datastore::open(&format!("file://{}", root.display()), None).expect("open");
+    stage(&datastore, "u1", b"hello").await;
+    let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+    let upload = std::fs::File::options().write(true).open(root.join("staging/u1")).expect("upload");
+    upload.set_modified(yesterday).expect("old");
+    let file = datastore.take_staged("u1").await.expect("answer").expect("staged");
+    let (age, idle) = (Duration::from_secs(7200), Duration::from_secs(3600));
+    assert_eq!(datastore.sweep(age, idle).await.expect("swept"), 1, "the upload itself is old");
+    assert!(file.path.exists());
+}
+
 #[test]
 fn a_url_of_no_datastore_is_refused() {
     for bad in ["", "/srv/berth", "file://relative", "ftp://host/x", "s3://bucket"] {

@@ -32,6 +32,8 @@ pub enum FetchError {
     Refused(Refusal),
     /// It may be, later.
     Transient(String),
+    /// It cannot be kept here now.
+    Storage(std::io::Error),
 }
 
 impl FetchError {
@@ -42,7 +44,7 @@ impl FetchError {
 
 impl From<std::io::Error> for FetchError {
     fn from(error: std::io::Error) -> Self {
-        Self::Transient(format!("writing the file: {error}"))
+        Self::Storage(error)
     }
 }
 

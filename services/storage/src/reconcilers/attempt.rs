@@ -39,6 +39,7 @@ impl From<FetchError> for Stopped {
         match error {
             FetchError::Refused(refusal) => Self::Refused(refusal),
             FetchError::Transient(reason) => Self::Transient { code: code::UNREACHABLE, reason },
+            FetchError::Storage(error) => Self::storage(format!("writing the file: {error}")),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Limits {
 }
 
 const MAX_NAME: usize = 63;
+/// More are not even read: what is refused is kept as an answer, and must stay small.
+const MAX_SOURCES: usize = 3;
 const MAX_URL: usize = 2048;
 /// COMMAND_LINE_SIZE of Linux on x86 and arm64.
 const MAX_CMDLINE: usize = 2048;
@@ -31,12 +33,7 @@ pub fn request(message: ImportImage, limits: Limits) -> Result<(Request, Result<
             return Err(format!("ImportImage without {what}"));
         }
     }
-    let sources: Result<Vec<Source>, String> = message
-        .sources
-        .iter()
-        .enumerate()
-        .map(|(n, s)| source(s, limits).map_err(|e| format!("sources[{n}]: {e}")))
-        .collect();
+    let sources = sources(&message.sources, limits);
     let architecture = match message.architecture.as_str() {
         "" => Some(Architecture::X86_64),
         text => Architecture::parse(text),
@@ -115,6 +112,15 @@ fn cmdline_problem(cmdline: &str, sources: &[Source]) -> Option<String> {
     }
     let has_kernel = sources.iter().any(|s| s.role == Role::Kernel);
     (!cmdline.is_empty() && !has_kernel).then(|| "kernel_cmdline: only an image with a kernel has one".into())
+}
+
+fn sources(given: &[ArtifactSource], limits: Limits) -> Result<Vec<Source>, String> {
+    if given.len() > MAX_SOURCES {
+        return Err(format!("sources: {} files; an image has one of each role at most", given.len()));
+    }
+    let read =
+        |(n, it): (usize, &ArtifactSource)| source(it, limits).map_err(|e| format!("sources[{n}]: {e}"));
+    given.iter().enumerate().map(read).collect()
 }
 
 fn source(source: &ArtifactSource, limits: Limits) -> Result<Source, String> {

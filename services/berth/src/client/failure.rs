@@ -40,7 +40,7 @@ pub struct Failure {
     /// Details, most important first.
     pub reasons: Vec<String>,
     /// The field of the request it is about; "" = none.
-    pub field: String,
+    pub field: Box<str>,
     /// What to do about it; "" = nothing to suggest.
     pub hint: String,
 }
@@ -53,7 +53,7 @@ impl Failure {
             code: String::new(),
             message: message.into(),
             reasons: Vec::new(),
-            field: String::new(),
+            field: Box::default(),
             hint: String::new(),
         }
     }
@@ -87,7 +87,7 @@ impl Failure {
             Some(refusal) => Self { exit, ..Self::refused(Some(refusal.into()), status.message()) },
             None => Self::new(exit, sentence(status)),
         };
-        failure.field = field.unwrap_or_default();
+        failure.field = field.unwrap_or_default().into();
         if status.code() == Code::Unauthenticated {
             failure.hint =
                 "give an API token with BERTH_TOKEN or --token-file, or as `token_file` of the context"

@@ -92,7 +92,7 @@ fn forbidden_words(tree: &Tree) -> Vec<Violation> {
 }
 
 /// Tests that may sleep, and why.
-const SLEEPS: [(&str, &str); 6] = [
+const SLEEPS: [(&str, &str); 5] = [
     ("shared/testkit/src/eventually.rs", "it is what others wait with"),
     ("shared/bus/tests/support/mod.rs", "a handler that is slow on purpose"),
     ("shared/bus/tests/once.rs", "shows that nothing more arrives within a time"),
@@ -100,7 +100,6 @@ const SLEEPS: [(&str, &str); 6] = [
         "services/berth/tests/behaviour/services.rs",
         "lets what was said reach the client before the connection is cut",
     ),
-    ("tests/src/node.rs", "waits for a child and looks at the same time whether it has died"),
     ("tests/architecture/files.rs", "holds the words themselves"),
 ];
 

@@ -74,13 +74,12 @@ impl Session {
             let operation = match news {
                 Waited::Changed(operation) | Waited::Quiet(operation) => operation,
             };
-            progress.say(&standing(operation));
-            let begun = operation.steps.iter().any(|step| step.name == "placed");
-            if let (Some(instance), false) = (instance, begun)
-                && let Some(why) = self.why_it_waits(instance).await
-            {
-                progress.say(&format!("waits: {why}"));
-            }
+            let placed = operation.steps.iter().any(|step| step.name == "placed");
+            let waits = match instance {
+                Some(instance) if !placed => self.why_it_waits(instance).await,
+                _ => None,
+            };
+            progress.say(&waits.map_or_else(|| standing(operation), |why| format!("waits: {why}")));
         })
         .await;
         progress.done();

@@ -40,7 +40,7 @@ pub struct Failure {
     /// Details, most important first.
     pub reasons: Vec<String>,
     /// The field of the request it is about; "" = none.
-    pub field: String,
+    pub field: Box<str>,
     /// What to do about it; "" = nothing to suggest.
     pub hint: String,
 }
@@ -53,7 +53,7 @@ impl Failure {
             code: String::new(),
             message: message.into(),
             reasons: Vec::new(),
-            field: String::new(),
+            field: Box::default(),
             hint: String::new(),
         }
     }
@@ -87,7 +87,7 @@ impl Failure {
             Some(refusal) => Self { exit, ..Self::refused(Some(refusal.into()), status.message()) },
             None => Self::new(exit, sentence(status)),
         };
-        failure.field = field.unwrap_or_default();
+        failure.field = field.unwrap_or_default().into();
         if status.code() == Code::Unauthenticated {
             failure.hint =
                 "give an API token with BERTH_TOKEN or --token-file, or as `token_file` of the context"
@@ -97,23 +97,26 @@ impl Failure {
     }
 
     fn unreachable(status: &Status, endpoint: &str) -> Self {
-        let mut reasons = Vec::new();
+        let mut reasons = vec![status.message().to_owned()];
         let mut cause = std::error::Error::source(status);
         while let Some(error) = cause {
-            let text = error.to_string();
-            if reasons.last() != Some(&text) && text != status.message() {
-                reasons.push(text);
-            }
+            reasons.push(error.to_string());
             cause = error.source();
         }
-        if reasons.is_empty() && !status.message().is_empty() {
-            reasons.push(status.message().to_owned());
-        }
-        Self {
-            reasons,
-            ..Self::new(Exit::Unreachable, format!("the gateway at {endpoint} cannot be reached"))
-        }
-        .hint("is it running (`berth up`)? `berth config check` shows which endpoint is used and why")
+        // the layers between repeat each other, and say that it was the transport
+        let mut seen = Vec::new();
+        reasons.retain(|text| {
+            let news = !text.is_empty() && text != "transport error" && !seen.contains(text);
+            seen.push(text.clone());
+            news
+        });
+        let hint = if reasons.iter().any(|reason| reason.contains("certificate")) {
+            "is the CA file the one of this gateway, and does its certificate name this host?"
+        } else {
+            "is it running (`berth up`)? `berth config check` shows which endpoint is used and why"
+        };
+        let message = format!("the gateway at {endpoint} cannot be reached");
+        Self { reasons, ..Self::new(Exit::Unreachable, message) }.hint(hint)
     }
 
     /// The failure as one JSON object, for `-o json`.

@@ -181,7 +181,7 @@ async fn exec_hands_through_output_and_exit_code() {
     };
     fake.answer("GetExecOutput", &output);
     let outcome =
-        Berth::at(&fake).stdin(b"typed").run("instance exec web-1 -i -q --timeout 9 -- sh -c true").await;
+        Berth::at(&fake).stdin(b"typed").run("instance exec web-1 -i --timeout 9 -- sh -c true").await;
     assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (7, "out\n", "err\n"));
     let request: ExecInstanceRequest = fake.calls("ExecInstance")[0].read();
     assert_eq!(request.argv, ["sh", "-c", "true"]);

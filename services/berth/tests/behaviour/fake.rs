@@ -47,9 +47,20 @@ pub struct Fake {
 
 impl Fake {
     pub async fn start() -> Self {
+        Self::serve("http", tonic::transport::Server::builder()).await
+    }
+
+    /// A gateway that speaks TLS with this certificate and key, both in PEM.
+    pub async fn start_tls(certificate: &str, key: &str) -> Self {
+        let identity = tonic::transport::Identity::from_pem(certificate, key);
+        let tls = tonic::transport::ServerTlsConfig::new().identity(identity);
+        Self::serve("https", tonic::transport::Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn serve(scheme: &str, server: tonic::transport::Server) -> Self {
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let back = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", front.local_addr().unwrap());
+        let endpoint = format!("{scheme}://{}", front.local_addr().unwrap());
         let fake = Self { state: Arc::default(), endpoint };
         let address = back.local_addr().unwrap();
         let (proxy, services) = (fake.clone(), Services(fake.clone()));
@@ -64,7 +75,7 @@ impl Fake {
         });
         tokio::spawn(async move {
             let incoming = tonic::transport::server::TcpIncoming::from(back);
-            services.router().serve_with_incoming(incoming).await.unwrap();
+            services.router(server).serve_with_incoming(incoming).await.unwrap();
         });
         fake
     }

@@ -7,4 +7,5 @@ mod fake;
 mod running;
 mod services;
 mod streams;
+mod trust;
 mod uploads;

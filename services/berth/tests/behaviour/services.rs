@@ -14,8 +14,8 @@ pub struct Services(pub Fake);
 type Answers<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 impl Services {
-    pub fn router(self) -> Router {
-        tonic::transport::Server::builder()
+    pub fn router(self, mut server: tonic::transport::Server) -> Router {
+        server
             .add_service(instance_service_server::InstanceServiceServer::new(self.clone()))
             .add_service(image_service_server::ImageServiceServer::new(self.clone()))
             .add_service(flavor_service_server::FlavorServiceServer::new(self.clone()))

@@ -1,7 +1,7 @@
 //! `berth instance exec`.
 
 use super::super::Session;
-use crate::client::{Exit, Failure};
+use crate::client::{Exit, Failure, wait_for_operation};
 use crate::output::{Format, print_bytes};
 use clap::Args;
 use contracts::gateway::v1::{ExecInstanceRequest, GetExecOutputRequest};
@@ -46,7 +46,8 @@ pub(super) async fn run(args: ExecArgs, session: &Session) -> Result<u8, Failure
         gateway.change(request, session.key(), async |r| gateway.instances().exec_instance(r).await).await?;
     // the platform ends the program at its limit; some time more for the answer to come back
     let limit = Duration::from_secs(u64::from(args.timeout) + 30);
-    session.follow(&accepted.operation_id, Some(limit), None).await?;
+    // standard error belongs to the guest's program, so nothing is said about the wait
+    wait_for_operation(gateway, &accepted.operation_id, Some(limit), async |_| {}).await?;
     let request = GetExecOutputRequest { operation: accepted.operation_id };
     let output = gateway.read(request, async |r| gateway.instances().get_exec_output(r).await).await?;
     if session.format == Format::Table {

@@ -138,6 +138,8 @@ impl ImageCache {
             let metadata = entry.metadata().await?;
             // the time of the last change of the name, not of the bytes: a linked file is old at birth
             let changed = std::os::unix::fs::MetadataExt::ctime(&metadata);
+            // compared with times of files, which this machine's kernel gave them
+            #[allow(clippy::disallowed_methods)]
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             let young = now.saturating_sub(u64::try_from(changed).unwrap_or(0)) < YOUNG.as_secs();
             if in_use.contains(&name) || young {

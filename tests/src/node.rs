@@ -116,9 +116,11 @@ impl Node {
     }
 
     /// Kills the node's broker with SIGKILL; the node starts it again.
-    pub fn kill_broker(&self) {
-        kill(Pid::from_raw(broker_pid(&self.data_dir()).expect("a broker")), Signal::SIGKILL)
-            .expect("our own child");
+    pub async fn kill_broker(&self) {
+        // after an earlier kill the file names the dead one until the next is there
+        let alive = || broker_pid(&self.data_dir()).filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        let pid = testkit::eventually(UP, "a broker to kill", async || alive()).await;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("our own child");
     }
 
     /// Asks the node to end and waits for it. True: it said that all went well.

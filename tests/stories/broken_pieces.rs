@@ -69,7 +69,7 @@ async fn a_broker_killed_under_load_costs_only_time() {
         // the gateway takes requests also while the broker is away: its outbox keeps them
         cli.ok(&create(name, &[]));
         if index % 4 == 3 {
-            node.kill_broker();
+            node.kill_broker().await;
         }
     }
     all_ready(&cli, &names).await;

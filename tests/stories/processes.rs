@@ -102,6 +102,12 @@ impl Drop for Platform {
     }
 }
 
+/// Whether it becomes true within half a minute: the caller knows better what to show when it does not.
+async fn eventually_so(check: impl Fn() -> bool) -> bool {
+    let holds = eventually(Duration::from_secs(60), "nothing", async || check().then_some(()));
+    tokio::time::timeout(Duration::from_secs(30), holds).await.is_ok()
+}
+
 #[tokio::test]
 async fn one_creation_is_one_trace_through_all_services() {
     let (nats, traces) = (NatsServer::start().await, Receiver::start().await);
@@ -121,14 +127,12 @@ async fn one_creation_is_one_trace_through_all_services() {
         },
     )
     .await;
-    for said in
-        ["scheduler CreateInstance", "host_driver EnsureVm", "scheduler VmObserved", "gateway InstanceReady"]
-    {
-        eventually(Duration::from_secs(30), said, async || {
-            let all = traces.spans();
-            all.iter().any(|s| s.trace == spans[0].trace && s.name == said).then_some(())
-        })
-        .await;
+    let steps = ["scheduler CreateInstance", "host_driver EnsureVm", "scheduler VmObserved", "gateway InstanceReady"];
+    for step in steps {
+        let of_trace = || traces.spans().into_iter().filter(|s| s.trace == spans[0].trace);
+        let seen = || of_trace().map(|s| format!("{} {}", s.service, s.name)).collect::<Vec<_>>().join(", ");
+        let found = eventually_so(|| of_trace().any(|s| s.name == step)).await;
+        assert!(found, "{step} is missing in: {}", seen());
     }
     let ids: BTreeSet<&str> = spans.iter().map(|s| s.id.as_str()).collect();
     let orphans = spans.iter().filter(|s| !s.parent.is_empty() && !ids.contains(s.parent.as_str())).count();

@@ -47,7 +47,7 @@ async fn rest_over_tls_does_what_the_command_line_does_once_per_key() {
     prepare(&cli).await;
     let wanted = json!({ "name": "web-1", "image": IMAGE, "flavor": "micro" }).to_string();
     let (status, first) = door.post("/v1/instances", "key-1", wanted.clone()).await;
-    assert_eq!(status, StatusCode::OK, "{first}");
+    assert_eq!(status, StatusCode::ACCEPTED, "{first}");
     let (_, again) = door.post("/v1/instances", "key-1", wanted.clone()).await;
     assert_eq!(first, again, "the same key and request: the same answer");
     let other = json!({ "name": "web-2", "image": IMAGE, "flavor": "micro" }).to_string();

@@ -18,9 +18,8 @@ struct Gone(String);
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        // the service would bring it back; its wire to libvirtd is being cut just now
-        std::thread::sleep(Duration::from_millis(500));
-        for verb in ["destroy", "undefine"] {
+        // the service may bring it back until its wire to libvirtd is cut, which happens about now
+        for verb in ["destroy", "undefine"].into_iter().cycle().take(20) {
             let _ = Command::new("virsh").args(["-q", "-c", "qemu:///system", verb, &self.0]).output();
         }
     }

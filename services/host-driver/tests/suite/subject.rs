@@ -156,12 +156,9 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// Waits until a condition holds.
 pub async fn eventually(deadline: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let since = Instant::now();
-    while !condition().await {
-        assert!(since.elapsed() < deadline, "not within {deadline:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    testkit::eventually(deadline, what, async || condition().await.then_some(())).await;
 }
 
 pub fn files_ready(generation: u64) -> Files {

@@ -4,7 +4,7 @@
 
 use super::fault::Fault;
 use futures::StreamExt;
-use kernel::Bytes;
+use kernel::{Bytes, Timestamp};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// A file younger than this is not evicted: somebody may be about to use it.
@@ -130,7 +130,7 @@ impl ImageCache {
     }
 
     /// Removes files that none of these digests names and that are not brand-new. Returns how many.
-    pub async fn evict_except(&self, in_use: &BTreeSet<String>) -> std::io::Result<usize> {
+    pub async fn evict_except(&self, in_use: &BTreeSet<String>, now: Timestamp) -> std::io::Result<usize> {
         let mut entries = tokio::fs::read_dir(&self.folder).await?;
         let mut evicted = 0;
         while let Some(entry) = entries.next_entry().await? {
@@ -138,10 +138,8 @@ impl ImageCache {
             let metadata = entry.metadata().await?;
             // the time of the last change of the name, not of the bytes: a linked file is old at birth
             let changed = std::os::unix::fs::MetadataExt::ctime(&metadata);
-            // compared with times of files, which this machine's kernel gave them
-            #[allow(clippy::disallowed_methods)]
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            let young = now.saturating_sub(u64::try_from(changed).unwrap_or(0)) < YOUNG.as_secs();
+            let changed = Timestamp(changed.saturating_mul(1_000_000));
+            let young = now.since(changed) < YOUNG;
             if in_use.contains(&name) || young {
                 continue;
             }

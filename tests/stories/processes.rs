@@ -127,7 +127,8 @@ async fn one_creation_is_one_trace_through_all_services() {
         },
     )
     .await;
-    let steps = ["scheduler CreateInstance", "host_driver EnsureVm", "scheduler VmObserved", "gateway InstanceReady"];
+    let steps =
+        ["scheduler CreateInstance", "host_driver EnsureVm", "scheduler VmObserved", "gateway InstanceReady"];
     for step in steps {
         let of_trace = || traces.spans().into_iter().filter(|s| s.trace == spans[0].trace);
         let seen = || of_trace().map(|s| format!("{} {}", s.service, s.name)).collect::<Vec<_>>().join(", ");

@@ -57,7 +57,8 @@ impl Work {
         &self.cause
     }
 
-    pub(crate) fn set_cause(&mut self, cause: Cause) {
+    /// From here on the work is done for this cause: a reconciler that looks after many objects says each time whose.
+    pub fn set_cause(&mut self, cause: Cause) {
         self.cause = cause;
     }
 

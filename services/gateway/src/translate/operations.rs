@@ -1,6 +1,6 @@
 //! Operations on the wire, and folding progress into them.
 
-use crate::domain::operation::{Progress, Standing, State, Step};
+use crate::domain::operation::{Progress, Standing, State, Step, measure};
 use contracts::common::v1::{self as common, OperationProgress, OperationState};
 use contracts::gateway::v1::Operation;
 use kernel::Timestamp;
@@ -58,7 +58,7 @@ pub fn merged(early: &Operation, accepted: Operation) -> Operation {
     standing.state = heard.state.max(standing.state);
     standing.refusal = heard.refusal;
     standing.updated_at = heard.updated_at.max(standing.updated_at);
-    standing.revision = heard.revision + 1;
+    standing.revision = measure(standing.state, &standing.steps);
     let mut whole = with(accepted, standing);
     whole.output = early.output.clone();
     whole.exit_code = early.exit_code;

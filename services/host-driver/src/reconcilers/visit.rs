@@ -101,10 +101,11 @@ impl Visitor {
         if plan == Plan::default() && progress.attempts.gave_up {
             return self.say(&case, &observed, progress, None).await;
         }
-        let span = tracing::info_span!("vm.act", instance = %key.instance, actions = tracing::field::Empty);
+        // a look that leads to nothing is no span: what it says belongs to the trace that asked for the VM
+        let mut span = tracing::Span::none();
         if !plan.actions.is_empty() {
             let names: Vec<&str> = plan.actions.iter().map(|a| a.name()).collect();
-            span.record("actions", names.join(" "));
+            span = tracing::info_span!("vm.act", instance = %key.instance, actions = names.join(" "));
             bus::continue_trace(&span, &case.cause.traceparent);
         }
         self.follow(&case, observed, progress, plan, now).instrument(span).await

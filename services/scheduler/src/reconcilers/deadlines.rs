@@ -1,5 +1,6 @@
 //! Operations past their deadline are failed, with the real reason; the work goes on.
 
+use super::cause;
 use crate::domain::host::HostState;
 use crate::domain::instance::Instance;
 use crate::domain::lifecycle::Input;
@@ -22,6 +23,7 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
         let mut work = desk.begin(Cause::own(desk.service())).await?;
         let id = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
         let Some(instance) = instances::find(work.tx(), id).await? else { continue };
+        work.set_cause(cause::of(&instance, desk.service()));
         let host_up = host_is_up(&mut work, &instance).await?;
         advance(&mut work, context, instance, Input::DeadlinePassed { host_up }).await?;
         work.commit().await?;

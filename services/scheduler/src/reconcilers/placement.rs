@@ -1,5 +1,6 @@
 //! Instances that wait for a host are tried again, each on its own: one that fits nowhere delays nobody.
 
+use super::cause;
 use crate::handlers::Context;
 use crate::handlers::place::{lock_fleet, place};
 use crate::store::instances;
@@ -20,6 +21,7 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
         for (_, id) in &waiting {
             match read(&mut work, id).await {
                 Ok(Some(instance)) if instance.waits_for_host() => {
+                    work.set_cause(cause::of(&instance, desk.service()));
                     place(&mut work, context, &mut fleet, instance).await?;
                 }
                 // placed or deleted while this pass waited for the lock

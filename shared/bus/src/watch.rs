@@ -41,7 +41,7 @@ pub enum Item {
 pub struct Query {
     /// Where to begin.
     pub cursor: Cursor,
-    /// Begin so many events before the end instead; 0 = use the cursor.
+    /// Begin with the last so many events that match, instead; 0 = use the cursor.
     pub last: u64,
     /// Wait for events to come; otherwise end with the newest.
     pub follow: bool,
@@ -81,7 +81,9 @@ pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
 fn begin(query: &Query, extent: &Extent) -> (u64, Option<String>) {
     let cursor = &query.cursor;
     if query.last > 0 {
-        return (extent.last.saturating_sub(query.last), None);
+        // with filters the server knows best how many there are: `read` skips all but the last
+        let all = query.subjects.is_empty();
+        return (if all { extent.last.saturating_sub(query.last) } else { 0 }, None);
     }
     if !cursor.incarnation.is_empty() && cursor.incarnation != extent.incarnation {
         let reason = format!(
@@ -136,7 +138,7 @@ async fn read(
     let extent = extent(connection).await?;
     let (after, gap) = begin(query, &extent);
     query.cursor = Cursor { incarnation: extent.incarnation.clone(), after };
-    query.last = 0;
+    let last = std::mem::take(&mut query.last);
     if let Some(reason) = gap
         && sender.send(Ok(Item::Gap { reason, resync: query.cursor.clone() })).await.is_err()
     {
@@ -154,6 +156,7 @@ async fn read(
     if !query.follow && waiting == 0 {
         return Ok(());
     }
+    let mut skip = if last > 0 { waiting.saturating_sub(last) } else { 0 };
     let mut messages = consumer.messages().await.map_err(|e| failed(&e))?;
     let mut check = tokio::time::interval(Duration::from_secs(5));
     check.tick().await;
@@ -174,6 +177,11 @@ async fn read(
             let info = message.info().map_err(|e| failed(&e))?;
             (info.stream_sequence, info.pending)
         };
+        query.cursor.after = sequence;
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
         match Envelope::read(message.subject.as_str(), message.headers.as_ref(), message.payload.clone()) {
             Ok(envelope) => {
                 let item = Item::Event {
@@ -187,7 +195,6 @@ async fn read(
             }
             Err(error) => tracing::warn!(%error, sequence, "skipping an event that cannot be read"),
         }
-        query.cursor.after = sequence;
         if !query.follow && pending == 0 {
             return Ok(());
         }

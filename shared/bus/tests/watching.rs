@@ -39,6 +39,18 @@ async fn a_reader_gets_exactly_the_suffix_after_its_cursor_and_then_what_comes()
 
     let only = Query { subjects: vec!["evt.gateway.>".into()], ..Query::default() };
     assert!(watch(service.connection.clone(), only).recv().await.is_none(), "nothing matches: ends at once");
+    let about = format!("evt.*.*.*.*.{}", ids[1]);
+    let mut one =
+        watch(service.connection.clone(), Query { last: 3, subjects: vec![about], ..Query::default() });
+    assert_eq!(
+        key_and_sequence(&next(&mut one).await),
+        (ids[1].clone(), 2),
+        "the last that match, not of the last"
+    );
+    assert!(one.recv().await.is_none());
+    let any = vec!["evt.scheduler.>".to_owned()];
+    let mut two = watch(service.connection.clone(), Query { last: 2, subjects: any, ..Query::default() });
+    assert_eq!(key_and_sequence(&next(&mut two).await).1, 5);
     let mut last = watch(service.connection.clone(), Query { last: 2, ..Query::default() });
     assert_eq!(key_and_sequence(&next(&mut last).await).1, 5);
     service.end().await;

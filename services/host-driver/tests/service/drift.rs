@@ -3,7 +3,8 @@
 use crate::rig::Rig;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
-use host_driver::adapters::simulated::World;
+use host_driver::adapters::Fault;
+use host_driver::adapters::simulated::{When, World};
 use host_driver::domain::{Ended, Power};
 use kernel::InstanceId;
 use std::time::Duration;
@@ -125,5 +126,23 @@ async fn somebody_elses_vm_of_the_same_name_is_never_touched() {
     assert_eq!(rig.last_observation().await.power(), wire::VmPower::Absent);
     for operation in ["define", "start", "destroy", "undefine"] {
         assert_eq!(rig.world.calls(operation), 0, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_repair_is_said_when_it_is_done_and_reported_when_it_cannot_be() {
+    let cases = [(2, wire::DriftAction::Repaired, false), (5, wire::DriftAction::Reported, true)];
+    for (failures, action, gave_up) in cases {
+        let mut rig = Rig::new(2).await;
+        let instance = rig.running().await;
+        for nth in 1..=failures {
+            rig.world.fail("start", nth, When::Before, Fault::Failed("no such luck".into()));
+        }
+        rig.clock.advance(Duration::from_secs(1));
+        rig.world.kill(instance);
+        rig.settle(instance).await;
+        let (drifts, seen) = rig.heard().await;
+        assert_eq!(drifts.iter().map(|d| d.action()).collect::<Vec<_>>(), [action], "{failures} failures");
+        assert_eq!(seen.last().map(|o| o.gave_up), Some(gave_up));
     }
 }

@@ -32,7 +32,9 @@ async fn a_disk_from_the_web_becomes_an_image() {
         assert_eq!((artifact.format(), artifact.virtual_size_bytes), (DiskFormat::Qcow2, (16 << 20) + 4096));
         assert_eq!(image.min_disk_bytes, artifact.virtual_size_bytes);
         assert_eq!(std::fs::read(bed.datastore().join("images").join(&digest)).unwrap(), disk);
-        assert!(bed.files("scratch").is_empty());
+        // the file's name in the scratch folder goes a moment after the image is there
+        let empty = async || bed.files("scratch").is_empty().then_some(());
+        testkit::eventually(std::time::Duration::from_secs(10), "an empty scratch folder", empty).await;
         let names: Vec<_> = bed.log.iter().map(|said| said.subject.name.as_str()).collect();
         assert_eq!(
             names,

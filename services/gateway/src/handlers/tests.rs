@@ -134,7 +134,8 @@ async fn what_is_said_is_what_is_shown() {
             );
 
             let create = operations::find(reader, "o1").await.expect("read").expect("there");
-            assert_eq!((create.state, create.revision), (OperationState::Succeeded as i32, 5));
+            // five steps, and two states on
+            assert_eq!((create.state, create.revision), (OperationState::Succeeded as i32, 7));
             let mut steps: Vec<&str> = create.steps.iter().map(|s| s.name.as_str()).collect();
             steps.sort_unstable();
             assert_eq!(steps, ["accepted", "accepted by the scheduler", "booted", "placed", "ready"]);
@@ -171,7 +172,7 @@ async fn an_acceptance_that_comes_late_gives_the_same_operation() {
     let shown = operations::get(reader, "default", "o1").await.expect("read").expect("there");
     assert_eq!(
         (shown.state, shown.method.as_str(), shown.revision),
-        (OperationState::Failed as i32, "CreateInstance", 2)
+        (OperationState::Failed as i32, "CreateInstance", 4)
     );
 }
 

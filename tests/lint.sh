@@ -15,12 +15,18 @@ cargo fmt --all --check
 step "clippy"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+step "shell scripts"
+git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+
 step "protobuf style"
 (cd proto && buf lint)
 
-# compatibility is judged against the newest state that others may have built upon
+# compatibility is judged against what others may have built upon: the published main, or the commit before this one
 step "protobuf compatibility"
-base=$(git rev-parse --verify --quiet origin/main || git rev-parse --verify --quiet HEAD~1 || true)
+base=$(git rev-parse --verify --quiet origin/main || true)
+if [ -z "$base" ] || [ "$base" = "$(git rev-parse HEAD)" ]; then
+  base=$(git rev-parse --verify --quiet HEAD~1 || true)
+fi
 if [ -n "$base" ] && git cat-file -e "$base:proto/buf.yaml" 2>/dev/null; then
   (cd proto && buf breaking --against "../.git#ref=$base,subdir=proto")
 else

@@ -88,10 +88,11 @@ async fn garbage_gets_a_problem_and_strangers_get_nothing() {
 async fn health_readiness_and_metrics_of_every_service() {
     let node = Node::start(&["--simulated-hosts", "1"]).await;
     prepare(&node.cli()).await;
-    let ops = |path: &str| format!("http://{}{path}", node.ops_address());
-    let text =
-        async |path: &str| reqwest::get(ops(path)).await.expect("an answer").text().await.expect("text");
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let ops = |path: &str| format!("http://{}{path}", node.ops_address());
+    let client = Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
+    let text =
+        async |path: &str| client.get(ops(path)).send().await.expect("an answer").text().await.expect("text");
     assert_eq!(text("/healthz").await, "ok\n");
     let ready: Value = serde_json::from_str(&text("/readyz").await).expect("json");
     assert_eq!(ready["healthy"], true, "{ready}");

@@ -70,6 +70,7 @@ async fn an_old_upload_that_was_just_taken_is_not_swept_from_under_the_import() 
     let root = folder.path().join("store");
     let datastore = Datastore::open(&format!("file://{}", root.display()), None).expect("open");
     stage(&datastore, "u1", b"hello").await;
+    #[allow(clippy::disallowed_methods)] // times of files are the machine's own
     let yesterday = SystemTime::now() - Duration::from_secs(86_400);
     let upload = std::fs::File::options().write(true).open(root.join("staging/u1")).expect("upload");
     upload.set_modified(yesterday).expect("old");

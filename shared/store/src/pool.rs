@@ -56,7 +56,15 @@ impl Store {
     /// half way because a reader wanted to become a writer.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self.inner.dialect {
-            Dialect::Sqlite => self.inner.writer.begin_with("BEGIN IMMEDIATE").await?,
+            Dialect::Sqlite => match self.inner.writer.begin_with("BEGIN IMMEDIATE").await {
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    // a full disk made SQLite end a transaction that sqlx still counts as open: only a new connection
+                    // knows better
+                    self.inner.writer.acquire().await?.close().await?;
+                    self.inner.writer.begin_with("BEGIN IMMEDIATE").await?
+                }
+                begun => begun?,
+            },
             Dialect::Postgres => self.inner.writer.begin().await?,
         })
     }

@@ -101,3 +101,27 @@ async fn a_foreign_url_is_refused_without_showing_a_password() {
     let error = Store::open("mysql://root:hunter2@db/x", &[]).await.err().expect("refused").to_string();
     assert!(error.contains("sqlite:///") && !error.contains("hunter2"), "{error}");
 }
+
+#[tokio::test]
+async fn a_full_disk_is_forgotten_when_there_is_room_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store =
+        Store::open(&format!("sqlite://{}/test.db", folder.path().display()), TABLES).await.expect("open");
+    // the limit is one of the connection: room comes back with the next one
+    let mut tx = store.begin().await.expect("begin");
+    sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *tx).await.expect("no more pages than there are");
+    tx.commit().await.expect("commit");
+    let fill = async |id: &str| -> Result<(), store::StoreError> {
+        let mut tx = store.begin().await?;
+        sqlx::query("INSERT INTO things (id, size, body) VALUES ($1, 1, $2)")
+            .bind(id)
+            .bind(vec![7_u8; 100_000])
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    };
+    let error = fill("big").await.expect_err("no room").to_string();
+    assert!(error.contains("full"), "{error}");
+    fill("big").await.expect("room again");
+    store.check().await.expect("well again");
+}

@@ -3,6 +3,8 @@
 use crate::{Report, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How to reach the broker.
@@ -58,6 +60,7 @@ pub struct Connection {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     replicas: usize,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Connection {
@@ -72,6 +75,8 @@ impl Connection {
                 .trim()
                 .to_owned(),
         };
+        let epoch = Arc::new(AtomicU64::new(0));
+        let counted = epoch.clone();
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .ping_interval(Duration::from_secs(10))
@@ -79,10 +84,13 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64))
             .event_callback(move |event| {
-                let report = report.clone();
+                let (report, counted) = (report.clone(), counted.clone());
                 async move {
                     match event {
-                        async_nats::Event::Connected => report.well("connected"),
+                        async_nats::Event::Connected => {
+                            counted.fetch_add(1, Ordering::SeqCst);
+                            report.well("connected");
+                        }
                         async_nats::Event::Disconnected => {
                             report.unwell("the broker does not answer; reconnecting")
                         }
@@ -100,7 +108,7 @@ impl Connection {
         let client = options.connect(urls).await.map_err(|e| unreachable(e.to_string()))?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(Duration::from_secs(5));
-        let connection = Self { client, jetstream, replicas: settings.replicas };
+        let connection = Self { client, jetstream, replicas: settings.replicas, epoch };
         connection.ensure_streams().await?;
         Ok(connection)
     }
@@ -108,6 +116,11 @@ impl Connection {
     /// Makes missing streams and updates those that differ.
     pub async fn ensure_streams(&self) -> Result<(), ConnectionError> {
         Ok(topology::reconcile(&self.jetstream, self.replicas).await?)
+    }
+
+    /// Grows with each (re)connection: between two equal numbers it was the same server all the time.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Publishing and subscribing without a stream.

@@ -115,18 +115,22 @@ pub(crate) async fn mark_published(
     Ok(())
 }
 
-/// Makes rows of `stream` unpublished again that it kept after `sequence`. Returns how many.
+/// Makes rows of `stream` unpublished again that it kept after `sequence` and that are not older than `oldest`.
+/// Returns how many.
 pub(crate) async fn unpublish_after(
     tx: &mut AnyConnection,
     stream: &str,
     sequence: i64,
+    oldest: Timestamp,
 ) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2")
-            .bind(stream)
-            .bind(sequence)
-            .execute(tx)
-            .await?;
+    let done = sqlx::query(
+        "UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2 AND created_at >= $3",
+    )
+    .bind(stream)
+    .bind(sequence)
+    .bind(oldest.micros())
+    .execute(tx)
+    .await?;
     Ok(done.rows_affected())
 }
 

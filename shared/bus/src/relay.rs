@@ -10,6 +10,7 @@ use crate::outbox::{self, Waiting};
 use crate::{Connection, Desk, Report, inbox};
 use kernel::MessageId;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
 /// Who stopped relaying is replaced after this long.
 const LEASE: Duration = Duration::from_secs(10);
-/// Longer than the server may deliver a message again.
+/// How long handled messages are remembered. A command older than that is never sent again, whatever the broker lost:
+/// nobody would know any more that it was obeyed.
 const INBOX_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -47,12 +49,20 @@ pub struct Relay {
     connection: Connection,
     report: Report,
     owner: String,
+    /// The connection's epoch when the streams were last found to hold what they acknowledged.
+    verified: AtomicU64,
 }
 
 impl Relay {
     /// A relay for the outbox behind `desk`.
     pub fn new(desk: Desk, connection: Connection, report: Report) -> Self {
-        Self { desk, connection, report, owner: MessageId::new().to_string() }
+        Self {
+            desk,
+            connection,
+            report,
+            owner: MessageId::new().to_string(),
+            verified: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// Publishes until told to stop, then once more, so that nothing that was said stays behind.
@@ -110,16 +120,31 @@ impl Relay {
         if !self.hold_lease().await? {
             return Ok(0);
         }
+        self.verify_if_reconnected().await?;
         let rows = outbox::unpublished(self.desk.store(), BATCH).await?;
         if rows.is_empty() {
             return Ok(0);
         }
         let (acknowledged, failure) = self.publish(&rows).await;
+        // what flew during a reconnection may have landed on a stream that lost its tail: look before marking, while the
+        // rows that were marked before still tell how far it reached
+        self.verify_if_reconnected().await?;
         self.mark(&acknowledged).await?;
         match failure {
             Some(reason) => Err(RelayError::Publish(reason)),
             None => Ok(rows.len()),
         }
+    }
+
+    /// A server that went away may come back with less than it had, and others may publish first: its length proves
+    /// nothing. Nothing is published or marked on a new connection before the streams were looked at.
+    async fn verify_if_reconnected(&self) -> Result<(), RelayError> {
+        let epoch = self.connection.epoch();
+        if self.verified.load(Ordering::SeqCst) != epoch {
+            self.verify().await?;
+            self.verified.store(epoch, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     async fn mark(&self, acknowledged: &[Acknowledged<'_>]) -> Result<(), RelayError> {

@@ -119,16 +119,8 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
     service.end().await;
 }
 
-#[tokio::test]
-async fn a_broker_that_lost_everything_is_refilled() {
-    let mut nats = NatsServer::start().await;
-    let service = Service::start(&nats, Duration::ZERO).await;
-    let ids: Vec<String> = (0..20).map(|_| id()).collect();
-    for id in &ids {
-        service.tell(id).await;
-    }
-    settled(&service, 20).await;
-    // the relay has to have seen the stream once to know it again
+/// The relay has to have seen the stream once to know it again.
+async fn known(service: &Service) {
     eventually(SOON, "the relay to remember the stream", async || {
         let known: Option<String> =
             sqlx::query_scalar("SELECT incarnation FROM relay_stream WHERE stream = 'EVENTS'")
@@ -138,6 +130,56 @@ async fn a_broker_that_lost_everything_is_refilled() {
         known.filter(|incarnation| !incarnation.is_empty())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_tail_that_was_lost_is_refilled_also_when_others_made_the_stream_longer_first() {
+    let mut nats = NatsServer::start().await;
+    let mut service = Service::start(&nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..12).map(|_| id()).collect();
+    for id in &ids[..5] {
+        service.tell(id).await;
+    }
+    settled(&service, 5).await;
+    known(&service).await;
+    nats.kill();
+    nats.back_up();
+    nats.up().await;
+    for id in &ids[5..] {
+        service.tell(id).await;
+    }
+    settled(&service, 12).await;
+    service.halt().await;
+
+    nats.kill();
+    nats.roll_back();
+    nats.up().await;
+    let other = nats.connect().await;
+    for n in 0..30 {
+        let subject = format!("evt.other.v1.Noise.tenant.{n}");
+        other.jetstream().publish(subject, "x".into()).await.expect("sent").await.expect("stored");
+    }
+    service.relay();
+    service.runner(Duration::ZERO);
+    eventually(SOON, "every event to be in the stream again", async || {
+        let there = service.events().await;
+        ids.iter().all(|id| there.contains(id)).then_some(())
+    })
+    .await;
+    assert_eq!(service.effects().await, ids, "and nothing was done twice");
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_lost_everything_is_refilled() {
+    let mut nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let ids: Vec<String> = (0..20).map(|_| id()).collect();
+    for id in &ids {
+        service.tell(id).await;
+    }
+    settled(&service, 20).await;
+    known(&service).await;
     nats.kill();
     nats.wipe();
     nats.up().await;

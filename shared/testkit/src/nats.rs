@@ -69,6 +69,24 @@ impl NatsServer {
         let _ = std::fs::remove_dir_all(self.folder.path().join("jetstream"));
     }
 
+    /// Keeps a copy of what the server stored. It must be down.
+    pub fn back_up(&self) {
+        self.copy("jetstream", "backup");
+    }
+
+    /// Puts the copy back in place of what the server stored since. It must be down.
+    pub fn roll_back(&self) {
+        self.copy("backup", "jetstream");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        assert!(self.child.is_none(), "kill the server first");
+        let (from, to) = (self.folder.path().join(from), self.folder.path().join(to));
+        let _ = std::fs::remove_dir_all(&to);
+        let copied = Command::new("cp").arg("-a").args([&from, &to]).status().expect("cp runs");
+        assert!(copied.success(), "{} is copied", from.display());
+    }
+
     /// `nats://127.0.0.1:port`
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

@@ -1,9 +1,15 @@
 //! The broker is transport and log, never the only copy: what a stream lost is published again from the outbox.
 
-use super::{Acknowledged, Relay, RelayError};
-use crate::outbox;
+use super::{Acknowledged, INBOX_KEEP, Relay, RelayError};
+use crate::{outbox, topology};
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use kernel::Timestamp;
 use sqlx::{AnyConnection, Row};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Commands younger than this are sent again; a day less than the inboxes remember.
+const COMMANDS_KEEP: Duration = Duration::from_secs(INBOX_KEEP.as_secs() - 24 * 3600);
 
 /// Remembers how far a stream has acknowledged us.
 pub(super) async fn remember(
@@ -46,10 +52,11 @@ impl Relay {
             let info = found.cached_info();
             let present = info.created.unix_timestamp_nanos().to_string();
             let held = info.state.last_sequence as i64;
-            if incarnation == present && held >= last {
+            let same = incarnation.is_empty() || incarnation == present;
+            let intact = if same { self.intact(&found, &stream, held, last).await? } else { 0 };
+            if incarnation == present && intact == last {
                 continue;
             }
-            let intact = if incarnation.is_empty() || incarnation == present { held.min(last) } else { 0 };
             let mut tx = self.desk.store().begin().await?;
             if intact < last {
                 self.refill_after(&mut tx, &stream, intact).await?;
@@ -63,6 +70,72 @@ impl Relay {
             tx.commit().await?;
         }
         Ok(())
+    }
+
+    /// Up to which place the stream still holds what it acknowledged, at most `last`. Its length is no proof, because
+    /// other publishers make it longer: our own messages have to be found where they were.
+    async fn intact(&self, found: &Stream, stream: &str, held: i64, last: i64) -> Result<i64, RelayError> {
+        // nothing was acknowledged, so nothing can be lost
+        if last == 0 {
+            return Ok(0);
+        }
+        if held >= last && self.holds(found, stream, last).await? {
+            return Ok(last);
+        }
+        if stream != topology::EVENTS {
+            // a work queue forgets what was obeyed, so its places tell nothing: all of it is sent again, and the
+            // inboxes know what they had
+            return Ok(0);
+        }
+        // what is lost is always a tail: the newest of our rows that is still there is found by halving
+        let bound = held.min(last);
+        let mut lost: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM outbox WHERE stream = $1 AND stream_sequence > 0 AND stream_sequence <= $2",
+        )
+        .bind(stream)
+        .bind(bound)
+        .fetch_one(self.desk.store().reader())
+        .await?;
+        let (mut sound, mut place) = (0, 0);
+        while sound < lost {
+            let middle = sound + (lost - sound) / 2;
+            let sequence: i64 = sqlx::query_scalar(
+                "SELECT stream_sequence FROM outbox WHERE stream = $1 AND stream_sequence > 0 AND stream_sequence <= $2
+                 ORDER BY stream_sequence LIMIT 1 OFFSET $3",
+            )
+            .bind(stream)
+            .bind(bound)
+            .bind(middle)
+            .fetch_one(self.desk.store().reader())
+            .await?;
+            if self.holds(found, stream, sequence).await? {
+                (sound, place) = (middle + 1, sequence);
+            } else {
+                lost = middle;
+            }
+        }
+        Ok(place)
+    }
+
+    /// Whether the stream holds our message at `sequence`. A work queue that has no message there has obeyed it.
+    async fn holds(&self, found: &Stream, stream: &str, sequence: i64) -> Result<bool, RelayError> {
+        let ours: Vec<String> =
+            sqlx::query_scalar("SELECT message_id FROM outbox WHERE stream = $1 AND stream_sequence = $2")
+                .bind(stream)
+                .bind(sequence)
+                .fetch_all(self.desk.store().reader())
+                .await?;
+        if ours.is_empty() {
+            return Ok(true);
+        }
+        match found.direct_get(u64::try_from(sequence).unwrap_or(0)).await {
+            Ok(message) => {
+                let there = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());
+                Ok(ours.iter().any(|id| Some(id.as_str()) == there))
+            }
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(stream != topology::EVENTS),
+            Err(error) => Err(RelayError::Publish(error.to_string())),
+        }
     }
 
     /// An acknowledgement below what the stream had told us before: it was rolled back under our feet.
@@ -95,7 +168,12 @@ impl Relay {
         stream: &str,
         sequence: i64,
     ) -> Result<(), RelayError> {
-        let rows = outbox::unpublish_after(tx, stream, sequence).await?;
+        let oldest = if stream == topology::EVENTS {
+            Timestamp(0)
+        } else {
+            Timestamp(self.desk.clock().now().micros() - COMMANDS_KEEP.as_micros() as i64)
+        };
+        let rows = outbox::unpublish_after(tx, stream, sequence, oldest).await?;
         if rows > 0 {
             tracing::error!(
                 service = self.desk.service(),

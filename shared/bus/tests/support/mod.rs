@@ -114,7 +114,7 @@ impl Service {
         self.tasks.push(tokio::spawn(relay.run(self.stop.clone())));
     }
 
-    fn runner(&mut self, slow: Duration) {
+    pub fn runner(&mut self, slow: Duration) {
         let handler = OnStart { script: self.script.clone(), runs: self.runs.clone(), slow };
         let subscriptions = Subscriptions::new("scheduler").on::<StartInstance>(handler);
         let runner =
@@ -146,6 +146,15 @@ impl Service {
             }
         }
         ids
+    }
+
+    /// Ends relay and runner; both can be started again.
+    pub async fn halt(&mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            task.await.expect("no task panics");
+        }
+        self.stop = CancellationToken::new();
     }
 
     pub async fn end(self) {

@@ -1,6 +1,7 @@
 //! Which service gets which settings on an all-in-one node: one data folder, SQLite throughout.
 
 use super::settings::{LogFormat, NodeDriver, NodeSettings};
+use anyhow::Context;
 use chassis::{Chassis, ChassisSettings, TelemetrySettings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,20 @@ pub(super) struct Folders {
 impl Folders {
     pub fn of(settings: &NodeSettings) -> Self {
         Self { data: settings.data_dir.clone() }
+    }
+
+    /// Makes the folders, closed to other users of the machine; QEMU has to walk to disks and images.
+    pub fn make(&self) -> anyhow::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let closed = ["gateway", "scheduler", "storage", "host_driver", "nats", "keys", "pki"]
+            .map(|name| (name, 0o700));
+        for (name, mode) in [("", 0o711), ("host", 0o711), ("datastore", 0o711)].into_iter().chain(closed) {
+            let folder = if name.is_empty() { self.data.clone() } else { self.data.join(name) };
+            let made = std::fs::create_dir_all(&folder)
+                .and_then(|()| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)));
+            made.with_context(|| format!("making the folder {}", folder.display()))?;
+        }
+        Ok(())
     }
 
     pub fn nats(&self) -> PathBuf {

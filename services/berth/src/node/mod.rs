@@ -43,6 +43,7 @@ pub async fn up(
 ) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("berth", &assembly::telemetry(&settings))?;
     let folders = Folders::of(&settings);
+    folders.make()?;
     let pki = if settings.insecure_dev {
         tracing::warn!(
             "insecure_dev: no TLS, and the broker syncs only now and then; not for anything you would miss"
@@ -52,6 +53,10 @@ pub async fn up(
         let addresses = [settings.listen.ip(), settings.ops_listen.ip()];
         Some(Pki::ensure(&folders.pki(), &addresses).context("making the node's certificates")?)
     };
+    // before anything is started for nothing
+    for address in [settings.listen, settings.ops_listen] {
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    }
     let health = chassis::Health::default();
     let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
     let chassis = Chassis::start_with_health("berth", &assembly::chassis(&settings, bus), health).await?;

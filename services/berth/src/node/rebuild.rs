@@ -65,8 +65,7 @@ pub(super) async fn verify(
         let migrations = [bus::MIGRATIONS, service.migrations].concat();
         fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
     }
-    replay(connection, services, &fresh).await?;
-    let mut verdicts = Vec::new();
+    let mut verdicts = replay(connection, services, &fresh).await?;
     for (service, fresh) in services.iter().zip(&fresh) {
         let live =
             Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
@@ -85,8 +84,14 @@ pub(super) async fn verify(
     Ok(verdicts)
 }
 
-/// Applies every event of the stream, in order, to all services' tables.
-async fn replay(connection: &Connection, services: &[Service], fresh: &[Store]) -> anyhow::Result<()> {
+/// Applies every event of the stream, in order, to all services' tables. Events that a service cannot take are told as
+/// differences of the stream itself: the rest is still worth comparing.
+async fn replay(
+    connection: &Connection,
+    services: &[Service],
+    fresh: &[Store],
+) -> anyhow::Result<Vec<TableVerdict>> {
+    let mut verdicts = Vec::new();
     let mut items = watch(connection.clone(), Query::default());
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -102,17 +107,31 @@ async fn replay(connection: &Connection, services: &[Service], fresh: &[Store]) 
         }
         if batch.len() == BATCH || ended {
             for (service, store) in services.iter().zip(fresh) {
-                apply(service, store, &batch).await?;
+                let unreadable = apply(service, store, &batch).await?;
+                if !unreadable.is_empty() {
+                    verdicts.push(TableVerdict {
+                        service: service.name.to_owned(),
+                        table: "(events)".to_owned(),
+                        rows: unreadable.len() as u64,
+                        differences: unreadable,
+                    });
+                }
             }
             batch.clear();
         }
         if ended {
-            return Ok(());
+            return Ok(verdicts);
         }
     }
 }
 
-async fn apply(service: &Service, store: &Store, batch: &[(u64, Box<Envelope>)]) -> anyhow::Result<()> {
+/// Applies a batch; answers one line for each event that the service cannot take.
+async fn apply(
+    service: &Service,
+    store: &Store,
+    batch: &[(u64, Box<Envelope>)],
+) -> anyhow::Result<Vec<String>> {
+    let mut unreadable = Vec::new();
     let desk = Desk::new(service.name, store.clone(), Arc::new(SystemClock));
     let mut work = desk.begin(Cause::own(service.name)).await?;
     let handlers = match service.maker {
@@ -127,11 +146,12 @@ async fn apply(service: &Service, store: &Store, batch: &[(u64, Box<Envelope>)])
             }
             (Maker::Handlers(_), None) => Ok(()),
         };
-        applied.map_err(|e| {
-            anyhow::anyhow!("event {sequence} ({}) for {}: {e}", envelope.subject, service.name)
-        })?;
+        if let Err(reason) = applied {
+            unreadable.push(format!("event {sequence} ({}): {reason}", envelope.subject));
+        }
     }
-    Ok(work.commit().await?)
+    work.commit().await?;
+    Ok(unreadable)
 }
 
 /// One line per row that differs: which row, which column, what the events say and what the table says.

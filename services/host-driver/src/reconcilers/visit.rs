@@ -301,7 +301,11 @@ impl Visitor {
                 "reality left the intent"
             );
             self.metrics.drift(drifted.kind().as_str_name(), drifted.action().as_str_name());
+            // nobody asked for this: it is not the doing of whoever gave the last order
+            let own = Cause::own(crate::SERVICE).for_tenant(&row.tenant);
+            unit.set_cause(Cause { traceparent: cause.traceparent.clone(), ..own });
             unit.say_for(&row.tenant, &drifted);
+            unit.set_cause(cause.clone());
         }
         if news {
             unit.say_for(&row.tenant, &wire::VmObserved { observation: Some(told) });

@@ -30,7 +30,8 @@ async fn an_order_becomes_a_vm_once() {
         assert_eq!(steps, ["image", "disks", "defined", "started", "agent"]);
         let revisions: Vec<u64> =
             seen.iter().filter_map(|e| Some(e.observation.as_ref()?.revision)).collect();
-        assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>());
+        assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+        assert!(revisions[0] >= 1 << 50, "above what a host without a memory said: {revisions:?}");
         assert_eq!((rig.world.calls("define"), rig.world.calls("start")), (1, 1));
         assert_eq!(rig.world.powers().into_iter().collect::<Vec<_>>(), [(instance, Power::Running)]);
         // nothing changed, so nothing is said

@@ -158,6 +158,21 @@ async fn work_that_was_cut_short_is_finished_and_data_are_kept() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_lost_is_not_made_anew() {
+    let place = Place::new();
+    let spec = spec(vec![place.base(DiskFormat::Raw)], Bytes(16 * MIB));
+    place.disks.fetch(&spec).await.unwrap();
+    place.disks.prepare(&spec, 1, None).await.unwrap();
+    let disk = place.disks.paths(&spec).disk;
+    std::fs::remove_file(&disk).unwrap();
+    assert_eq!(place.disks.observe(&spec).await, Ok(Files::Lost { generation: 1 }));
+    let Err(Fault::Permanent(refusal)) = place.disks.prepare(&spec, 1, None).await else { panic!("made") };
+    assert_eq!((refusal.code.as_str(), disk.exists()), ("DISK_LOST", false));
+    place.disks.remove(spec.instance).await.unwrap();
+    assert_eq!(place.disks.observe(&spec).await, Ok(Files::Missing));
+}
+
+#[tokio::test]
 async fn a_damaged_file_never_gets_its_name() {
     let place = Place::new();
     let claimed = "a".repeat(64);

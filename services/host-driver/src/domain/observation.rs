@@ -80,7 +80,7 @@ fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> Said
         (_, Some(Power::Off(_))) => SaidPower::Stopped,
         (Domain::Missing | Domain::Foreign | Domain::Ours(_), None) => match observed.files {
             Files::Missing => SaidPower::Absent,
-            Files::Partial | Files::Ready { .. } => SaidPower::Stopped,
+            Files::Partial | Files::Lost { .. } | Files::Ready { .. } => SaidPower::Stopped,
         },
     }
 }

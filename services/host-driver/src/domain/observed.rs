@@ -68,6 +68,11 @@ pub enum Files {
     Missing,
     /// Something, not finished.
     Partial,
+    /// They were made for this generation, and the disk with the guest's data is gone.
+    Lost {
+        /// Of the intent they were made for.
+        generation: u64,
+    },
     /// Everything the VM needs, made for this generation.
     Ready {
         /// Of the intent they were made for.

@@ -7,6 +7,9 @@ use super::spec::{Intent, RestartPolicy, Wanted};
 use kernel::{Refusal, Timestamp};
 use std::time::Duration;
 
+/// What is said of a disk that was made and is not there any more.
+pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not replaced by an empty one";
+
 /// One thing to do. Each is idempotent: done twice, the second time changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -173,6 +176,11 @@ pub fn plan(
             (Wanted::Absent, _) => Plan::default(),
         },
     };
+    // a VM that runs on, or is to go, needs no new disk: only what would make one is refused
+    if matches!(files, Files::Lost { .. }) && rest.actions.contains(&Action::PrepareDisks) {
+        let refusal = Refusal::new("DISK_LOST", DISK_LOST);
+        return Plan { refusal: Some(refusal), ..Plan::default() };
+    }
     actions.extend(rest.actions);
     // the decision not to start again is what the drift comes to
     let drift = drift.map(|d| Drift { adopt: rest.adopt, ..d });
@@ -183,7 +191,7 @@ fn refuse(intent: &Intent, observed: &Observed) -> Option<Refusal> {
     let newest_here = [
         observed.ours().map(|o| o.generation),
         match observed.files {
-            Files::Ready { generation } => Some(generation),
+            Files::Ready { generation } | Files::Lost { generation } => Some(generation),
             _ => None,
         },
     ];
@@ -275,7 +283,7 @@ fn set_stale_aside<'o>(intent: &Intent, observed: &'o Observed) -> (Vec<Action>,
         actions.push(Action::Undefine);
         domain = None;
     }
-    if let Files::Ready { generation } = files
+    if let Files::Ready { generation } | Files::Lost { generation } = files
         && generation < intent.key.generation
     {
         actions.push(Action::Quarantine);
@@ -292,7 +300,9 @@ fn effective_wanted(intent: &Intent, progress: &Progress, ours: &Ours) -> Wanted
 fn with_files(files: Files, then: Vec<Action>) -> Vec<Action> {
     let mut actions = match files {
         Files::Ready { .. } => Vec::new(),
-        Files::Missing | Files::Partial => vec![Action::FetchImage, Action::PrepareDisks],
+        Files::Missing | Files::Partial | Files::Lost { .. } => {
+            vec![Action::FetchImage, Action::PrepareDisks]
+        }
     };
     actions.extend(then);
     actions

@@ -56,6 +56,27 @@ fn a_new_vm_is_made_from_nothing_and_that_is_no_drift() {
 }
 
 #[test]
+fn a_lost_disk_is_not_replaced_and_holds_up_nothing_else() {
+    let lost = |power: Option<Power>| Observed {
+        files: Files::Lost { generation: 2 },
+        ..power.map_or_else(nothing, vm)
+    };
+    for seen in [lost(None), lost(Some(Power::Off(Ended::Killed)))] {
+        let plan = planned(&intent(Wanted::Running), &seen, &reached(Wanted::Running));
+        assert_eq!((plan.refusal.map(|r| r.code).as_deref(), plan.actions.len()), (Some("DISK_LOST"), 0));
+    }
+    let runs = lost(Some(Power::Running));
+    assert_eq!(planned(&intent(Wanted::Running), &runs, &reached(Wanted::Running)), Plan::default());
+    let stop = planned(&intent(Wanted::Stopped), &runs, &Progress::default());
+    assert_eq!(stop.actions, [Action::Shutdown]);
+    let gone = planned(&intent(Wanted::Absent), &lost(None), &Progress::default());
+    assert_eq!(gone.actions, [Action::RemoveFiles]);
+    let older = Observed { files: Files::Lost { generation: 1 }, ..nothing() };
+    let plan = planned(&intent(Wanted::Running), &older, &Progress::default());
+    assert_eq!((plan.actions[0], plan.refusal), (Action::Quarantine, None), "another owner's loss");
+}
+
+#[test]
 fn a_vm_that_is_as_wanted_is_left_alone() {
     let cases = [
         (Wanted::Running, vm(Power::Running)),

@@ -65,6 +65,11 @@ impl Progress {
         }
     }
 
+    /// The VM's disks were made, and not taken away since.
+    pub fn made_disks(&self) -> bool {
+        self.steps.iter().any(|(name, _)| name == STEP_DISKS)
+    }
+
     /// Notes an action that succeeded. `before` is what was observed before it.
     pub fn did(&mut self, action: Action, intent: &Intent, before: Option<&Ours>, now: Timestamp) {
         match action {
@@ -113,6 +118,10 @@ impl Progress {
         }
         if fulfils(intent.wanted, observed) {
             self.reached = Some(intent.wanted);
+        }
+        // disks that were to go are not missed by an order that wants the VM again
+        if intent.wanted == Wanted::Absent && observed.files == Files::Missing {
+            self.steps.retain(|(name, _)| name != STEP_DISKS);
         }
     }
 

@@ -23,7 +23,8 @@ impl Handle<EnsureVm> for EnsureVmHandler {
         let order = incoming::order(&message).map_err(Failure::Poison)?;
         let key = order.key;
         if self.hosts.get(key.host).is_none() {
-            return Err(Failure::Poison(format!("host {} is not one of this process", key.host)));
+            // the host may come with the next start of this process, under other settings
+            return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }
         let known = vms::find(unit.tx(), key).await?.map(|row| row.intent);
         if !order.intent.supersedes(known) {

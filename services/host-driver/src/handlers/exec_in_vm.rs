@@ -32,7 +32,8 @@ impl Handle<ExecInVm> for ExecInVmHandler {
                 .map_err(|e| Failure::Poison(format!("instance_id: {e}")))?,
         };
         if self.hosts.get(key.host).is_none() {
-            return Err(Failure::Poison(format!("host {} is not one of this process", key.host)));
+            // the host may come with the next start of this process, under other settings
+            return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }
         if message.operation_id.is_empty() {
             return Err(Failure::Poison("operation_id is empty".into()));

@@ -46,7 +46,8 @@ impl HostReports {
                     let (revision, last) = said.get(&host.id).cloned().unwrap_or_default();
                     let same = HostReport { revision, ..report.clone() }.encode_to_vec() == last;
                     if revision == 0 || !same {
-                        news.push((host.id, HostReport { revision: revision + 1, ..report }));
+                        let revision = outgoing::next_revision(revision, self.desk.clock().now());
+                        news.push((host.id, HostReport { revision, ..report }));
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use crate::adapters::Fault;
 use crate::adapters::disks::Disks;
 use crate::domain::observation::Guest;
+use crate::domain::progress::STEP_DISKS;
 use crate::domain::{
     Action, Domain, Files, Intent, Machine, Observation, Observed, Plan, Policy, Power, Progress,
     RestartPolicy, Severity, VmSpec, Wanted, plan,
@@ -140,7 +141,20 @@ impl Visitor {
 
     async fn observe(&self, case: &Case<'_>) -> Result<Observed, Fault> {
         let domain = case.backend.hypervisor.observe(case.spec.instance).await?;
-        let files = case.backend.disks.observe(&case.spec).await?;
+        let mut files = case.backend.disks.observe(&case.spec).await?;
+        let generation = case.intent.key.generation;
+        // after a rebuild only what was said still knows that the disks were made
+        let made = case.before.made_disks()
+            || outgoing::last(&case.row).is_some_and(|said| {
+                said.generation == generation && said.steps.iter().any(|s| s.name == STEP_DISKS)
+            });
+        if files == Files::Missing
+            && made
+            && case.backend.disks.durable()
+            && case.intent.wanted != Wanted::Absent
+        {
+            files = Files::Lost { generation };
+        }
         Ok(Observed { domain, files })
     }
 
@@ -287,7 +301,11 @@ impl Visitor {
                 "reality left the intent"
             );
             self.metrics.drift(drifted.kind().as_str_name(), drifted.action().as_str_name());
+            // nobody asked for this: it is not the doing of whoever gave the last order
+            let own = Cause::own(crate::SERVICE).for_tenant(&row.tenant);
+            unit.set_cause(Cause { traceparent: cause.traceparent.clone(), ..own });
             unit.say_for(&row.tenant, &drifted);
+            unit.set_cause(cause.clone());
         }
         if news {
             unit.say_for(&row.tenant, &wire::VmObserved { observation: Some(told) });

@@ -40,7 +40,7 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
         instance_id: row.key.instance.to_string(),
         host_id: row.key.host.to_string(),
         tenant: row.tenant.clone(),
-        revision: row.observation_revision + 1,
+        revision: next_revision(row.observation_revision, now),
         generation: observed.followed.generation,
         intent_revision: observed.followed.revision,
         power: power(observed.power).into(),
@@ -56,6 +56,12 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
             .collect(),
         observed_at_us: now.0,
     }
+}
+
+/// The revision after `last`. It never falls behind the clock: a host whose tables were lost goes on above everything it
+/// ever said, or nobody would listen to it again.
+pub fn next_revision(last: u64, now: Timestamp) -> u64 {
+    (last + 1).max(u64::try_from(now.0).unwrap_or(0))
 }
 
 /// Whether an observation says anything that the last one did not.

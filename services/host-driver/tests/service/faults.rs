@@ -129,7 +129,7 @@ async fn under_a_storm_of_faults_every_vm_is_made_once_or_given_up() {
     let mut last = std::collections::BTreeMap::new();
     for seen in rig.observations().await {
         let before = last.insert(seen.instance_id.clone(), seen.clone());
-        assert_eq!(seen.revision, before.map_or(0, |b| b.revision) + 1);
+        assert!(seen.revision > before.map_or(0, |b| b.revision), "{seen:?}");
     }
     let powers = rig.world.powers();
     assert!(powers.keys().all(|id| instances.contains(id)), "a VM nobody ordered");

@@ -7,6 +7,7 @@ use super::{Disks, Seed};
 use crate::adapters::fault::Fault;
 use crate::adapters::images::ImageCache;
 use crate::domain::machine::Paths;
+use crate::domain::plan::DISK_LOST;
 use crate::domain::{DiskFormat, Files, Role, VmSpec};
 use async_trait::async_trait;
 use kernel::{Bytes, InstanceId, Timestamp};
@@ -67,6 +68,10 @@ impl LocalDisks {
 
 #[async_trait]
 impl Disks for LocalDisks {
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn paths(&self, spec: &VmSpec) -> Paths {
         let folder = self.folder(spec.instance);
         Paths {
@@ -88,8 +93,10 @@ impl Disks for LocalDisks {
         };
         let Ok(generation) = ready.trim().parse() else { return Ok(Files::Partial) };
         let paths = self.paths(spec);
-        let needed =
-            [Some(paths.disk), Some(paths.seed), paths.kernel, paths.initramfs, self.image(spec, Role::Disk)];
+        if !exists(&paths.disk).await? {
+            return Ok(Files::Lost { generation });
+        }
+        let needed = [Some(paths.seed), paths.kernel, paths.initramfs, self.image(spec, Role::Disk)];
         for path in needed.into_iter().flatten() {
             if !exists(&path).await? {
                 return Ok(Files::Partial);
@@ -118,6 +125,10 @@ impl Disks for LocalDisks {
         let paths = self.paths(spec);
         // a disk that is there holds the guest's data: an unfinished one has another name
         if !exists(&paths.disk).await? {
+            // `ready` was written after the disk had its name: without the disk, the guest's data are gone
+            if exists(&folder.join(READY)).await? {
+                return Err(Fault::permanent("DISK_LOST", DISK_LOST));
+            }
             let unfinished = folder.join("disk.new");
             let _ = tokio::fs::remove_file(&unfinished).await;
             self.make_disk(spec, &unfinished).await?;

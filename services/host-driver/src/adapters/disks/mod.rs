@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 /// Makes, finds and removes the files of VMs. Every operation is idempotent and survives a kill at any line.
 #[async_trait]
 pub trait Disks: Send + Sync + 'static {
+    /// What was made stays until it is removed, whatever happens to this process: when it is gone, it was lost.
+    fn durable(&self) -> bool;
     /// Where the files of a VM are, or will be.
     fn paths(&self, spec: &VmSpec) -> Paths;
     /// What is there.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -37,12 +38,17 @@ struct Kept {
 pub struct KvmProbe {
     kept_in: PathBuf,
     known: tokio::sync::Mutex<Option<bool>>,
+    said_unproven: AtomicBool,
 }
 
 impl KvmProbe {
     /// A probe that keeps its answer below `data`.
     pub fn new(data: &Path) -> Self {
-        Self { kept_in: data.join("kvm-probe.json"), known: tokio::sync::Mutex::new(None) }
+        Self {
+            kept_in: data.join("kvm-probe.json"),
+            known: tokio::sync::Mutex::new(None),
+            said_unproven: AtomicBool::new(false),
+        }
     }
 
     /// KVM works. Asks once; later calls know. `kernel` is tried when the host has none of its own; without any kernel the
@@ -68,7 +74,10 @@ impl KvmProbe {
         let own = PathBuf::from(format!("/boot/vmlinuz-{host_kernel}"));
         let own_is_there = tokio::fs::try_exists(&own).await.unwrap_or(false);
         let Some(kernel) = own_is_there.then_some(own.as_path()).or(kernel) else {
-            tracing::info!("kvm is there and unproven: no kernel to try yet, guests are emulated");
+            // asked again with every look at a VM
+            if !self.said_unproven.swap(true, Ordering::Relaxed) {
+                tracing::info!("kvm is there and unproven: no kernel to try yet, guests are emulated");
+            }
             return false;
         };
         let tried = boot(kernel).await;

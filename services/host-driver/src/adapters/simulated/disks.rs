@@ -16,6 +16,11 @@ pub struct SimulatedDisks(pub Arc<World>);
 
 #[async_trait]
 impl Disks for SimulatedDisks {
+    fn durable(&self) -> bool {
+        // a simulated host is empty at each start, and everything on it is made again
+        false
+    }
+
     fn paths(&self, spec: &VmSpec) -> Paths {
         let folder = PathBuf::from("/simulated").join(spec.instance.to_string());
         let image = |role| spec.artifact(role).map(|a| PathBuf::from("/simulated/images").join(&a.sha256));

@@ -1,6 +1,7 @@
 //! `berth events`.
 
 use super::Session;
+use super::event_text::what_happened;
 use crate::client::{Exit, Failure, Retries, is_transport};
 use crate::output::{Format, json_of, local_time, print};
 use clap::Args;
@@ -9,6 +10,7 @@ use contracts::gateway::v1::{
     WatchEventsResponse, watch_events_response::Item,
 };
 use kernel::OperationId;
+use std::io::IsTerminal as _;
 
 /// Read the event stream: everything that happened, in order
 #[derive(Debug, Args)]
@@ -59,6 +61,10 @@ pub(super) async fn run(args: EventsArgs, session: &Session) -> Result<(), Failu
         correlation_id: args.operation,
         last: args.last.unwrap_or(0),
     };
+    // programs that read the lines need no titles, and a stream has no end to print them at
+    if session.format == Format::Table && std::io::stdout().is_terminal() {
+        print(&titles())?;
+    }
     Reader { session, request, retries: Retries::new(session.gateway.attempts()), resynced_at: None }
         .run()
         .await
@@ -163,6 +169,11 @@ fn show(answer: &WatchEventsResponse, format: Format) -> Result<(), Failure> {
     }
 }
 
+/// Above what [`event_line`] writes.
+fn titles() -> String {
+    format!("{:<25}  {:>8}  {:<32}  {:<36}  WHAT HAPPENED\n", "TIME", "SEQUENCE", "TYPE", "OBJECT")
+}
+
 fn event_line(event: &EventRecord) -> String {
     let (time, type_) = (local_time(event.occurred_at_us), &event.r#type);
     let mut line = format!("{time}  {:>8}  {type_:<32}  {}", event.sequence, event.object_id);
@@ -171,6 +182,10 @@ fn event_line(event: &EventRecord) -> String {
     }
     if !event.actor.is_empty() {
         line += &format!("  by={}", event.actor);
+    }
+    let what = what_happened(event);
+    if !what.is_empty() {
+        line += &format!("  {what}");
     }
     line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>() + "\n"
 }
@@ -232,5 +247,6 @@ mod tests {
         let line = event_line(&event);
         assert_eq!(line.lines().count(), 1, "{line:?}");
         assert!(line.contains("       7  scheduler.InstanceReady           i-1  op=op-1"), "{line}");
+        assert_eq!(titles().find("TYPE"), line.find("scheduler."), "titles stand above their columns");
     }
 }

@@ -95,7 +95,7 @@ fn state(host: &Host) -> String {
 
 fn list(hosts: &[HostWithUse]) -> String {
     let mut table = Table::new(
-        ["name", "state", "drivers", "instances", "vcpus", "memory", "disk", "reported"],
+        ["name", "state", "drivers", "instances", "vcpus", "memory", "disk", "changed"],
         "no hosts",
     );
     for entry in hosts {
@@ -182,6 +182,7 @@ mod tests {
         };
         let reserved = Resources { vcpus_milli: 1500, memory_bytes: 1 << 30, disk_bytes: 0 };
         let text = list(&[HostWithUse { host: Some(host), reserved: Some(reserved), instances: 3 }]);
+        assert!(text.lines().next().is_some_and(|titles| titles.ends_with("CHANGED")), "{text}");
         let row: Vec<&str> = text
             .lines()
             .nth(1)

@@ -4,6 +4,7 @@ mod arguments;
 mod completion;
 mod config;
 mod dead;
+mod event_text;
 mod events;
 mod flavor;
 mod host;

@@ -116,7 +116,7 @@ async fn waiting_follows_to_ready_and_tells_each_step() {
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert_eq!(
         outcome.out,
-        "web-1 is ready on h1\nSTEP     TOOK     AFTER\nplaced   20 ms    20 ms\nready    2.48 s   2.50 s\nin all 2.50 s\n"
+        "web-1 is ready on h1\nSTEP     TOOK     AFTER\nplaced   0 ms     0 ms\nready    2.48 s   2.48 s\nin all 2.48 s\n"
     );
     assert!(
         outcome.err.contains("waits: no host has room") && outcome.err.contains("placed (running)"),

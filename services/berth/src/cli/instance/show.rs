@@ -61,7 +61,12 @@ pub(super) fn show(instance: &Instance) -> String {
         ("created", local_time(instance.created_at_us)),
         ("changed", local_time(instance.updated_at_us)),
     ]);
-    format!("{text}{}", steps(instance.created_at_us, &instance.steps))
+    format!("{text}{}", steps(begun(instance), &instance.steps))
+}
+
+/// The steps are those of the newest start or stop, which may come long after the instance was made.
+fn begun(instance: &Instance) -> i64 {
+    instance.steps.first().map_or(instance.created_at_us, |step| step.at_us)
 }
 
 fn size(spec: &InstanceSpec, vcpus: &str, memory: &str, disk: &str) -> String {
@@ -81,7 +86,7 @@ pub(super) fn came_up(instance: &Instance) -> String {
         format!(", {}", instance.addresses.join(", "))
     };
     let head = format!("{} is {} on {}{addresses}\n", instance.name, phase(instance), instance.host_name);
-    format!("{head}{}", steps(instance.created_at_us, &instance.steps))
+    format!("{head}{}", steps(begun(instance), &instance.steps))
 }
 
 #[cfg(test)]
@@ -129,7 +134,7 @@ mod tests {
     fn waiting_ends_with_the_time_each_step_took() {
         assert_eq!(
             came_up(&instance()),
-            "web-1 is ready on h1, 192.0.2.7\nSTEP     TOOK     AFTER\nplaced   50 ms    50 ms\nready    3.00 s   3.05 s\nin all 3.05 s\n"
+            "web-1 is ready on h1, 192.0.2.7\nSTEP     TOOK     AFTER\nplaced   0 ms     0 ms\nready    3.00 s   3.00 s\nin all 3.00 s\n"
         );
     }
 

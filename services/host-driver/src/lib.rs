@@ -16,6 +16,7 @@ pub use hosts::{Backend, Host, Hosts};
 pub use metrics::Metrics;
 pub use rebuild::{RebuildError, STATE_TABLES, apply};
 pub use reconcilers::attention::Attention;
+pub use reconcilers::host::HostReports;
 pub use reconcilers::orphans::OrphanPolicy;
 pub use settings::{Settings, SimulatedSettings, simulated_host};
 pub use store::VmKey;
@@ -26,7 +27,6 @@ use chassis::{Chassis, HealthHandle, Sealer, Stage, reconcile};
 use domain::Policy;
 use handlers::{EnsureVmHandler, ExecInVmHandler};
 use reconcilers::execs::Execs;
-use reconcilers::host::HostReports;
 use reconcilers::orphans::Orphans;
 use reconcilers::visit::Visitor;
 use std::sync::Arc;
@@ -98,9 +98,15 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
-    health.ok("not asked yet");
-    let parts =
-        Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), Policy::default(), metrics.clone(), health);
+    health.bad("not asked yet");
+    let parts = Parts::new(
+        &desk,
+        hosts.clone(),
+        chassis.sealer.clone(),
+        Policy::default(),
+        metrics.clone(),
+        health.clone(),
+    );
     chassis.serve(&desk, parts.subscriptions().only_key(&agent_id));
     let tasks = &chassis.tasks;
     let Parts { attention, visitor, execs, exec_wake, .. } = parts;
@@ -129,7 +135,7 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
         let pass = move || reconcilers::images::pass(caches_desk.clone(), caches.clone());
         reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
     });
-    spawn_reports(settings, chassis, &desk, &hosts, &agent_id);
+    spawn_reports(settings, chassis, &desk, &hosts, health)?;
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
     tasks.spawn(Stage::Intake, "consoles", |stop| {
         reconcilers::console::serve(bus, agent_id, store, hosts, stop)
@@ -137,13 +143,21 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     Ok(())
 }
 
-fn spawn_reports(settings: &Settings, chassis: &Chassis, desk: &Desk, hosts: &Arc<Hosts>, agent_id: &str) {
+fn spawn_reports(
+    settings: &Settings,
+    chassis: &Chassis,
+    desk: &Desk,
+    hosts: &Arc<Hosts>,
+    health: HealthHandle,
+) -> anyhow::Result<()> {
     let reports = HostReports {
         desk: desk.clone(),
         hosts: hosts.clone(),
-        agent_id: agent_id.to_owned(),
+        agent_id: settings.agent_id()?.to_string(),
         labels: settings.labels.clone(),
         reserve_memory: settings.reserve_memory_bytes,
+        health,
+        silent: Arc::default(),
     };
     let (beats, bus) = (reports.clone(), chassis.bus.clone());
     let period = Duration::from_millis(settings.heartbeat_ms.max(100));
@@ -154,4 +168,5 @@ fn spawn_reports(settings: &Settings, chassis: &Chassis, desk: &Desk, hosts: &Ar
         .await;
     });
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::host::beat(bus, beats, period, stop));
+    Ok(())
 }

@@ -5,12 +5,13 @@ use crate::store::hosts;
 use crate::translate::outgoing;
 use anyhow::Context;
 use bus::{Cause, Desk};
+use chassis::HealthHandle;
 use contracts::common::v1::Resources;
 use contracts::host_driver::v1::{HostHeartbeat, HostReport, HostReported};
 use kernel::HostId;
 use prost::Message;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,10 @@ pub struct HostReports {
     pub labels: BTreeMap<String, String>,
     /// Memory that the host itself needs.
     pub reserve_memory: u64,
+    /// Told whether hypervisors answer.
+    pub health: HealthHandle,
+    /// Hosts whose hypervisor did not answer the last time: they give no sign of life.
+    pub silent: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl HostReports {
@@ -41,8 +46,12 @@ impl HostReports {
         for host in self.hosts.all() {
             // one host that cannot be asked does not silence the others
             match self.report(host).await {
-                Err(error) => unknown = Some(error),
+                Err(error) => {
+                    self.silent().insert(host.id);
+                    unknown = Some(error.context(format!("host {}", host.name)));
+                }
                 Ok(report) => {
+                    self.silent().remove(&host.id);
                     let (revision, last) = said.get(&host.id).cloned().unwrap_or_default();
                     let same = HostReport { revision, ..report.clone() }.encode_to_vec() == last;
                     if revision == 0 || !same {
@@ -51,6 +60,10 @@ impl HostReports {
                     }
                 }
             }
+        }
+        match &unknown {
+            Some(error) => self.health.bad(format!("{error:#}")),
+            None => self.health.ok("hypervisors answer"),
         }
         for batch in news.chunks(BATCH) {
             let mut unit = self.desk.begin(Cause::own(crate::SERVICE)).await?;
@@ -61,6 +74,10 @@ impl HostReports {
             unit.commit().await?;
         }
         unknown.map_or(Ok(()), Err)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, BTreeSet<HostId>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a host is now; its revision is left out.
@@ -91,11 +108,15 @@ impl HostReports {
 /// Says that the hosts are alive, every `period`, until told to stop. Nothing is said while their tables cannot be
 /// written: such a host obeys no order.
 pub async fn beat(bus: bus::Connection, reports: HostReports, period: Duration, stop: CancellationToken) {
-    let ids: Vec<String> = reports.hosts.all().map(|host| host.id.to_string()).collect();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = tick.tick() => {} }
+        let ids: Vec<String> = {
+            let silent = reports.silent();
+            let alive = reports.hosts.all().filter(|host| !silent.contains(&host.id));
+            alive.map(|host| host.id.to_string()).collect()
+        };
         for batch in ids.chunks(BATCH) {
             let sample = HostHeartbeat { agent_id: reports.agent_id.clone(), host_ids: batch.to_vec() };
             if let Err(error) = bus::samples::publish(&bus, &sample).await {

@@ -69,6 +69,7 @@ impl Hypervisor for SimulatedHypervisor {
     }
 
     async fn capacity(&self) -> Result<Capacity, Fault> {
+        self.0.operate("capacity", |_, _| Ok(())).await?;
         let (vcpus, memory, _) = self.0.capacity();
         Ok(Capacity { vcpus, memory })
     }

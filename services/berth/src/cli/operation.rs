@@ -6,7 +6,7 @@ use super::session::all_pages;
 use crate::client::Failure;
 use crate::output::{Table, age, fields, local_time, milliseconds, refusal_line, word};
 use clap::Subcommand;
-use contracts::common::v1::Step;
+use contracts::common::v1::{OperationState, Step};
 use contracts::gateway::v1::{
     GetOperationRequest, GetOperationResponse, ListOperationsRequest, ListOperationsResponse, Operation,
 };
@@ -93,12 +93,20 @@ fn list(operations: &[Operation]) -> String {
             operation.method.clone(),
             operation.object_id.clone(),
             word(operation.state().as_str_name(), "OPERATION_STATE_"),
-            operation.steps.last().map(|step| step.name.clone()).unwrap_or_default(),
+            reached(operation),
             operation.actor.clone(),
             age(operation.created_at_us),
         ]);
     }
     table.render()
+}
+
+/// The last step; of a failed operation the reason, because its last step only says that it failed.
+fn reached(operation: &Operation) -> String {
+    match (operation.state(), &operation.refusal) {
+        (OperationState::Failed, Some(refusal)) if !refusal.code.is_empty() => refusal.code.clone(),
+        _ => operation.steps.last().map(|step| step.name.clone()).unwrap_or_default(),
+    }
 }
 
 fn show(operation: &Operation) -> String {
@@ -131,6 +139,18 @@ pub(super) fn steps(begun_us: i64, steps: &[Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_operation_is_listed_with_its_reason() {
+        let refusal =
+            contracts::common::v1::Refusal { code: "NO_HOST_HAS_ROOM".into(), ..Default::default() };
+        let steps = vec![Step { name: "failed".into(), at_us: 1 }];
+        let mut operation = Operation { refusal: Some(refusal), steps, ..Operation::default() };
+        operation.set_state(OperationState::Failed);
+        assert_eq!(reached(&operation), "NO_HOST_HAS_ROOM");
+        operation.set_state(OperationState::Running);
+        assert_eq!(reached(&operation), "failed");
+    }
 
     #[test]
     fn each_step_tells_what_it_took() {

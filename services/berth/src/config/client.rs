@@ -74,6 +74,13 @@ struct Merged {
 /// Reads files and environment and puts the flags on top.
 pub fn load(flags: &ClientFlags, environment: &Environment) -> Result<ClientSettings, Failure> {
     let files = files(flags, environment)?;
+    // without its file the request would go to whatever node answers at the default address
+    if let Some(folder) = named_folder(flags, environment)
+        && !files.iter().any(|(path, _)| *path == folder.join("client.toml"))
+    {
+        return Err(Failure::usage(format!("no node was started in {}", folder.display()))
+            .hint(format!("berth up --data-dir {}", folder.display())));
+    }
     let mut layers = vec![defaults()];
     layers.extend(files.iter().map(|(_, file)| general(file)));
     let over = [from_environment(environment)?, from_flags(flags)];
@@ -164,14 +171,18 @@ pub(super) fn user_file(flags: &ClientFlags, environment: &Environment) -> PathB
     flags.config.clone().unwrap_or_else(|| environment.user_config())
 }
 
+fn named_folder(flags: &ClientFlags, environment: &Environment) -> Option<PathBuf> {
+    flags.data_dir.clone().or_else(|| environment.get("BERTH_DATA_DIR").map(PathBuf::from))
+}
+
 type Files = Vec<(PathBuf, File<ClientFile>)>;
 
 /// The files that exist, weakest first: the default node's, the user's, that of a node named on purpose.
 pub(super) fn files(flags: &ClientFlags, environment: &Environment) -> Result<Files, Failure> {
-    let named = flags.data_dir.clone().or_else(|| environment.get("BERTH_DATA_DIR").map(PathBuf::from));
+    let named = named_folder(flags, environment);
     let user = user_file(flags, environment);
     let mut paths = vec![environment.default_data_dir().join("client.toml"), user.clone()];
-    paths.extend(named.map(|folder| folder.join("client.toml")));
+    paths.extend(named.iter().map(|folder| folder.join("client.toml")));
     let mut files = Vec::new();
     for path in paths {
         match layer::read(&path)? {

@@ -104,6 +104,15 @@ fn the_file_of_a_named_node_beats_the_users() {
 }
 
 #[test]
+fn a_named_folder_without_a_node_is_a_mistake() {
+    let place = Place::with("");
+    let flags = ClientFlags { data_dir: Some("/nowhere/berth".into()), ..ClientFlags::default() };
+    let failure = place.load(flags, &[]).expect_err("no node");
+    assert!(failure.message.contains("no node was started in /nowhere/berth"), "{failure}");
+    assert!(place.load(ClientFlags::default(), &[("BERTH_DATA_DIR", "/nowhere/berth")]).is_err());
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     let failure = Place::with("[contexts.a]\nendpiont = 1\n")
         .load(ClientFlags::default(), &[])

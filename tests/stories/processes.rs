@@ -95,6 +95,14 @@ impl Platform {
 
 impl Drop for Platform {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for service in SERVICES {
+                let log = std::fs::read_to_string(self.folder.path().join(format!("{service}.log")));
+                let log = log.unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("== {service}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+            }
+        }
         for (_, child) in &mut self.children {
             let _ = child.kill();
             let _ = child.wait();

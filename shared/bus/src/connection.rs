@@ -38,6 +38,10 @@ impl Default for BusSettings {
     }
 }
 
+/// Between two attempts to bring the streams about at the start of a process.
+const START_PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
 /// The broker cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -109,6 +113,14 @@ impl Connection {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(Duration::from_secs(5));
         let connection = Self { client, jetstream, replicas: settings.replicas, epoch };
+        // services that start together ask for the same streams at once, and a busy broker may answer late
+        for pause in START_PAUSES {
+            match connection.ensure_streams().await {
+                Ok(()) => return Ok(connection),
+                Err(error) => tracing::warn!(%error, "streams not there yet; asking again"),
+            }
+            tokio::time::sleep(pause).await;
+        }
         connection.ensure_streams().await?;
         Ok(connection)
     }

@@ -1,11 +1,12 @@
 //! What a new installation begins with: a token for its administrator and flavors.
 
-use crate::adapters::keys::{TokenKey, random_hex, write_private};
+use crate::adapters::keys::{TokenKey, random_hex};
 use crate::domain::caller::{Caller, Permissions};
 use crate::store::tokens::TokenRow;
 use crate::store::{flavors, tokens};
 use anyhow::Context;
 use bus::{Cause, Desk};
+use chassis::private_file;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{Flavor, FlavorCreated};
 use kernel::PLATFORM;
@@ -31,12 +32,16 @@ const FLAVORS: [(&str, u64, u64, u64, &str); 6] = [
 /// Makes the administrator's token at the first start: 256 random bits in `file`, readable by its owner only, and
 /// their hash in the table. A token that is there stays.
 pub async fn admin_token(desk: &Desk, key: &TokenKey, file: &Path) -> anyhow::Result<()> {
-    if tokens::exists(desk.store().reader(), BOOTSTRAP).await? {
+    let mut work = desk.begin(Cause::own("gateway")).await?;
+    // several gateways on one database that start together make one token
+    desk.store().lock(work.tx(), "bootstrap token").await?;
+    if tokens::exists(&mut *work.tx(), BOOTSTRAP).await? {
         return Ok(());
     }
     // the file comes first: a token in the table that nobody knows would lock everybody out
     if !file.exists() {
-        write_private(file, &random_hex()).with_context(|| format!("writing {}", file.display()))?;
+        private_file::make_once(file, &random_hex())
+            .with_context(|| format!("writing {}", file.display()))?;
     }
     let token = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let row = TokenRow {
@@ -46,7 +51,6 @@ pub async fn admin_token(desk: &Desk, key: &TokenKey, file: &Path) -> anyhow::Re
         created_at_us: desk.clock().now().micros(),
         expires_at_us: 0,
     };
-    let mut work = desk.begin(Cause::own("gateway")).await?;
     tokens::put(work.tx(), &row).await?;
     work.commit().await?;
     tracing::info!(file = %file.display(), "made the administrator's token");

@@ -3,6 +3,7 @@
 
 mod health;
 mod ops;
+pub mod private_file;
 mod process;
 mod reconcile;
 mod sealing;

@@ -7,7 +7,6 @@ use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use contracts::common::v1::Sealed;
 use sha2::{Digest, Sha256};
-use std::io::Write;
 use std::path::Path;
 
 const KEY_BYTES: usize = 32;
@@ -62,8 +61,9 @@ impl Sealer {
     pub fn from_file(path: &Path) -> Result<Self, SealError> {
         let failed = |reason: String| SealError::Key { path: path.display().to_string(), reason };
         if !path.exists() {
+            // processes that start together on one machine may all come here: the first one's key holds
             let key: [u8; KEY_BYTES] = rand::random();
-            write_private(path, hex::encode(key).as_bytes()).map_err(|e| failed(e.to_string()))?;
+            crate::private_file::make_once(path, &hex::encode(key)).map_err(|e| failed(e.to_string()))?;
         }
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
         let mut key = [0; KEY_BYTES];
@@ -92,16 +92,6 @@ impl Sealer {
             .decrypt(&XNonce::from(nonce), sealed.ciphertext.as_slice())
             .map_err(|_| SealError::Damaged)
     }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

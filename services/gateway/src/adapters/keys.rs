@@ -1,9 +1,9 @@
 //! The key under which tokens are hashed, and the file with the first token.
 
 use anyhow::Context;
+use chassis::private_file;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::io::Write;
 use std::path::Path;
 
 const KEY_BYTES: usize = 32;
@@ -23,7 +23,8 @@ impl TokenKey {
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("token key {}", path.display());
         if !path.exists() {
-            write_private(path, &random_hex()).with_context(place)?;
+            // of several gateways on one machine that start together, the first one's key holds
+            private_file::make_once(path, &random_hex()).with_context(place)?;
         }
         let text = std::fs::read_to_string(path).with_context(place)?;
         let mut key = [0; KEY_BYTES];
@@ -43,17 +44,6 @@ impl TokenKey {
 /// 256 random bits in hex.
 pub fn random_hex() -> String {
     hex::encode(rand::random::<[u8; KEY_BYTES]>())
-}
-
-/// Writes a new file that only its owner reads; fails when it is there.
-pub fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ pub mod figure;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+pub mod placements;
 pub mod report;
 pub mod run;
+pub mod solver;
 
 use anyhow::Result;
 use figure::Figure;
@@ -39,8 +41,20 @@ pub struct Benchmark {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const ALL: &[Benchmark] = &[Benchmark {
-    name: "memory",
-    about: "resident memory of a whole node, idle and with many simulated hosts and instances",
-    run: |effort| Box::pin(memory::run(effort)),
-}];
+pub const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "solver",
+        about: "placement decisions in process, over 10,000 hosts in use",
+        run: |effort| Box::pin(solver::run(effort)),
+    },
+    Benchmark {
+        name: "placements",
+        about: "create commands to decisions, reservations and events that are committed and acknowledged",
+        run: |effort| Box::pin(placements::run(effort)),
+    },
+    Benchmark {
+        name: "memory",
+        about: "resident memory of a whole node, idle and with many simulated hosts and instances",
+        run: |effort| Box::pin(memory::run(effort)),
+    },
+];

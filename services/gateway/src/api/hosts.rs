@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::accept::Asked;
+use crate::domain::overcommit;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
@@ -77,6 +78,30 @@ impl HostService for Api {
         let found = self.host(&request.get_ref().host).await?;
         let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
             work.tell(&scheduler::UncordonHost { host_id: found.id.clone(), operation_id });
+        });
+        Ok(Response::new(accepted.await?.into()))
+    }
+
+    async fn set_host_overcommit(
+        &self,
+        request: Request<wire::SetHostOvercommitRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = Asked::read(&request, "SetHostOvercommit")?;
+        if let Some(accepted) = self.earlier(&asked).await? {
+            return Ok(Response::new(accepted.into()));
+        }
+        let wire::SetHostOvercommitRequest { host, vcpus_percent, memory_percent, disk_percent } =
+            request.into_inner();
+        overcommit::check([
+            ("vcpus_percent", vcpus_percent),
+            ("memory_percent", memory_percent),
+            ("disk_percent", disk_percent),
+        ])
+        .map_err(status::invalid)?;
+        let found = self.host(&host).await?;
+        let overcommit = Some(scheduler::Overcommit { vcpus_percent, memory_percent, disk_percent });
+        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
+            work.tell(&scheduler::SetHostOvercommit { host_id: found.id.clone(), operation_id, overcommit });
         });
         Ok(Response::new(accepted.await?.into()))
     }

@@ -73,7 +73,7 @@ impl Fold for said::Host {
 
 impl Fold for said::PlacementDecision {
     async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
-        decisions::keep(tx, &self).await?;
+        decisions::keep(tx, &self, false).await?;
         Ok(true)
     }
 }

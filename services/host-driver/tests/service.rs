@@ -1,6 +1,8 @@
 //! The service on the bench: every case with each message delivered once and twice.
 #![allow(clippy::unwrap_used)]
 
+#[path = "service/away.rs"]
+mod away;
 #[path = "service/drift.rs"]
 mod drift;
 #[path = "service/execs.rs"]

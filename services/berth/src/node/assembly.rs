@@ -46,6 +46,11 @@ impl Folders {
         format!("sqlite://{}", self.data.join(service).join(format!("{service}.db")).display())
     }
 
+    /// Remembers which driver the VMs were made with.
+    pub fn driver(&self) -> PathBuf {
+        self.data.join("host/driver")
+    }
+
     fn datastore(&self) -> String {
         format!("file://{}", self.data.join("datastore").display())
     }

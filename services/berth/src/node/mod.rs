@@ -2,11 +2,13 @@
 
 mod assembly;
 mod broker;
+mod driver;
 mod pki;
 mod rebuild;
 pub mod settings;
 mod verify;
 
+pub use driver::{OtherDriver, remember_driver};
 pub use rebuild::TableVerdict;
 pub use settings::NodeSettings;
 pub use verify::replay_verify;

@@ -62,6 +62,12 @@ struct State {
     watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::new(WorldSettings::default())
+    }
+}
+
 /// A simulated host. Outlives the service that drives it, as a real one does.
 pub struct World {
     pub(super) settings: WorldSettings,
@@ -182,6 +188,11 @@ impl World {
         self.state().foreign.push(instance);
     }
 
+    /// The VM of somebody else is gone.
+    pub fn vacate(&self, instance: InstanceId) {
+        self.state().foreign.retain(|known| *known != instance);
+    }
+
     /// The host loses power: nothing runs, everything is still defined.
     pub fn lose_power(&self) {
         for vm in self.state().vms.values_mut() {
@@ -223,7 +234,7 @@ impl World {
     pub(super) fn domain(&self, instance: InstanceId) -> Domain {
         match self.look(instance) {
             Some(vm) => Domain::Ours(vm.domain),
-            None if self.is_foreign(instance) => Domain::Foreign,
+            None if self.is_foreign(instance) => Domain::Foreign { active: true },
             None => Domain::Missing,
         }
     }

@@ -14,7 +14,7 @@ mod translate;
 
 pub use hosts::{Backend, Host, Hosts};
 pub use metrics::Metrics;
-pub use rebuild::{RebuildError, STATE_TABLES, apply};
+pub use rebuild::{STATE_TABLES, Tables, apply};
 pub use reconcilers::attention::Attention;
 pub use reconcilers::host::HostReports;
 pub use reconcilers::orphans::OrphanPolicy;
@@ -88,6 +88,15 @@ impl Parts {
         }
     }
 
+    /// What was last said of a VM.
+    pub async fn said(
+        &self,
+        key: VmKey,
+    ) -> Result<Option<contracts::host_driver::v1::VmObservation>, ::store::StoreError> {
+        let mut reader = self.visitor.desk.store().reader().acquire().await?;
+        Ok(store::vms::find(&mut reader, key).await?.as_ref().and_then(translate::outgoing::last))
+    }
+
     /// What the service listens to.
     pub fn subscriptions(&self) -> Subscriptions {
         let (hosts, attention) = (self.hosts.clone(), self.attention.clone());
@@ -107,7 +116,8 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 /// Starts the service on these hosts; tests keep a hand on simulated ones.
 pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts>) -> anyhow::Result<()> {
     let agent_id = settings.agent_id()?.to_string();
-    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let tables = Tables::of(&agent_id).with_hosts(&hosts);
+    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.bad("not asked yet");
@@ -140,7 +150,8 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
         let pass = move || reconcilers::images::pass(caches_desk.clone(), caches.clone());
         reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
     });
-    spawn_reports(settings, chassis, &desk, &hosts, (health, doubt))?;
+    let store_id = bus::rebuild::store_id(desk.store()).await?;
+    spawn_reports(settings, chassis, &desk, &hosts, (health, doubt), store_id)?;
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
     tasks.spawn(Stage::Intake, "consoles", |stop| {
         reconcilers::console::serve(bus, agent_id, store, hosts, stop)
@@ -154,11 +165,13 @@ fn spawn_reports(
     desk: &Desk,
     hosts: &Arc<Hosts>,
     (health, doubt): (HealthHandle, Arc<Notify>),
+    store_id: String,
 ) -> anyhow::Result<()> {
     let reports = HostReports {
         desk: desk.clone(),
         hosts: hosts.clone(),
         agent_id: settings.agent_id()?.to_string(),
+        store_id,
         labels: settings.labels.clone(),
         reserve_memory: settings.reserve_memory_bytes,
         health,

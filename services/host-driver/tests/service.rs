@@ -5,6 +5,8 @@
 mod away;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/every_step.rs"]
+mod every_step;
 #[path = "service/execs.rs"]
 mod execs;
 #[path = "service/faults.rs"]

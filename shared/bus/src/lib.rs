@@ -14,6 +14,7 @@ mod handle;
 mod inbox;
 pub mod live;
 mod outbox;
+pub mod rebuild;
 mod relay;
 mod report;
 mod runner;
@@ -37,5 +38,7 @@ pub use trace::continue_from as continue_trace;
 pub use work::Work;
 
 /// The tables every service database has for the bus.
-pub const MIGRATIONS: &[store::MigrationFile] =
-    &[store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") }];
+pub const MIGRATIONS: &[store::MigrationFile] = &[
+    store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") },
+    store::MigrationFile { version: 3, name: "rebuild", sql: include_str!("../migrations/0003_rebuild.sql") },
+];

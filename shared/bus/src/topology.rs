@@ -30,9 +30,12 @@ pub struct TopologyError {
     pub reason: String,
 }
 
+/// What the bus says of itself; it obeys nobody, so it has no work queue.
+const BUS: &str = "bus";
+
 /// All streams as they should be.
 pub fn streams(replicas: usize) -> Vec<Config> {
-    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).collect();
+    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).filter(|s| *s != BUS).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],

@@ -168,12 +168,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// The claim of one process on a data folder: a lock on berth.pid, which the kernel frees however the process ends.
-struct Running {
+pub(super) struct Running {
     _lock: Flock<File>,
 }
 
 impl Running {
-    fn claim(folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn claim(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("berth.pid");
         match try_lock(&path)? {
             Ok(mut lock) => {

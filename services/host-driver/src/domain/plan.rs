@@ -46,6 +46,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Action; 13] = [
+        Action::FetchImage,
+        Action::PrepareDisks,
+        Action::Define,
+        Action::Start,
+        Action::Shutdown,
+        Action::Destroy,
+        Action::Reboot,
+        Action::Reset,
+        Action::Pause,
+        Action::Resume,
+        Action::Undefine,
+        Action::Quarantine,
+        Action::RemoveFiles,
+    ];
+
     /// The action's name in metrics, spans and refusals.
     pub fn name(self) -> &'static str {
         match self {

@@ -165,6 +165,7 @@ async fn a_host_that_cannot_be_asked_is_unwell_and_gives_no_sign_of_life() {
         desk: rig.bench.desk.clone(),
         hosts: rig.parts.hosts.clone(),
         agent_id: "agent".into(),
+        store_id: "store".into(),
         labels: Default::default(),
         reserve_memory: 0,
         health: rig.health.component("hypervisors"),

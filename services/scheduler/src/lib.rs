@@ -75,7 +75,8 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
 /// Starts the scheduler in this process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     settings.check()?;
-    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let desk =
+        chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables)).await?;
     let context = context(settings, desk.store().clone(), &chassis.meter);
     chassis.serve(&desk, subscriptions(&context));
 

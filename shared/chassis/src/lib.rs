@@ -9,6 +9,7 @@ mod reconcile;
 mod sealing;
 mod settings;
 mod store_watch;
+mod tables;
 mod tasks;
 mod telemetry;
 

@@ -2,12 +2,16 @@
 
 mod assembly;
 mod broker;
+mod compare;
+mod driver;
 mod pki;
-mod rebuild;
+mod restore;
 pub mod settings;
 mod verify;
 
-pub use rebuild::TableVerdict;
+pub use compare::TableVerdict;
+pub use driver::{OtherDriver, remember_driver};
+pub use restore::{REBUILDABLE, Restored, replay_rebuild};
 pub use settings::NodeSettings;
 pub use verify::replay_verify;
 

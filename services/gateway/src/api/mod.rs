@@ -12,8 +12,10 @@ mod instances;
 mod lookup;
 mod operations;
 mod platform;
+mod precheck;
 mod uploads;
 
+use crate::adapters::keys::TokenKey;
 use crate::adapters::staging::Staging;
 use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
@@ -44,6 +46,8 @@ pub struct Api {
     pub bus: Connection,
     /// Seals user data and what runs in guests.
     pub sealer: Arc<Sealer>,
+    /// Tells requests apart.
+    pub key: Arc<TokenKey>,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Where uploads go.

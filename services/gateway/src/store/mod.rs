@@ -9,6 +9,7 @@ pub mod images;
 pub mod instances;
 pub mod operations;
 pub mod tokens;
+pub mod uploads;
 
 #[cfg(test)]
 mod tests;
@@ -18,14 +19,18 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 /// The schema.
-pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
-    version: 1000,
-    name: "gateway",
-    sql: include_str!("../../migrations/1000_gateway.sql"),
-}];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "gateway", sql: include_str!("../../migrations/1000_gateway.sql") },
+    MigrationFile {
+        version: 1001,
+        name: "admission",
+        sql: include_str!("../../migrations/1001_admission.sql"),
+    },
+];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
-pub const STATE_TABLES: &[&str] = &["operations", "flavors", "instances", "hosts", "images", "decisions"];
+pub const STATE_TABLES: &[&str] =
+    &["operations", "flavors", "instances", "hosts", "images", "image_uploads", "decisions"];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
 fn column(number: u64) -> i64 {

@@ -17,6 +17,7 @@ mod wakeups;
 pub use handlers::subscriptions;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
+pub use translate::diagnosis::broker as broker_diagnosis;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
@@ -136,6 +137,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         wakeups,
         staging,
         health: chassis.health.clone(),
+        desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
     let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));

@@ -130,6 +130,11 @@ impl Connection {
         Ok(topology::reconcile(&self.jetstream, self.replicas).await?)
     }
 
+    /// What the broker is and what it keeps, compared with what it should keep.
+    pub async fn survey(&self) -> Result<crate::survey::Survey, crate::survey::SurveyError> {
+        crate::survey::ask(&self.client, self.replicas).await
+    }
+
     /// Grows with each (re)connection: between two equal numbers it was the same server all the time.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)

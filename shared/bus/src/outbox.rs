@@ -140,3 +140,12 @@ pub async fn pending(store: &Store) -> Result<i64, StoreError> {
         .fetch_one(store.reader())
         .await?)
 }
+
+/// When the oldest message was committed that is not published yet.
+pub async fn oldest_pending(store: &Store) -> Result<Option<Timestamp>, StoreError> {
+    let found =
+        sqlx::query_scalar("SELECT created_at FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT 1")
+            .fetch_optional(store.reader())
+            .await?;
+    Ok(found.map(Timestamp))
+}

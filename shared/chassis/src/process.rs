@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{MigrationFile, Store};
 
@@ -55,6 +55,23 @@ pub struct Chassis {
     pub sealer: Arc<Sealer>,
     /// When failed messages are tried again.
     pub retry: RetryPolicy,
+    /// The desks of the services in this process.
+    pub desks: Desks,
+}
+
+/// The desks of the services in one process: for whoever has to look at all of them. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Desks(Arc<Mutex<Vec<Desk>>>);
+
+impl Desks {
+    /// All that were opened so far.
+    pub fn all(&self) -> Vec<Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, desk: &Desk) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(desk.clone());
+    }
 }
 
 impl Chassis {
@@ -108,6 +125,7 @@ impl Chassis {
             meter: opentelemetry::global::meter(process),
             sealer: Arc::new(Sealer::from_file(&settings.sealing_key_file)?),
             retry: RetryPolicy::default(),
+            desks: Desks::default(),
         })
     }
 
@@ -130,6 +148,7 @@ impl Chassis {
         );
         self.tasks.spawn(Stage::Relay, &format!("{service} relay"), |stop| relay.run(stop));
         self.watch_store(&desk);
+        self.desks.add(&desk);
         Ok(desk)
     }
 
@@ -153,6 +172,12 @@ impl Chassis {
             .u64_gauge("berth_outbox_waiting")
             .with_description("Messages that are committed and not yet published, by service.")
             .build();
+        let oldest = opentelemetry::global::meter("bus")
+            .f64_gauge("berth_outbox_oldest_seconds")
+            .with_description(
+                "Age of the oldest message that is committed and not yet published, by service.",
+            )
+            .build();
         let desk = desk.clone();
         self.tasks.spawn(Stage::Relay, "store watch", |stop| async move {
             let label = [opentelemetry::KeyValue::new("service", desk.service())];
@@ -165,6 +190,10 @@ impl Chassis {
                 }
                 if let Ok(count) = bus::outbox_pending(desk.store()).await {
                     waiting.record(u64::try_from(count).unwrap_or(0), &label);
+                }
+                if let Ok(at) = bus::outbox_oldest(desk.store()).await {
+                    let age = at.map_or(Duration::ZERO, |at| desk.clock().now().since(at));
+                    oldest.record(age.as_secs_f64(), &label);
                 }
             }
         });

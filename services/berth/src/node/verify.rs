@@ -3,20 +3,13 @@
 use super::assembly::Folders;
 use super::rebuild::{Maker, Service, TableVerdict, verify};
 use super::settings::NodeSettings;
-use super::{broker, pki};
-use anyhow::Context;
 
 /// Rebuilds every table of the node in `settings.data_dir` from the event stream, beside the present ones, and
 /// compares them row by row. Changes nothing. The node should be idle: an event that is on its way shows as a
 /// difference.
 pub async fn replay_verify(settings: NodeSettings) -> anyhow::Result<Vec<TableVerdict>> {
     let folders = Folders::of(&settings);
-    let bus = if settings.nats.url.is_empty() {
-        broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())
-            .context("the node is not up: start it with `berth up`")?
-    } else {
-        bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() }
-    };
+    let bus = super::broker_settings(&settings)?;
     let connection = bus::Connection::open(&bus, "replay verify", bus::Report::none()).await?;
     let scratch = tempfile::Builder::new().prefix("berth-verify").tempdir_in(&settings.data_dir)?;
     verify(&connection, &services(&folders), scratch.path()).await

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod auth;
 mod console;
+mod diagnosis;
 mod events;
 mod exec;
 mod flavors;
@@ -20,7 +21,7 @@ use crate::adapters::staging::Staging;
 use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
 use bus::{Connection, Desk};
-use chassis::{Health, Sealer};
+use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,8 @@ pub struct Api {
     pub staging: Arc<Staging>,
     /// How the parts of this process are.
     pub health: Health,
+    /// The services of this process.
+    pub desks: Desks,
     /// Cancelled when the gateway stops: open streams end.
     pub stopping: CancellationToken,
 }

@@ -84,6 +84,13 @@ impl PlatformService for Api {
         }))
     }
 
+    async fn get_diagnosis(
+        &self,
+        _: Request<wire::GetDiagnosisRequest>,
+    ) -> Answer<wire::GetDiagnosisResponse> {
+        Ok(Response::new(self.diagnosis().await?))
+    }
+
     async fn list_dead_letters(
         &self,
         request: Request<wire::ListDeadLettersRequest>,

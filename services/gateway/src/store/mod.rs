@@ -3,6 +3,7 @@
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
 pub mod decisions;
+pub mod diagnosis;
 pub mod flavors;
 pub mod hosts;
 pub mod images;

@@ -5,9 +5,13 @@
 //! - [`config`]: settings from flags, environment and files, and where each came from
 //! - [`output`]: tables for people, JSON and YAML for programs
 //! - [`node`]: everything in one process
+//! - [`invariants`]: an independent checker of log, tables and hypervisors
+//! - [`store`]: the services' databases, read from outside
 
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod invariants;
 pub mod node;
 pub mod output;
+pub mod store;

@@ -14,6 +14,7 @@ mod handle;
 mod inbox;
 pub mod live;
 mod outbox;
+pub mod queues;
 mod relay;
 mod report;
 mod runner;

@@ -3,7 +3,8 @@
 use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
-use crate::node::TableVerdict;
+use crate::invariants::Judgement;
+use crate::node::{NodeSettings, TableVerdict};
 use crate::output::Table;
 use clap::Subcommand;
 
@@ -18,10 +19,20 @@ Examples:
   berth replay verify --data-dir /var/lib/berth"
     )]
     Verify,
+    /// Judge the platform after every event of its log, and log, tables and hypervisor against each other at its end
+    #[command(
+        after_help = "Reads only, with code that the services do not share: reservations within capacity, one owner for each \
+instance, revisions without gaps, operations that end once, commands accepted = completed + failed + pending + dead, \
+and no VM lost, doubled or orphaned. Runs on the machine of the node, which should be idle. Ends with 1 when something is wrong.
+
+Examples:
+  berth replay check --data-dir /var/lib/berth
+  berth replay check -o json | jq '.violations[].sentence'"
+    )]
+    Check,
 }
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
-    let ReplayCommand::Verify = command;
     let loaded = node::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;
     if !loaded.settings.data_dir.is_dir() {
         let text = format!("there is no node in {}", loaded.settings.data_dir.display());
@@ -29,7 +40,38 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
             Failure::new(Exit::NotFound, text).hint("name its folder with --data-dir or BERTH_DATA_DIR")
         );
     }
-    let verdicts = crate::node::replay_verify(loaded.settings).await?;
+    match command {
+        ReplayCommand::Verify => verify(loaded.settings, global).await,
+        ReplayCommand::Check => check(loaded.settings, global).await,
+    }
+}
+
+async fn check(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let judgement = crate::node::replay_check(settings).await?;
+    let value =
+        serde_json::to_value(&judgement).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || render_judgement(&judgement))?;
+    match judgement.violations.len() as u64 + judgement.surplus {
+        0 => Ok(()),
+        count => Err(Failure::new(Exit::Failed, format!("{count} invariants are violated"))),
+    }
+}
+
+fn render_judgement(judgement: &Judgement) -> String {
+    let mut table = Table::new(["event", "violation"], "no violations");
+    for found in &judgement.violations {
+        table.row([found.sequence.to_string(), found.sentence.clone()]);
+    }
+    let asked = if judgement.hypervisors_asked {
+        "hypervisors were asked too"
+    } else {
+        "simulated hypervisors cannot be asked from outside"
+    };
+    format!("{}{} events judged; {asked}\n", table.render(), judgement.events)
+}
+
+async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let verdicts = crate::node::replay_verify(settings).await?;
     let value =
         serde_json::to_value(&verdicts).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     global

@@ -106,7 +106,8 @@ pub(super) async fn wire(
     gateway::start(&gateway, chassis).await
 }
 
-fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+/// Settings of the node's own host.
+pub(super) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
     let host = &settings.host;
     let mut made = host_driver::Settings {
         database_url: folders.database("host_driver"),

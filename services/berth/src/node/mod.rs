@@ -2,11 +2,13 @@
 
 mod assembly;
 mod broker;
+mod check;
 mod pki;
 mod rebuild;
 pub mod settings;
 mod verify;
 
+pub use check::replay_check;
 pub use rebuild::TableVerdict;
 pub use settings::NodeSettings;
 pub use verify::replay_verify;

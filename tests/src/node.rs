@@ -97,6 +97,12 @@ impl Node {
         Cli::new(&self.data_dir())
     }
 
+    /// Process ids of the node and of its broker, as far as they run.
+    pub fn pids(&self) -> Vec<u32> {
+        let broker = broker_pid(&self.data_dir()).and_then(|pid| u32::try_from(pid).ok());
+        self.child.as_ref().map(Child::id).into_iter().chain(broker).collect()
+    }
+
     /// `127.0.0.1:port` of the gateway.
     pub fn address(&self) -> &str {
         &self.listen

@@ -26,11 +26,10 @@ use tokio::sync::Notify;
 pub const SERVICE: &str = "scheduler";
 
 /// The scheduler's tables, after the bus' own.
-pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
-    version: 1000,
-    name: "scheduler",
-    sql: include_str!("../migrations/1000_scheduler.sql"),
-}];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
+    MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
+];
 
 /// What handlers and reconcilers share.
 pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {

@@ -18,13 +18,49 @@ struct Place {
     name: String,
     limit: Amounts,
     reserved: Amounts,
+    /// Thousandths promised of each GPU.
+    gpus: Vec<u64>,
+    members: HashMap<Group, Vec<(String, u32)>>,
+}
+
+/// All of one GPU, in thousandths.
+const WHOLE_GPU: u64 = 1000;
+
+/// Tenant and name of an anti-affinity group.
+type Group = (String, String);
+
+/// What an instance takes of its host.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Held {
+    host: String,
+    amounts: Amounts,
+    gpus: Vec<u32>,
+    gpu_milli: u64,
+    group: Option<Group>,
+    /// How many members of the group it bears on its host.
+    most: u32,
+}
+
+impl Held {
+    fn of(instance: &Instance) -> Self {
+        let spec = instance.spec.clone().unwrap_or_default();
+        let group = (instance.tenant.clone(), spec.anti_affinity_group);
+        Self {
+            host: instance.host_id.clone(),
+            amounts: amounts(spec.resources.as_ref()),
+            gpus: instance.gpu_indexes.clone(),
+            gpu_milli: if spec.gpu_milli == 0 { WHOLE_GPU } else { spec.gpu_milli.into() },
+            group: Some(group).filter(|(_, name)| !name.is_empty()),
+            most: spec.max_per_host.max(1),
+        }
+    }
 }
 
 /// Hosts, and what is promised of them.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     hosts: HashMap<String, Place>,
-    held: HashMap<String, (String, Amounts)>,
+    held: HashMap<String, Held>,
 }
 
 impl Places {
@@ -39,45 +75,93 @@ impl Places {
             let promised = u128::from(capacity[index]) * u128::from(percent[index]) / 100;
             *limit = u64::try_from(promised).unwrap_or(u64::MAX);
         }
+        // what is promised of a GPU stays known when its host reports fewer
+        let known = place.gpus.len().max(host.gpus as usize);
+        place.gpus.resize(known, 0);
     }
 
     /// An instance is where it is now; says what that breaks.
     pub fn instance(&mut self, instance: &Instance) -> Vec<Violation> {
-        let wanted =
-            (!instance.host_id.is_empty() && instance.phase() != InstancePhase::Deleted).then(|| {
-                (
-                    instance.host_id.clone(),
-                    amounts(instance.spec.as_ref().and_then(|spec| spec.resources.as_ref())),
-                )
-            });
+        let lives = !instance.host_id.is_empty() && instance.phase() != InstancePhase::Deleted;
+        let wanted = lives.then(|| Held::of(instance));
         if self.held.get(&instance.id) == wanted.as_ref() {
             return Vec::new();
         }
-        if let Some((host, taken)) = self.held.remove(&instance.id)
-            && let Some(place) = self.hosts.get_mut(&host)
+        if let Some(held) = self.held.remove(&instance.id)
+            && let Some(place) = self.hosts.get_mut(&held.host)
         {
-            for (reserved, taken) in place.reserved.iter_mut().zip(taken) {
-                *reserved -= taken;
+            place.release(&instance.id, &held);
+        }
+        let Some(wanted) = wanted else { return Vec::new() };
+        let Some(place) = self.hosts.get_mut(&wanted.host) else {
+            return vec![Violation::UnknownHost { instance: instance.id.clone(), host: wanted.host }];
+        };
+        let found = place.take(&instance.id, &wanted);
+        self.held.insert(instance.id.clone(), wanted);
+        found
+    }
+}
+
+impl Place {
+    fn release(&mut self, instance: &str, held: &Held) {
+        for (reserved, taken) in self.reserved.iter_mut().zip(held.amounts) {
+            *reserved -= taken;
+        }
+        for index in &held.gpus {
+            if let Some(gpu) = self.gpus.get_mut(*index as usize) {
+                *gpu -= held.gpu_milli;
             }
         }
-        let Some((host, taken)) = wanted else { return Vec::new() };
-        let Some(place) = self.hosts.get_mut(&host) else {
-            return vec![Violation::UnknownHost { instance: instance.id.clone(), host }];
-        };
+        if let Some(members) = held.group.as_ref().and_then(|group| self.members.get_mut(group)) {
+            members.retain(|(id, _)| id != instance);
+        }
+    }
+
+    fn take(&mut self, instance: &str, held: &Held) -> Vec<Violation> {
         let mut found = Vec::new();
-        for (index, taken) in taken.iter().enumerate() {
-            place.reserved[index] += taken;
-            if *taken > 0 && place.reserved[index] > place.limit[index] {
-                found.push(Violation::OverCapacity {
-                    host: place.name.clone(),
-                    resource: RESOURCES[index].to_owned(),
-                    reserved: place.reserved[index],
-                    limit: place.limit[index],
-                    instance: instance.id.clone(),
+        let over = |resource: String, reserved, limit| Violation::OverCapacity {
+            host: self.name.clone(),
+            resource,
+            reserved,
+            limit,
+            instance: instance.to_owned(),
+        };
+        for (index, taken) in held.amounts.iter().enumerate() {
+            self.reserved[index] += taken;
+            if *taken > 0 && self.reserved[index] > self.limit[index] {
+                found.push(over(RESOURCES[index].to_owned(), self.reserved[index], self.limit[index]));
+            }
+        }
+        for index in &held.gpus {
+            let promised = match self.gpus.get_mut(*index as usize) {
+                Some(gpu) => {
+                    *gpu += held.gpu_milli;
+                    *gpu
+                }
+                // a GPU that the host does not have
+                None => {
+                    found.push(over(format!("thousandths of GPU {index}"), held.gpu_milli, 0));
+                    continue;
+                }
+            };
+            if promised > WHOLE_GPU {
+                found.push(over(format!("thousandths of GPU {index}"), promised, WHOLE_GPU));
+            }
+        }
+        if let Some(group) = &held.group {
+            let members = self.members.entry(group.clone()).or_default();
+            members.push((instance.to_owned(), held.most));
+            // never more than the member that bears the fewest
+            let most = members.iter().map(|(_, most)| *most).min().unwrap_or(1);
+            if members.len() > most as usize {
+                found.push(Violation::TooClose {
+                    group: group.1.clone(),
+                    host: self.name.clone(),
+                    members: members.len() as u64,
+                    most: most.into(),
                 });
             }
         }
-        self.held.insert(instance.id.clone(), (host, taken));
         found
     }
 }

@@ -39,7 +39,7 @@ impl Log {
 }
 
 fn resources(amount: u64) -> Option<Resources> {
-    Some(Resources { vcpus_milli: amount, memory_bytes: amount, disk_bytes: amount, ..Resources::default() })
+    Some(Resources { vcpus_milli: amount, memory_bytes: amount, disk_bytes: amount })
 }
 
 /// A host with 100 of everything, of which all may be promised, CPUs twice.
@@ -172,6 +172,16 @@ fn broken(kind: ViolationKind) -> Vec<Found> {
             let second = changed(starting("k", 2, "a"));
             sound().say(changed(instance("k", 1, "", InstancePhase::Pending))).say(second).found()
         }
+        ViolationKind::TooClose => {
+            let member = |id: &str, most: u32| {
+                let mut member = instance(id, 1, "b", InstancePhase::Starting);
+                let spec = member.spec.get_or_insert_default();
+                (spec.anti_affinity_group, spec.max_per_host) = ("g".into(), most);
+                spec.resources = resources(1);
+                changed(member)
+            };
+            sound().say(member("k", 2)).say(member("l", 2)).say(member("m", 3)).found()
+        }
         ViolationKind::UnknownHost => {
             sound().say(changed(instance("k", 1, "nowhere", InstancePhase::Starting))).found()
         }
@@ -258,6 +268,27 @@ fn a_violation_is_found_at_its_prefix_also_when_the_end_looks_sound() {
     let found: Vec<(u64, ViolationKind)> = log.found().iter().map(|f| (f.sequence, f.what.kind())).collect();
     let over = (10, ViolationKind::OverCapacity);
     assert_eq!(found, [over, over, (12, ViolationKind::RunsTwice)], "memory and disk, then the VM");
+}
+
+#[test]
+fn a_gpu_is_promised_once() {
+    let holds = |id: &str, milli: u32, gpus: &[u32]| {
+        let mut instance = instance(id, 1, "b", InstancePhase::Starting);
+        let spec = instance.spec.get_or_insert_default();
+        (spec.gpus, spec.gpu_milli, spec.resources) = (gpus.len() as u32, milli, resources(1));
+        instance.gpu_indexes = gpus.to_vec();
+        changed(instance)
+    };
+    let mut with_gpus = host("b").host.expect("a host");
+    (with_gpus.revision, with_gpus.gpus) = (2, 2);
+    let log = || sound().say(HostChanged { host: Some(with_gpus.clone()), operations: Vec::new() });
+    let shared = log().say(holds("k", 500, &[0])).say(holds("l", 500, &[0])).say(holds("m", 0, &[1]));
+    assert_eq!(shared.found(), []);
+    for wrong in [holds("n", 1, &[0]), holds("n", 0, &[1]), holds("n", 0, &[2])] {
+        let found = log().say(holds("k", 500, &[0])).say(holds("l", 500, &[0])).say(holds("m", 0, &[1])).say(wrong);
+        let kinds: Vec<ViolationKind> = found.found().iter().map(|f| f.what.kind()).collect();
+        assert_eq!(kinds, [ViolationKind::OverCapacity]);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub enum Violation {
     OverCapacity {
         /// Name of the host.
         host: String,
-        /// "vcpus_milli", "memory_bytes", "disk_bytes".
+        /// "vcpus_milli", "memory_bytes", "disk_bytes", "thousandths of GPU 3".
         resource: String,
         /// What is promised now.
         reserved: u64,
@@ -21,6 +21,17 @@ pub enum Violation {
         limit: u64,
         /// Whose placement went over.
         instance: String,
+    },
+    /// More members of an anti-affinity group on one host than one of them bears.
+    TooClose {
+        /// Name of the group.
+        group: String,
+        /// Name of the host.
+        host: String,
+        /// How many are there.
+        members: u64,
+        /// How many may be.
+        most: u64,
     },
     /// A placement on a host that nobody registered.
     UnknownHost {
@@ -203,6 +214,10 @@ impl fmt::Display for Violation {
             Self::OverCapacity { host, resource, reserved, limit, instance } => write!(
                 f,
                 "placing {instance} promised {reserved} {resource} of host {host}, which may promise {limit}"
+            ),
+            Self::TooClose { group, host, members, most } => write!(
+                f,
+                "host {host} has {members} members of anti-affinity group {group:?}, of which at most {most} may share a host"
             ),
             Self::UnknownHost { instance, host } => {
                 write!(f, "instance {instance} was placed on host {host}, which nobody registered")

@@ -98,6 +98,10 @@ pub struct Host {
     pub updated_at: Timestamp,
     /// "libvirt 9.0.0 (kvm)", for people.
     pub hypervisor: String,
+    /// GPUs it has; never promised more than once.
+    pub gpus: u32,
+    /// Their model; "" without any.
+    pub gpu_model: String,
 }
 
 /// What a host says about itself.
@@ -119,6 +123,10 @@ pub struct Report {
     pub drivers: Vec<DriverCaps>,
     /// "x86_64", "aarch64".
     pub architecture: String,
+    /// GPUs it has.
+    pub gpus: u32,
+    /// Their model; "" without any.
+    pub gpu_model: String,
 }
 
 impl Host {
@@ -142,6 +150,8 @@ impl Host {
             created_at: now,
             updated_at: now,
             hypervisor,
+            gpus: report.gpus,
+            gpu_model: report.gpu_model,
         }
     }
 
@@ -159,6 +169,8 @@ impl Host {
             host.labels = report.labels;
             host.drivers = report.drivers;
             host.architecture = report.architecture;
+            host.gpus = report.gpus;
+            host.gpu_model = report.gpu_model;
             host.report_revision = report.revision;
             host.state = HostState::Up;
         })
@@ -222,6 +234,8 @@ mod tests {
             labels: BTreeMap::new(),
             drivers: Vec::new(),
             architecture: "x86_64".into(),
+            gpus: 0,
+            gpu_model: String::new(),
         }
     }
 

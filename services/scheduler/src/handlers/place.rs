@@ -36,14 +36,18 @@ pub async fn place(
     }
     let input = match (decision.host(), decision.driver, decision.refusal.clone()) {
         (Some(host), Some(driver), _) => {
-            fleet.reserve(&Resident {
+            fleet.reserve(Resident {
                 instance: instance.id,
                 host: host.host,
                 resources: request.resources,
                 affinity: request.affinity,
                 anti_affinity: request.anti_affinity,
+                max_per_host: request.max_per_host,
+                gpus: request.gpus,
+                gpu_indexes: decision.gpu_indexes.clone(),
             });
-            Input::Placed { host: host.host, host_name: host.name.clone(), driver }
+            let (host, host_name) = (host.host, host.name.clone());
+            Input::Placed { host, host_name, driver, gpu_indexes: decision.gpu_indexes }
         }
         (_, _, refusal) => Input::NoRoom { refusal: refusal.unwrap_or_default() },
     };

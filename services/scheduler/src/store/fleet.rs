@@ -1,7 +1,7 @@
 //! All hosts and reservations, as the solver wants them.
 
 use super::damaged;
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use crate::domain::solver::{Fleet, GroupKey, HostRow, Resident};
 use bus::Failure;
 use kernel::{Bytes, MilliVcpus};
@@ -16,11 +16,12 @@ pub async fn load(tx: &mut AnyConnection) -> Result<Fleet, Failure> {
         rows.push(HostRow::from(&super::hosts::read(snapshot)?));
     }
     let sql = "SELECT id, tenant, host_id, vcpus_milli, memory_bytes, disk_bytes, affinity_group, \
-         anti_affinity_group FROM instances WHERE reserved = 1";
+         anti_affinity_group, max_per_host, gpus, gpu_milli, gpu_indexes FROM instances WHERE reserved = 1";
     let mut residents = Vec::new();
     for row in sqlx::query(sql).fetch_all(tx).await? {
         let text = |column: &str| row.try_get::<String, _>(column);
         let amount = |column: &str| row.try_get::<i64, _>(column).map(|n| u64::try_from(n).unwrap_or(0));
+        let small = |column: &str| amount(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let tenant = text("tenant")?;
         let group = |name: String| {
             let key = GroupKey { tenant: tenant.clone(), name };
@@ -36,9 +37,17 @@ pub async fn load(tx: &mut AnyConnection) -> Result<Fleet, Failure> {
             },
             affinity: group(text("affinity_group")?),
             anti_affinity: group(text("anti_affinity_group")?),
+            max_per_host: small("max_per_host")?,
+            gpus: Gpus { count: small("gpus")?, milli: small("gpu_milli")? },
+            gpu_indexes: numbers(&text("gpu_indexes")?)?,
         });
     }
     Ok(Fleet::new(rows, residents))
+}
+
+fn numbers(text: &str) -> Result<Vec<u32>, Failure> {
+    let number = |word: &str| word.parse().map_err(|error| damaged("instances", error));
+    text.split(',').filter(|word| !word.is_empty()).map(number).collect()
 }
 
 /// The lock under which a host is chosen and reserved: two schedulers on one database never promise the same room.

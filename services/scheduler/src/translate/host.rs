@@ -10,6 +10,9 @@ use kernel::Timestamp;
 /// What a host says about itself.
 pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {
     let from = required(from, "report")?;
+    if from.gpus >= spec::GPUS_LIMIT {
+        return Err(Invalid::new("report.gpus", format!("{} is more than any host has", from.gpus)));
+    }
     Ok(Report {
         host: from.host_id.parse().map_err(Invalid::id("report.host_id"))?,
         name: from.name,
@@ -20,6 +23,8 @@ pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {
         // a driver of a later version is no reason to lose the whole host
         drivers: from.drivers.into_iter().filter_map(caps).collect(),
         architecture: from.architecture,
+        gpus: from.gpus,
+        gpu_model: from.gpu_model,
     })
 }
 
@@ -47,6 +52,8 @@ pub fn host(from: wire::Host) -> Result<Host, Invalid> {
         created_at: Timestamp(from.created_at_us),
         updated_at: Timestamp(from.updated_at_us),
         hypervisor: from.hypervisor,
+        gpus: from.gpus,
+        gpu_model: from.gpu_model,
     })
 }
 
@@ -74,6 +81,8 @@ pub fn host_out(from: &Host) -> wire::Host {
         updated_at_us: from.updated_at.micros(),
         hypervisor: from.hypervisor.clone(),
         driver_reports: from.drivers.iter().map(caps_out).collect(),
+        gpus: from.gpus,
+        gpu_model: from.gpu_model.clone(),
     }
 }
 

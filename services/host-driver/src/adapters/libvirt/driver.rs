@@ -231,6 +231,9 @@ impl Hypervisor for LibvirtHypervisor {
             vcpus: MilliVcpus(u64::from(node.cpus) * 1000),
             // libvirt says KiB
             memory: Bytes(node.memory * 1024),
+            // devices are not passed through: a GPU that no guest can get is none
+            gpus: 0,
+            gpu_model: String::new(),
         })
     }
 

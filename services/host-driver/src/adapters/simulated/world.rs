@@ -23,6 +23,10 @@ pub struct WorldSettings {
     pub memory_bytes: u64,
     /// Room for disks in bytes.
     pub disk_bytes: u64,
+    /// GPUs.
+    pub gpus: u32,
+    /// Their model; reported as the label `gpu.model` too.
+    pub gpu_model: String,
     /// How long each operation takes.
     pub latency_ms: u64,
     /// How long a guest boots until its agent answers.
@@ -37,6 +41,8 @@ impl Default for WorldSettings {
             vcpus_milli: 64_000,
             memory_bytes: 256 << 30,
             disk_bytes: 4 << 40,
+            gpus: 0,
+            gpu_model: String::new(),
             latency_ms: 0,
             boot_ms: 20,
             faults: FaultSettings::default(),

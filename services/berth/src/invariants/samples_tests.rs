@@ -285,7 +285,8 @@ fn a_gpu_is_promised_once() {
     let shared = log().say(holds("k", 500, &[0])).say(holds("l", 500, &[0])).say(holds("m", 0, &[1]));
     assert_eq!(shared.found(), []);
     for wrong in [holds("n", 1, &[0]), holds("n", 0, &[1]), holds("n", 0, &[2])] {
-        let found = log().say(holds("k", 500, &[0])).say(holds("l", 500, &[0])).say(holds("m", 0, &[1])).say(wrong);
+        let found =
+            log().say(holds("k", 500, &[0])).say(holds("l", 500, &[0])).say(holds("m", 0, &[1])).say(wrong);
         let kinds: Vec<ViolationKind> = found.found().iter().map(|f| f.what.kind()).collect();
         assert_eq!(kinds, [ViolationKind::OverCapacity]);
     }

@@ -6,6 +6,7 @@
 //! - [`output`]: tables for people, JSON and YAML for programs
 //! - [`node`]: everything in one process
 //! - [`invariants`]: an independent checker of log, tables and hypervisors
+//! - [`simulate`]: a workload through the whole system in virtual time
 //! - [`store`]: the services' databases, read from outside
 
 pub mod cli;
@@ -14,4 +15,5 @@ pub mod config;
 pub mod invariants;
 pub mod node;
 pub mod output;
+pub mod simulate;
 pub mod store;

@@ -130,7 +130,12 @@ impl Settings {
         let disks = LocalDisks::open(&self.data_dir, images)?;
         let hypervisor = LibvirtHypervisor::new(self.libvirt.clone(), &self.data_dir);
         let backend = Backend { hypervisor: Arc::new(hypervisor), disks: Arc::new(disks) };
-        Ok(Host { id, name: self.name()?, backends: vec![(DriverKind::Libvirt, backend)] })
+        Ok(Host {
+            id,
+            name: self.name()?,
+            labels: BTreeMap::new(),
+            backends: vec![(DriverKind::Libvirt, backend)],
+        })
     }
 
     fn simulated_host(&self, agent: HostId, number: usize) -> anyhow::Result<Host> {
@@ -164,5 +169,5 @@ pub fn simulated_host(id: HostId, name: String, world: Arc<World>) -> Host {
         hypervisor: Arc::new(SimulatedHypervisor(world.clone())),
         disks: Arc::new(SimulatedDisks(world)),
     };
-    Host { id, name, backends: vec![(DriverKind::Simulated, backend)] }
+    Host { id, name, labels: BTreeMap::new(), backends: vec![(DriverKind::Simulated, backend)] }
 }

@@ -23,23 +23,37 @@ fn work_queues() -> Vec<String> {
     topology::streams(1).into_iter().map(|s| s.name).filter(|name| name.starts_with("CMD_")).collect()
 }
 
+/// What the broker still holds for somebody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that wait or are under way.
+    pub messages: u64,
+    /// Messages that were ever published to work queues and the log: a number that only grows.
+    pub published: u64,
+}
+
 /// Messages that are not handled and acknowledged yet: commands that wait or are under way, and events that a durable
 /// consumer has not taken. 0 = everybody is done with everything.
-pub async fn backlog(connection: &Connection) -> Result<u64, QueueError> {
+pub async fn backlog(connection: &Connection) -> Result<Backlog, QueueError> {
     let context = connection.jetstream();
     let commands = futures::future::try_join_all(work_queues().into_iter().map(|name| async move {
         let stream = context.get_stream(&name).await.map_err(|e| failed(&name, e))?;
-        Ok::<u64, QueueError>(stream.cached_info().state.messages)
+        let state = &stream.cached_info().state;
+        Ok::<_, QueueError>(Backlog { messages: state.messages, published: state.last_sequence })
     }));
     let events = async {
         let name = topology::EVENTS;
-        let stream = context.get_stream_no_info(name).await.map_err(|e| failed(name, e))?;
+        let stream = context.get_stream(name).await.map_err(|e| failed(name, e))?;
         let consumers: Vec<_> = stream.consumers().try_collect().await.map_err(|e| failed(name, e))?;
         let durable = consumers.iter().filter(|c| c.config.durable_name.is_some());
-        Ok(durable.map(|c| c.num_pending + c.num_ack_pending as u64).sum::<u64>())
+        let messages = durable.map(|c| c.num_pending + c.num_ack_pending as u64).sum::<u64>();
+        Ok(Backlog { messages, published: stream.cached_info().state.last_sequence })
     };
     let (commands, events) = futures::future::try_join(commands, events).await?;
-    Ok(commands.into_iter().sum::<u64>() + events)
+    Ok(commands.into_iter().fold(events, |sum, one| Backlog {
+        messages: sum.messages + one.messages,
+        published: sum.published + one.published,
+    }))
 }
 
 /// Ids of the commands that wait in the work queues or are under way.

@@ -8,8 +8,8 @@ use super::truth::Truth;
 use super::violation::Found;
 use crate::store::tables::{Reader, Tables};
 use anyhow::{Context, bail};
-use bus::Connection;
 use bus::watch::{Item, Query, watch};
+use bus::{Connection, Envelope};
 use serde::Serialize;
 
 /// Dead letters that are looked at; one is too many already.
@@ -43,8 +43,18 @@ pub async fn judge(
     databases: &[Database],
     truth: Option<Truth>,
 ) -> anyhow::Result<Judgement> {
+    judge_with(connection, databases, truth, |_| {}).await
+}
+
+/// The same; `each` sees every event, copies too.
+pub async fn judge_with(
+    connection: &Connection,
+    databases: &[Database],
+    truth: Option<Truth>,
+    each: impl FnMut(&Envelope),
+) -> anyhow::Result<Judgement> {
     let mut checker = Checker::default();
-    read_log(connection, &mut checker).await?;
+    read_log(connection, &mut checker, each).await?;
     let closing = closing(connection, databases, truth).await?;
     let mut violations = checker.found().to_vec();
     violations.extend(judge_end(&checker, &closing));
@@ -57,11 +67,18 @@ pub async fn judge(
 }
 
 /// Folds every event of the log, oldest first.
-async fn read_log(connection: &Connection, checker: &mut Checker) -> anyhow::Result<()> {
+async fn read_log(
+    connection: &Connection,
+    checker: &mut Checker,
+    mut each: impl FnMut(&Envelope),
+) -> anyhow::Result<()> {
     let mut items = watch(connection.clone(), Query::default());
     while let Some(item) = items.recv().await {
         match item? {
-            Item::Event { sequence, envelope, .. } => checker.take(&Entry::of(sequence, &envelope)),
+            Item::Event { sequence, envelope, .. } => {
+                checker.take(&Entry::of(sequence, &envelope));
+                each(&envelope);
+            }
             Item::Gap { reason, .. } => bail!("the log does not begin at its beginning: {reason}"),
         }
     }

@@ -24,7 +24,7 @@ mod samples_tests;
 
 pub use accounts::{Accounts, Sent};
 pub use checker::Checker;
-pub use collect::{Database, Judgement, judge};
+pub use collect::{Database, Judgement, judge, judge_with};
 pub use end::{Closing, judge_end};
 pub use entry::Entry;
 pub use truth::{PowerSeen, Truth, VmSeen};

@@ -1,8 +1,8 @@
 //! The all-in-one node: the broker, every service and a host in one process, behind `berth up`.
 
-mod assembly;
-mod broker;
-mod check;
+pub(crate) mod assembly;
+pub(crate) mod broker;
+pub(crate) mod check;
 mod pki;
 mod rebuild;
 pub mod settings;

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The image that all instances boot from: a kernel of no bytes, because nobody boots it.
+/// The image that all instances boot from: headers without anything behind, because nobody boots it.
 pub const IMAGE: &str = "nothing";
 /// A simulation that is thrown away needs no disk; so much must be free in memory to live there.
 const ROOM_IN_MEMORY: u64 = 2 << 30;
@@ -150,22 +150,25 @@ impl Platform {
 
     /// Takes the image in, as a user would.
     async fn import(&self, folder: &Path) -> anyhow::Result<()> {
-        let path = folder.join("kernel");
-        std::fs::write(&path, empty_kernel()).context("writing the image")?;
-        let (file, key) = (LocalFile::read(&path, |_| {})?, IdempotencyKey::random());
-        let staged = upload(&self.gateway, &file, &key.part("kernel"), |_| {}).await?;
-        let source = ArtifactSource {
-            role: ArtifactRole::Kernel.into(),
-            source: Some(Source::UploadId(staged.upload_id)),
-            sha256: file.sha256,
-            ..ArtifactSource::default()
-        };
-        let request = ImportImageRequest {
-            name: IMAGE.to_owned(),
-            sources: vec![source],
-            ..ImportImageRequest::default()
-        };
-        let gateway = &self.gateway;
+        let (gateway, key) = (&self.gateway, IdempotencyKey::random());
+        let mut sources = Vec::new();
+        for (name, role, bytes) in [
+            ("kernel", ArtifactRole::Kernel, empty_kernel()),
+            // the first bytes of a cpio archive, which is all that anybody looks at
+            ("initramfs", ArtifactRole::Initramfs, b"070701".repeat(20)),
+        ] {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+            let file = LocalFile::read(&path, |_| {})?;
+            let staged = upload(gateway, &file, &key.part(name), |_| {}).await?;
+            sources.push(ArtifactSource {
+                role: role.into(),
+                source: Some(Source::UploadId(staged.upload_id)),
+                sha256: file.sha256,
+                ..ArtifactSource::default()
+            });
+        }
+        let request = ImportImageRequest { name: IMAGE.to_owned(), sources, ..ImportImageRequest::default() };
         let answer = gateway.change(request, &key, async |r| gateway.images().import_image(r).await).await?;
         wait_for_operation(gateway, &answer.operation_id, Some(PATIENCE), async |_| {}).await?;
         Ok(())

@@ -30,7 +30,7 @@ const INSTANCES: usize = 200;
 const USERS: usize = 40;
 const HOSTS: usize = 6;
 /// Longest time of mishaps; after it everything is left alone.
-const MISHAPS: Duration = Duration::from_secs(60);
+const MISHAPS: Duration = Duration::from_secs(35);
 /// Everything that was asked for must be so, this long after the last mishap.
 const SETTLING: Duration = Duration::from_secs(120);
 

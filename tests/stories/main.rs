@@ -2,6 +2,7 @@
 
 mod broken_pieces;
 mod chaos;
+mod checked;
 mod one_instance;
 mod processes;
 mod public_door;

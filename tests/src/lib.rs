@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod cli;
+pub mod machine;
 pub mod node;
 pub mod otlp;
 pub mod platform;

@@ -3,6 +3,9 @@
 mod broken_pieces;
 mod chaos;
 mod checked;
+mod damaged_rows;
+mod libvirt_restarts;
+mod lost_databases;
 mod one_instance;
 mod processes;
 mod public_door;

@@ -4,7 +4,8 @@ use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
 use crate::invariants::Judgement;
-use crate::node::{NodeSettings, TableVerdict};
+use crate::node::TableVerdict;
+use crate::node::settings::NodeSettings;
 use crate::output::Table;
 use clap::Subcommand;
 
@@ -30,6 +31,29 @@ Examples:
   berth replay check -o json | jq '.violations[].sentence'"
     )]
     Check,
+    /// Make a service's database again from the event stream; the old one is kept beside it
+    #[command(
+        after_help = "Runs on the machine of the node, while the node is down. The old database keeps its name with the time added.
+A node whose database is missing does the same by itself when it starts.
+
+Examples:
+  berth down && berth replay rebuild scheduler && berth up --detach"
+    )]
+    Rebuild {
+        /// gateway, scheduler, storage or host-driver
+        #[arg(value_name = "SERVICE", value_parser = service)]
+        service: String,
+    },
+}
+
+fn service(text: &str) -> Result<String, String> {
+    let name = text.replace('-', "_");
+    let known = crate::node::REBUILDABLE;
+    if known.contains(&name.as_str()) {
+        Ok(name)
+    } else {
+        Err(format!("expected one of {}", known.join(", ")))
+    }
 }
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
@@ -43,6 +67,7 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
     match command {
         ReplayCommand::Verify => verify(loaded.settings, global).await,
         ReplayCommand::Check => check(loaded.settings, global).await,
+        ReplayCommand::Rebuild { service } => rebuild(loaded.settings, &service, global).await,
     }
 }
 
@@ -85,6 +110,33 @@ async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failu
             Exit::Failed,
             format!("{count} of {} tables differ from the event stream", verdicts.len()),
         )),
+    }
+}
+
+async fn rebuild(settings: NodeSettings, service: &str, global: &GlobalArgs) -> Result<(), Failure> {
+    let _not_running = super::up::Running::claim(&settings.data_dir)?;
+    let restored = crate::node::replay_rebuild(settings, service).await?;
+    let value =
+        serde_json::to_value(&restored).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || {
+        let rebuilt = &restored.rebuilt;
+        let mut text = format!(
+            "{service}: made again from {} events, {} of its own\n",
+            rebuilt.events, rebuilt.own_events
+        );
+        if let Some(kept) = &restored.kept {
+            text += &format!("the old database is {}\n", kept.display());
+        }
+        for line in &rebuilt.unreadable {
+            text += &format!("not taken in: {line}\n");
+        }
+        text
+    })?;
+    match restored.rebuilt.unreadable.len() {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(Exit::Failed, format!("{count} events could not be taken into the tables")))
+        }
     }
 }
 

@@ -3,13 +3,17 @@
 pub(crate) mod assembly;
 pub(crate) mod broker;
 pub(crate) mod check;
+mod compare;
+mod driver;
 mod pki;
-mod rebuild;
+mod restore;
 pub mod settings;
 mod verify;
 
 pub use check::replay_check;
-pub use rebuild::TableVerdict;
+pub use compare::TableVerdict;
+pub use driver::{OtherDriver, remember_driver};
+pub use restore::{REBUILDABLE, Restored, replay_rebuild};
 pub use settings::NodeSettings;
 pub use verify::replay_verify;
 

@@ -27,6 +27,8 @@ pub struct HostReports {
     pub hosts: Arc<Hosts>,
     /// What commands to these hosts are keyed by.
     pub agent_id: String,
+    /// Which database the orders are in.
+    pub store_id: String,
     /// Labels of every host.
     pub labels: BTreeMap<String, String>,
     /// Memory that the host itself needs.
@@ -103,6 +105,7 @@ impl HostReports {
             labels: with_model(labels, &capacity.gpu_model),
             drivers,
             architecture: std::env::consts::ARCH.to_owned(),
+            store_id: self.store_id.clone(),
             gpus: capacity.gpus,
             gpu_model: capacity.gpu_model,
         })

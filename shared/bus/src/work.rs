@@ -1,5 +1,6 @@
 //! A unit of work: one transaction and the messages that leave with it.
 
+use crate::fail::FailPoint;
 use crate::{Cause, Envelope, outbox, topology, trace};
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
 use sqlx::AnyConnection;
@@ -139,6 +140,7 @@ impl Work {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let speaks = !self.outgoing.is_empty();
         outbox::append(&mut self.tx, &self.outgoing, self.now).await?;
+        FailPoint::OutboxWritten.reached().await;
         self.tx.commit().await?;
         for hook in self.hooks {
             hook();

@@ -124,10 +124,16 @@ pub async fn tell(
     instance: &Instance,
     intent: Intent,
 ) -> Result<(), Failure> {
-    let agent = match context.fleet.agent_of(work, intent.host) {
-        Some(agent) => Some(agent),
-        None => hosts::agent_of(work.tx(), intent.host).await?,
-    };
+    match context.fleet.agent_of(work, intent.host) {
+        Some(agent) => work.tell(&translate::ensure_vm(instance, intent, agent)),
+        None => tell_by_table(work, instance, intent).await?,
+    }
+    Ok(())
+}
+
+/// The same where no fleet is in memory.
+pub async fn tell_by_table(work: &mut Work, instance: &Instance, intent: Intent) -> Result<(), Failure> {
+    let agent = hosts::agent_of(work.tx(), intent.host).await?;
     // a host that has a reservation was registered, and hosts are never forgotten
     let agent = agent.ok_or_else(|| {
         Failure::Poison(format!("instance {} is on host {}, which is unknown", instance.id, intent.host))

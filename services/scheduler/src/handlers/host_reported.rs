@@ -36,12 +36,12 @@ impl Handle<HostReported> for OnHostReported {
                 work.after_commit(move || placement.notify_one());
             }
             Some(mut host) => {
-                let (from, agent) = (host.revision, host.agent_id.clone());
+                let (from, before) = (host.revision, (host.agent_id.clone(), host.store_id.clone()));
                 if !host.reported(report, work.now()) {
                     return Ok(());
                 }
                 change::save(work, &self.0, &host, from, Vec::new()).await?;
-                if host.agent_id != agent {
+                if (&host.agent_id, &host.store_id) != (&before.0, &before.1) {
                     tell_all(work, &self.0, &host).await?;
                 }
             }
@@ -51,7 +51,8 @@ impl Handle<HostReported> for OnHostReported {
     }
 }
 
-/// Another process answers for the host now: it never saw the orders its predecessor got.
+/// Another process answers for the host now, or the same one with another database: it never saw the orders that were
+/// given before.
 async fn tell_all(work: &mut Work, context: &Context, host: &Host) -> Result<(), Failure> {
     for instance in instances::on_host(work.tx(), host.id).await? {
         if let Some(intent) = lifecycle::intent(&instance) {

@@ -62,10 +62,10 @@ impl Bounds {
         let host = slot.host as usize;
         self.first = self.first.min(slot.host);
         let mut shares = [0; KINDS];
-        for kind in 0..KINDS {
+        for (kind, here) in shares.iter_mut().enumerate() {
             let (free, reciprocal) = (slot.free[kind], slot.reciprocal[kind]);
             let share = share(kind, free, reciprocal);
-            shares[kind] = share;
+            *here = share;
             self.most_free[kind] = self.most_free[kind].max(free);
             self.most_share[kind] = self.most_share[kind].max(share);
             self.least_share[kind] = self.least_share[kind].min(share);

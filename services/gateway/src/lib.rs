@@ -22,6 +22,7 @@ pub use wakeups::Wakeups;
 use adapters::keys::TokenKey;
 use adapters::staging::Staging;
 use api::Api;
+use api::admission::Admission;
 use api::auth::Doorkeeper;
 use chassis::{Chassis, Stage, reconcile};
 use serde::Deserialize;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub insecure_dev: bool,
     /// Key under which tokens are hashed, the same for all replicas; "" = `token.key` in the data folder.
     pub token_key_file: PathBuf,
+    /// Requests answered at once; one more is refused. Streams do not count.
+    pub requests_in_flight: usize,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
 }
@@ -68,6 +71,7 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             insecure_dev: false,
             token_key_file: PathBuf::new(),
+            requests_in_flight: 4_096,
             upload_limit_bytes: 256 << 30,
         }
     }
@@ -138,7 +142,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         stopping: stopping.clone(),
     });
     let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));
-    let doors = Doors::new(&api, &doorkeeper, &chassis.meter)?;
+    let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
+    let doors = Doors::new(&api, &doorkeeper, &admission, &chassis.meter)?;
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;

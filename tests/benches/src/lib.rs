@@ -1,6 +1,8 @@
 //! Benchmarks: what Berth costs, as ratios to the bare thing it is made of, both run in turn in one run.
 #![forbid(unsafe_code)]
 
+pub mod bus_paths;
+pub mod bus_service;
 pub mod figure;
 pub mod machine;
 pub mod measure;
@@ -39,8 +41,25 @@ pub struct Benchmark {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const ALL: &[Benchmark] = &[Benchmark {
-    name: "memory",
-    about: "resident memory of a whole node, idle and with many simulated hosts and instances",
-    run: |effort| Box::pin(memory::run(effort)),
-}];
+pub const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "bus",
+        about: "command to event through inbox, tables and outbox, against bare publishing; its latency",
+        run: |effort| Box::pin(bus_paths::events(effort)),
+    },
+    Benchmark {
+        name: "rebuild",
+        about: "a table from the stream of events, against a bare ordered read",
+        run: |effort| Box::pin(bus_paths::rebuild(effort)),
+    },
+    Benchmark {
+        name: "refill",
+        about: "a wiped stream of a million events, filled again from the outbox",
+        run: |effort| Box::pin(bus_paths::refill(effort)),
+    },
+    Benchmark {
+        name: "memory",
+        about: "resident memory of a whole node, idle and with many simulated hosts and instances",
+        run: |effort| Box::pin(memory::run(effort)),
+    },
+];

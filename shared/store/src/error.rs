@@ -42,6 +42,12 @@ impl StoreError {
         }
     }
 
+    /// The same for an error whose type is forgotten; `None` also when it is none of a database.
+    pub fn trouble_of_any(error: &dyn std::any::Any) -> Option<StoreTrouble> {
+        let own = error.downcast_ref::<Self>().and_then(Self::trouble);
+        own.or_else(|| error.downcast_ref::<sqlx::Error>().and_then(of))
+    }
+
     pub(crate) fn trouble_of(error: &sqlx::Error) -> Option<StoreTrouble> {
         of(error)
     }

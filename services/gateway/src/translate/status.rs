@@ -23,10 +23,9 @@ pub fn not_found(what: &str, field: &str, name: &str) -> Status {
 /// store is full, locked or read only.
 pub fn broken(error: impl std::fmt::Display + 'static) -> Status {
     tracing::error!(%error, "request failed");
-    let store = (&error as &dyn std::any::Any).downcast_ref::<::store::StoreError>();
-    let code = match store.map(bus::Trouble::of_store) {
-        None | Some(bus::Trouble::Other) => "UNAVAILABLE",
-        Some(trouble) => trouble.code(),
+    let code = match bus::Trouble::of_any(&error) {
+        bus::Trouble::Other => "UNAVAILABLE",
+        trouble => trouble.code(),
     };
     let refusal = Refusal::new(code, "the gateway could not finish this just now; try again");
     refused(Code::Unavailable, refusal, "")

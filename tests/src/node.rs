@@ -78,6 +78,20 @@ impl Node {
         .await;
     }
 
+    /// Tries to start the node, which has to refuse. Answers what it says.
+    pub fn refuses(&self) -> String {
+        let output = Command::new(program("berth"))
+            .args(["up", "--listen", &self.listen, "--ops-listen", &self.ops])
+            .args(&self.options)
+            .env("BERTH_DATA_DIR", self.data_dir())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .output()
+            .expect("berth starts");
+        assert!(!output.status.success(), "it was to be refused");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Where the node keeps everything.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")

@@ -16,10 +16,13 @@ mod inbox;
 mod limits;
 pub mod live;
 mod outbox;
+pub mod queues;
+pub mod rebuild;
 mod relay;
 mod report;
 mod runner;
 pub mod samples;
+pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;
@@ -45,4 +48,5 @@ pub use work::Work;
 pub const MIGRATIONS: &[store::MigrationFile] = &[
     store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") },
     store::MigrationFile { version: 2, name: "refill", sql: include_str!("../migrations/0002_refill.sql") },
+    store::MigrationFile { version: 3, name: "rebuild", sql: include_str!("../migrations/0003_rebuild.sql") },
 ];

@@ -9,11 +9,12 @@ mod reconcile;
 mod sealing;
 mod settings;
 mod store_watch;
+mod tables;
 mod tasks;
 mod telemetry;
 
 pub use health::{ComponentHealth, Health, HealthHandle};
-pub use process::{Chassis, ChassisSettings, run};
+pub use process::{Chassis, ChassisSettings, Desks, run};
 pub use reconcile::reconcile;
 pub use sealing::{SealError, Sealer};
 pub use settings::{SettingsError, load};

@@ -1,8 +1,9 @@
 //! A process: connected, watched, and ended in order.
 
 use crate::telemetry::{Telemetry, TelemetrySettings};
-use crate::{Health, Sealer, Stage, Tasks, ops, store_watch};
+use crate::{Health, Sealer, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
+use bus::rebuild::Rebuild;
 use bus::{BusSettings, Connection, Desk, Relay, RetryPolicy, Runner, Subscriptions};
 use kernel::{Clock, SystemClock};
 use opentelemetry::metrics::Meter;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{MigrationFile, Store};
 
 /// What every process needs, besides the settings of its service.
@@ -54,6 +55,23 @@ pub struct Chassis {
     pub sealer: Arc<Sealer>,
     /// When failed messages are tried again.
     pub retry: RetryPolicy,
+    /// The desks of the services in this process.
+    pub desks: Desks,
+}
+
+/// The desks of the services in one process: for whoever has to look at all of them. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Desks(Arc<Mutex<Vec<Desk>>>);
+
+impl Desks {
+    /// All that were opened so far.
+    pub fn all(&self) -> Vec<Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, desk: &Desk) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(desk.clone());
+    }
 }
 
 impl Chassis {
@@ -107,11 +125,38 @@ impl Chassis {
             meter: opentelemetry::global::meter(process),
             sealer: Arc::new(Sealer::from_file(&settings.sealing_key_file)?),
             retry: RetryPolicy::default(),
+            desks: Desks::default(),
         })
     }
 
-    /// Opens a service's database and starts the relay of its outbox.
+    /// Opens a service's database, makes its tables again from the events when it is missing, and starts the relay of
+    /// its outbox. A database that is older than what was said out of it is refused.
+    pub async fn desk_of(
+        &self,
+        service: &'static str,
+        database_url: &str,
+        migrations: &[MigrationFile],
+        tables: impl FnOnce(&Store) -> Box<dyn Rebuild>,
+    ) -> anyhow::Result<Desk> {
+        let desk = self.open(service, database_url, migrations).await?;
+        tables::make_whole(&self.bus, &desk, &*tables(desk.store()), &self.health).await?;
+        self.relay(&desk);
+        Ok(desk)
+    }
+
+    /// The same without tables that are made of events: for who only speaks.
     pub async fn desk(
+        &self,
+        service: &'static str,
+        database_url: &str,
+        migrations: &[MigrationFile],
+    ) -> anyhow::Result<Desk> {
+        let desk = self.open(service, database_url, migrations).await?;
+        self.relay(&desk);
+        Ok(desk)
+    }
+
+    async fn open(
         &self,
         service: &'static str,
         database_url: &str,
@@ -121,15 +166,19 @@ impl Chassis {
         let store = Store::open(database_url, &all)
             .await
             .with_context(|| format!("{service}: opening the database"))?;
-        let desk = Desk::new(service, store, self.clock.clone());
+        Ok(Desk::new(service, store, self.clock.clone()))
+    }
+
+    fn relay(&self, desk: &Desk) {
+        let service = desk.service();
         let relay = Relay::new(
             desk.clone(),
             self.bus.clone(),
             self.health.component(&format!("{service}.relay")).report(),
         );
         self.tasks.spawn(Stage::Relay, &format!("{service} relay"), |stop| relay.run(stop));
-        self.watch_store(&desk);
-        Ok(desk)
+        self.watch_store(desk);
+        self.desks.add(desk);
     }
 
     /// Starts handling what a service listens to.

@@ -3,12 +3,16 @@
 use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
+use crate::invariants::Judgement;
 use crate::node::TableVerdict;
+use crate::node::settings::NodeSettings;
 use crate::output::Table;
 use clap::Subcommand;
 
 /// The tables against the event stream they came from
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth replay verify")]
 pub enum ReplayCommand {
     /// Rebuild every table from the event stream, beside the present ones, and compare row by row
     #[command(
@@ -18,10 +22,43 @@ Examples:
   berth replay verify --data-dir /var/lib/berth"
     )]
     Verify,
+    /// Judge the platform after every event of its log, and log, tables and hypervisor against each other at its end
+    #[command(
+        after_help = "Reads only, with code that the services do not share: reservations within capacity, one owner for each \
+instance, revisions without gaps, operations that end once, commands accepted = completed + failed + pending + dead, \
+and no VM lost, doubled or orphaned. Runs on the machine of the node, which should be idle. Ends with 1 when something is wrong.
+
+Examples:
+  berth replay check --data-dir /var/lib/berth
+  berth replay check -o json | jq '.violations[].sentence'"
+    )]
+    Check,
+    /// Make a service's database again from the event stream; the old one is kept beside it
+    #[command(
+        after_help = "Runs on the machine of the node, while the node is down. The old database keeps its name with the time added.
+A node whose database is missing does the same by itself when it starts.
+
+Examples:
+  berth down && berth replay rebuild scheduler && berth up --detach"
+    )]
+    Rebuild {
+        /// gateway, scheduler, storage or host-driver
+        #[arg(value_name = "SERVICE", value_parser = service)]
+        service: String,
+    },
+}
+
+fn service(text: &str) -> Result<String, String> {
+    let name = text.replace('-', "_");
+    let known = crate::node::REBUILDABLE;
+    if known.contains(&name.as_str()) {
+        Ok(name)
+    } else {
+        Err(format!("expected one of {}", known.join(", ")))
+    }
 }
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
-    let ReplayCommand::Verify = command;
     let loaded = node::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;
     if !loaded.settings.data_dir.is_dir() {
         let text = format!("there is no node in {}", loaded.settings.data_dir.display());
@@ -29,7 +66,39 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
             Failure::new(Exit::NotFound, text).hint("name its folder with --data-dir or BERTH_DATA_DIR")
         );
     }
-    let verdicts = crate::node::replay_verify(loaded.settings).await?;
+    match command {
+        ReplayCommand::Verify => verify(loaded.settings, global).await,
+        ReplayCommand::Check => check(loaded.settings, global).await,
+        ReplayCommand::Rebuild { service } => rebuild(loaded.settings, &service, global).await,
+    }
+}
+
+async fn check(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let judgement = crate::node::replay_check(settings).await?;
+    let value =
+        serde_json::to_value(&judgement).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || render_judgement(&judgement))?;
+    match judgement.violations.len() as u64 + judgement.surplus {
+        0 => Ok(()),
+        count => Err(Failure::new(Exit::Failed, format!("{count} invariants are violated"))),
+    }
+}
+
+fn render_judgement(judgement: &Judgement) -> String {
+    let mut table = Table::new(["event", "violation"], "no violations");
+    for found in &judgement.violations {
+        table.row([found.sequence.to_string(), found.sentence.clone()]);
+    }
+    let asked = if judgement.hypervisors_asked {
+        "hypervisors were asked too"
+    } else {
+        "simulated hypervisors cannot be asked from outside"
+    };
+    format!("{}{} events judged; {asked}\n", table.render(), judgement.events)
+}
+
+async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let verdicts = crate::node::replay_verify(settings).await?;
     let value =
         serde_json::to_value(&verdicts).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     global
@@ -43,6 +112,33 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
             Exit::Failed,
             format!("{count} of {} tables differ from the event stream", verdicts.len()),
         )),
+    }
+}
+
+async fn rebuild(settings: NodeSettings, service: &str, global: &GlobalArgs) -> Result<(), Failure> {
+    let _not_running = super::up::Running::claim(&settings.data_dir)?;
+    let restored = crate::node::replay_rebuild(settings, service).await?;
+    let value =
+        serde_json::to_value(&restored).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || {
+        let rebuilt = &restored.rebuilt;
+        let mut text = format!(
+            "{service}: made again from {} events, {} of its own\n",
+            rebuilt.events, rebuilt.own_events
+        );
+        if let Some(kept) = &restored.kept {
+            text += &format!("the old database is {}\n", kept.display());
+        }
+        for line in &rebuilt.unreadable {
+            text += &format!("not taken in: {line}\n");
+        }
+        text
+    })?;
+    match restored.rebuilt.unreadable.len() {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(Exit::Failed, format!("{count} events could not be taken into the tables")))
+        }
     }
 }
 

@@ -40,6 +40,10 @@ pub struct UpArgs {
     /// What runs instances: libvirt or simulated [default: libvirt]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
+    /// Start with another driver than the one the node's VMs were made with: they are kept, and nobody looks after them
+    /// until it is started as before
+    #[arg(long)]
+    driver_change: bool,
     /// How many hosts to pretend; implies --driver simulated
     #[arg(long, value_name = "N")]
     simulated_hosts: Option<u32>,
@@ -114,6 +118,11 @@ pub(super) async fn up(args: UpArgs, global: &GlobalArgs) -> Result<(), Failure>
         return detach(&folder).await;
     }
     let _running = Running::claim(&folder)?;
+    if let Err(other) = crate::node::remember_driver(&settings, args.driver_change).await? {
+        let before =
+            format!("start it with --driver {}, or say --driver-change if this is meant", other.made_with);
+        return Err(Failure::new(Exit::Refused, other.to_string()).hint(before));
+    }
     run(settings).await
 }
 
@@ -121,6 +130,7 @@ async fn run(settings: NodeSettings) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(stop_on_signal(stop.clone()));
     let folder = settings.data_dir.clone();
+    crate::node::write_settings_in_force(&settings)?;
     let mut unwritten = None;
     let announce = |ready: crate::node::Ready| match write_local_context(&folder, &ready) {
         Ok(_) => note(&format!("berth is up at {} (data in {})", ready.endpoint, folder.display())),
@@ -159,12 +169,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// The claim of one process on a data folder: a lock on berth.pid, which the kernel frees however the process ends.
-struct Running {
+pub(super) struct Running {
     _lock: Flock<File>,
 }
 
 impl Running {
-    fn claim(folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn claim(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("berth.pid");
         match try_lock(&path)? {
             Ok(mut lock) => {
@@ -184,6 +194,15 @@ impl Running {
             }
         }
     }
+}
+
+/// The process that runs the node in a folder, if one does.
+pub(super) fn process_of(folder: &Path) -> Result<Option<String>, Failure> {
+    let path = folder.join("berth.pid");
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(try_lock(&path)?.err())
 }
 
 /// The lock, or the id of the process that holds it.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Where everything is kept.
-pub(super) struct Folders {
+pub(crate) struct Folders {
     data: PathBuf,
 }
 
@@ -38,12 +38,22 @@ impl Folders {
         self.data.join("pki")
     }
 
+    /// The database file of a service.
+    pub fn database_file(&self, service: &str) -> PathBuf {
+        self.data.join(service).join(format!("{service}.db"))
+    }
+
     pub fn gateway(&self) -> PathBuf {
         self.data.join("gateway")
     }
 
     pub fn database(&self, service: &str) -> String {
-        format!("sqlite://{}", self.data.join(service).join(format!("{service}.db")).display())
+        format!("sqlite://{}", self.database_file(service).display())
+    }
+
+    /// Remembers which driver the VMs were made with.
+    pub fn driver(&self) -> PathBuf {
+        self.data.join("host/driver")
     }
 
     fn datastore(&self) -> String {
@@ -52,7 +62,7 @@ impl Folders {
 }
 
 /// What the process needs besides its services.
-pub(super) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> ChassisSettings {
+pub(crate) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> ChassisSettings {
     ChassisSettings {
         bus,
         telemetry: telemetry(settings),
@@ -61,7 +71,7 @@ pub(super) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> Chassis
     }
 }
 
-pub(super) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
+pub(crate) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
     TelemetrySettings {
         log: settings.telemetry.log_level.clone(),
         log_format: match settings.telemetry.log_format {
@@ -73,27 +83,40 @@ pub(super) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
 }
 
 /// Starts every service in this process. Answers the address of the gateway.
-pub(super) async fn wire(
+pub(crate) async fn wire(
     settings: &NodeSettings,
     folders: &Folders,
     certificate: Option<(&Path, &Path)>,
     chassis: &Chassis,
 ) -> anyhow::Result<SocketAddr> {
-    let storage = storage::Settings {
-        database_url: folders.database("storage"),
-        datastore_url: folders.datastore(),
-        allow_private_urls: settings.insecure_dev,
-        ..storage::Settings::default()
-    };
-    storage::wire(&storage, chassis).await?;
+    storage::wire(&storage(settings, folders), chassis).await?;
     let scheduler =
         scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
     scheduler::wire(&scheduler, chassis).await?;
     host_driver::wire(&host(settings, folders), chassis).await?;
     // the door opens last: what comes in finds everybody there
+    gateway::start(&gateway(settings, folders, certificate), chassis).await
+}
+
+/// Settings of the storage service.
+pub(crate) fn storage(settings: &NodeSettings, folders: &Folders) -> storage::Settings {
+    storage::Settings {
+        database_url: folders.database("storage"),
+        datastore_url: folders.datastore(),
+        allow_private_urls: settings.insecure_dev,
+        ..storage::Settings::default()
+    }
+}
+
+/// Settings of the gateway, with its certificate and key when it speaks TLS.
+pub(crate) fn gateway(
+    settings: &NodeSettings,
+    folders: &Folders,
+    certificate: Option<(&Path, &Path)>,
+) -> gateway::Settings {
     let (tls_cert_file, tls_key_file) =
         certificate.map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).unwrap_or_default();
-    let gateway = gateway::Settings {
+    gateway::Settings {
         listen: settings.listen.to_string(),
         data_dir: folders.gateway(),
         database_url: folders.database("gateway"),
@@ -102,11 +125,11 @@ pub(super) async fn wire(
         tls_key_file,
         insecure_dev: settings.insecure_dev,
         ..gateway::Settings::default()
-    };
-    gateway::start(&gateway, chassis).await
+    }
 }
 
-fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+/// Settings of the node's host-driver.
+pub(crate) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
     let host = &settings.host;
     let mut made = host_driver::Settings {
         database_url: folders.database("host_driver"),

@@ -90,6 +90,8 @@ pub struct Host {
     pub architecture: String,
     /// The host-driver process that answers for it.
     pub agent_id: String,
+    /// The database of that process: its orders are in there.
+    pub store_id: String,
     /// Newest report taken into account.
     pub report_revision: u64,
     /// When it first reported.
@@ -113,6 +115,8 @@ pub struct Report {
     pub name: String,
     /// The process that answers for it.
     pub agent_id: String,
+    /// The database of that process.
+    pub store_id: String,
     /// Grows with each report that differs.
     pub revision: u64,
     /// What it has.
@@ -146,6 +150,7 @@ impl Host {
             drivers: report.drivers,
             architecture: report.architecture,
             agent_id: report.agent_id,
+            store_id: report.store_id,
             report_revision: report.revision,
             created_at: now,
             updated_at: now,
@@ -165,6 +170,7 @@ impl Host {
             host.hypervisor = hypervisor(&report.drivers);
             host.name = report.name;
             host.agent_id = report.agent_id;
+            host.store_id = report.store_id;
             host.capacity = report.capacity;
             host.labels = report.labels;
             host.drivers = report.drivers;
@@ -229,6 +235,7 @@ mod tests {
             host: HostId::from_u128(1),
             name: "h1".into(),
             agent_id: "a1".into(),
+            store_id: "s1".into(),
             revision,
             capacity: Resources::default(),
             labels: BTreeMap::new(),

@@ -94,6 +94,7 @@ fn whole_host() -> Host {
         drivers: vec![Driver::Libvirt.into()],
         architecture: "x86_64".into(),
         agent_id: "agent".into(),
+        store_id: "agent".into(),
         report_revision: 9,
         created_at_us: 10,
         updated_at_us: 11,

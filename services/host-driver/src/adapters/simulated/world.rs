@@ -1,14 +1,16 @@
 //! The state behind a simulated host, and the hands that change it behind our back.
 
 use super::faults::{FaultSettings, Faults, When};
+use super::kept::Kept;
 use crate::adapters::fault::Fault;
 use crate::domain::{Domain, Ended, Files, Ours, Power};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// What a simulated host has and how fast it is.
@@ -65,27 +67,62 @@ struct State {
     files: BTreeMap<InstanceId, Files>,
     quarantined: Vec<InstanceId>,
     faults: Faults,
+    halt: Option<(String, u64, When)>,
     watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
+    kept: Option<Kept>,
+}
+
+impl State {
+    fn keep(&mut self) -> Result<(), Fault> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        kept.save(&self.vms, &self.files)
+            .map_err(|error| Fault::Unavailable(format!("the simulated host cannot be kept: {error}")))
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(WorldSettings::default())
+    }
 }
 
 /// A simulated host. Outlives the service that drives it, as a real one does.
 pub struct World {
     pub(super) settings: WorldSettings,
+    halted: Notify,
     state: Mutex<State>,
 }
 
 impl World {
     /// An empty host.
     pub fn new(settings: WorldSettings) -> Self {
+        let faults = Faults::new(settings.faults.clone());
         let state = State {
             vms: BTreeMap::new(),
             foreign: Vec::new(),
             files: BTreeMap::new(),
             quarantined: Vec::new(),
-            faults: Faults::new(settings.faults.clone()),
+            faults,
+            halt: None,
             watchers: Vec::new(),
+            kept: None,
         };
-        Self { settings, state: Mutex::new(state) }
+        Self { settings, halted: Notify::new(), state: Mutex::new(state) }
+    }
+
+    /// The host that is kept in `file`; an empty one when there is no such file.
+    pub fn kept_in(settings: WorldSettings, file: &Path) -> std::io::Result<Self> {
+        let world = Self::new(settings);
+        let (kept, vms, files) = Kept::open(file)?;
+        let mut state = world.state();
+        (state.kept, state.vms, state.files) = (Some(kept), vms, files);
+        drop(state);
+        Ok(world)
+    }
+
+    /// It outlives this process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.state().kept.is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,6 +144,22 @@ impl World {
         if self.settings.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.settings.latency_ms)).await;
         }
+        let halt = self.halts(operation);
+        if halt == Some(When::Before) {
+            return self.never().await;
+        }
+        let done = self.operate_now(operation, act);
+        if halt == Some(When::After) {
+            return self.never().await;
+        }
+        done
+    }
+
+    fn operate_now<T>(
+        &self,
+        operation: &str,
+        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut state = self.state();
         let fault = state.faults.next(operation);
         if let Some((When::Before, fault)) = fault {
@@ -114,10 +167,24 @@ impl World {
         }
         let State { vms, files, .. } = &mut *state;
         let done = act(vms, files);
+        state.keep()?;
         match fault {
             Some((_, lost)) => Err(lost),
             None => done,
         }
+    }
+
+    /// Whether this call is the one that does not return.
+    fn halts(&self, operation: &str) -> Option<When> {
+        let mut state = self.state();
+        let next = state.faults.calls(operation) + 1;
+        let (_, _, when) = state.halt.take_if(|(name, nth, _)| name == operation && *nth == next)?;
+        Some(when)
+    }
+
+    async fn never<T>(&self) -> T {
+        self.halted.notify_one();
+        std::future::pending().await
     }
 
     pub(super) fn changed(&self, instance: InstanceId) {
@@ -141,9 +208,13 @@ impl World {
     // --- what happens behind our back ---
 
     fn change(&self, instance: InstanceId, how: impl FnOnce(&mut Vm)) {
-        if let Some(vm) = self.state().vms.get_mut(&instance) {
+        let mut state = self.state();
+        if let Some(vm) = state.vms.get_mut(&instance) {
             how(vm);
         }
+        // nobody is asked, so nobody can be told; the next operation keeps it
+        let _ = state.keep();
+        drop(state);
         self.changed(instance);
     }
 
@@ -174,7 +245,10 @@ impl World {
 
     /// Somebody makes the hypervisor forget it.
     pub fn forget(&self, instance: InstanceId) {
-        self.state().vms.remove(&instance);
+        let mut state = self.state();
+        state.vms.remove(&instance);
+        let _ = state.keep();
+        drop(state);
         self.changed(instance);
     }
 
@@ -186,6 +260,11 @@ impl World {
     /// A VM of somebody else has this VM's name.
     pub fn occupy(&self, instance: InstanceId) {
         self.state().foreign.push(instance);
+    }
+
+    /// The VM of somebody else is gone.
+    pub fn vacate(&self, instance: InstanceId) {
+        self.state().foreign.retain(|known| *known != instance);
     }
 
     /// The host loses power: nothing runs, everything is still defined.
@@ -200,6 +279,23 @@ impl World {
     /// The `nth` call of `operation` from now fails.
     pub fn fail(&self, operation: &str, nth: u64, when: When, fault: Fault) {
         self.state().faults.script(operation, nth, when, fault);
+    }
+
+    /// The next call of `operation` never returns: there the process that made it is killed.
+    pub fn halt(&self, operation: &str, when: When) {
+        let mut state = self.state();
+        let next = state.faults.calls(operation) + 1;
+        state.halt = Some((operation.to_owned(), next, when));
+    }
+
+    /// Resolves when such a call was made.
+    pub async fn halted(&self) {
+        self.halted.notified().await;
+    }
+
+    /// How often the guest began to boot.
+    pub fn boots(&self, instance: InstanceId) -> u64 {
+        self.look(instance).map_or(0, |vm| vm.domain.boot)
     }
 
     /// How often `operation` was called.
@@ -229,7 +325,7 @@ impl World {
     pub(super) fn domain(&self, instance: InstanceId) -> Domain {
         match self.look(instance) {
             Some(vm) => Domain::Ours(vm.domain),
-            None if self.is_foreign(instance) => Domain::Foreign,
+            None if self.is_foreign(instance) => Domain::Foreign { active: true },
             None => Domain::Missing,
         }
     }

@@ -13,6 +13,8 @@ mod properties;
 mod requests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
 
 use super::host::Driver;
 use super::instance::{Instance, OperationKind, Placement, Step};

@@ -20,7 +20,11 @@ fn failed(stream: &str, error: impl std::fmt::Display) -> QueueError {
 
 /// The work queues, by name.
 fn work_queues() -> Vec<String> {
-    topology::streams(1, &crate::Limits::default()).into_iter().map(|s| s.name).filter(|name| name.starts_with("CMD_")).collect()
+    topology::streams(1, &crate::Limits::default())
+        .into_iter()
+        .map(|s| s.name)
+        .filter(|name| name.starts_with("CMD_"))
+        .collect()
 }
 
 /// What the broker still holds for somebody.

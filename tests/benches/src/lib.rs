@@ -1,6 +1,8 @@
 //! Benchmarks: what Berth costs, as ratios to the bare thing it is made of, both run in turn in one run.
 #![forbid(unsafe_code)]
 
+pub mod bus_paths;
+pub mod bus_service;
 pub mod figure;
 pub mod machine;
 pub mod measure;
@@ -51,6 +53,21 @@ pub const ALL: &[Benchmark] = &[
         name: "placements",
         about: "create commands to decisions, reservations and events that are committed and acknowledged",
         run: |effort| Box::pin(placements::run(effort)),
+    },
+    Benchmark {
+        name: "bus",
+        about: "command to event through inbox, tables and outbox, against bare publishing; its latency",
+        run: |effort| Box::pin(bus_paths::events(effort)),
+    },
+    Benchmark {
+        name: "rebuild",
+        about: "a table from the stream of events, against a bare ordered read",
+        run: |effort| Box::pin(bus_paths::rebuild(effort)),
+    },
+    Benchmark {
+        name: "refill",
+        about: "a wiped stream of a million events, filled again from the outbox",
+        run: |effort| Box::pin(bus_paths::refill(effort)),
     },
     Benchmark {
         name: "memory",

@@ -1,6 +1,7 @@
 //! The operations of the public interface: one function each, behind both doors.
 
 pub mod accept;
+pub mod admission;
 pub mod auth;
 mod console;
 mod diagnosis;

@@ -77,6 +77,7 @@ impl PlatformService for Api {
             name: c.name,
             healthy: c.healthy,
             detail: c.detail,
+            reason: c.trouble.map(|t| t.code().to_owned()).unwrap_or_default(),
         };
         Ok(Response::new(wire::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod figure;
+pub mod libvirt;
 pub mod machine;
 pub mod measure;
 pub mod memory;
@@ -39,8 +40,15 @@ pub struct Benchmark {
 }
 
 /// All benchmarks, in the order in which they run.
-pub const ALL: &[Benchmark] = &[Benchmark {
-    name: "memory",
-    about: "resident memory of a whole node, idle and with many simulated hosts and instances",
-    run: |effort| Box::pin(memory::run(effort)),
-}];
+pub const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "libvirt",
+        about: "from an order to a running guest, against virsh create of the same definition",
+        run: |effort| Box::pin(libvirt::run(effort)),
+    },
+    Benchmark {
+        name: "memory",
+        about: "resident memory of a whole node, idle and with many simulated hosts and instances",
+        run: |effort| Box::pin(memory::run(effort)),
+    },
+];

@@ -3,7 +3,7 @@
 
 use super::properties::{HOST, Life, life};
 use super::*;
-use crate::domain::instance::{Phase, RestartPolicy};
+use crate::domain::instance::RestartPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variants of an enum, as its source lists them.

@@ -99,7 +99,10 @@ impl Progress {
                 // a fresh boot is all that a pending reboot asked for
                 self.reboots_done = intent.reboot_counter;
                 self.reboot_asked = None;
-                self.reached = Some(intent.wanted);
+                // one that is to be paused is not there yet
+                if intent.wanted == Wanted::Running {
+                    self.reached = Some(Wanted::Running);
+                }
                 self.boots_anew(now);
             }
             Action::Shutdown => self.stop_asked_at = Some(now),

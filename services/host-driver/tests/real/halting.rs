@@ -1,7 +1,9 @@
 //! A driver and its disks that stop for ever at one call: where the process that made it is killed.
 
 use async_trait::async_trait;
-use host_driver::adapters::{Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor};
+use host_driver::adapters::{
+    Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor,
+};
 use host_driver::domain::machine::Paths;
 use host_driver::domain::{Domain, Files, Machine, VmSpec};
 use kernel::{Bytes, InstanceId, Timestamp};
@@ -33,7 +35,11 @@ impl Gate {
         std::mem::take(&mut *self.passed.lock().expect("whole"))
     }
 
-    async fn around(&self, action: &'static str, call: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    async fn around(
+        &self,
+        action: &'static str,
+        call: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Fault> {
         let here = self.at.lock().expect("whole").take_if(|(at, _)| *at == action);
         if here == Some((action, false)) {
             self.halted.notify_one();

@@ -47,7 +47,13 @@ fn process(subject: &Subject, gate: &Arc<Gate>, host: HostId, store: Store) -> (
     (parts, bench)
 }
 
-fn order(subject: &Subject, host: HostId, instance: InstanceId, power: wire::VmPower, revision: u64) -> wire::EnsureVm {
+fn order(
+    subject: &Subject,
+    host: HostId,
+    instance: InstanceId,
+    power: wire::VmPower,
+    revision: u64,
+) -> wire::EnsureVm {
     let role = |role| match role {
         Role::Kernel => common::ArtifactRole::Kernel,
         Role::Initramfs => common::ArtifactRole::Initramfs,
@@ -135,7 +141,10 @@ async fn a_create_and_a_deletion_survive_a_kill_at_each_action() {
             settle(&parts, key, killed_at).await;
             let there = domains().matches(&instance.to_string()).count();
             assert_eq!(there, usize::from(killed_at == up), "killed at {action}, done: {done}");
-            assert!(bench.said_of::<wire::VmDrifted>().await.is_empty(), "{action}: unfinished work is no drift");
+            assert!(
+                bench.said_of::<wire::VmDrifted>().await.is_empty(),
+                "{action}: unfinished work is no drift"
+            );
             if killed_at == up {
                 bench.deliver(&order(&subject, host, instance, down, 2)).await.expect("taken");
                 settle(&parts, key, down).await;

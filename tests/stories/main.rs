@@ -2,6 +2,7 @@
 
 mod broken_pieces;
 mod damaged_rows;
+mod libvirt_restarts;
 mod lost_databases;
 mod one_instance;
 mod processes;

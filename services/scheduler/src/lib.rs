@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod fleet;
 pub mod handlers;
 pub mod heartbeats;
 pub mod metrics;
@@ -29,6 +30,11 @@ pub const SERVICE: &str = "scheduler";
 pub const MIGRATIONS: &[MigrationFile] = &[
     MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
     MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
+    MigrationFile {
+        version: 1002,
+        name: "fleet_changes",
+        sql: include_str!("../migrations/1002_fleet_changes.sql"),
+    },
 ];
 
 /// What handlers and reconcilers share.
@@ -36,7 +42,7 @@ pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
     Context {
         limits: settings.limits(),
         overcommit: settings.overcommit(),
-        store,
+        fleet: fleet::FleetMemory::new(store),
         placement: Arc::new(Notify::new()),
         heartbeats: heartbeats::Heartbeats::default(),
         metrics: metrics::Metrics::new(meter),

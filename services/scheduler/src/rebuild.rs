@@ -42,7 +42,7 @@ impl Rebuild for Tables {
             let host = host.parse().map_err(|e| RebuildError::Stream(format!("host {host}: {e}")))?;
             for instance in instances::on_host(work.tx(), host).await.map_err(failed)? {
                 if let Some(intent) = lifecycle::intent(&instance) {
-                    advance::tell(work, &instance, intent).await.map_err(failed)?;
+                    advance::tell_by_table(work, &instance, intent).await.map_err(failed)?;
                 }
             }
         }
@@ -112,7 +112,7 @@ impl Fold for said::Host {
 
 impl Fold for said::PlacementDecision {
     async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
-        decisions::keep(tx, &self).await?;
+        decisions::keep(tx, &self, false).await?;
         Ok(true)
     }
 }

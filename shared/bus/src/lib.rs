@@ -9,9 +9,11 @@ mod connection;
 pub mod dead;
 mod desk;
 mod envelope;
+pub mod fail;
 mod failure;
 mod handle;
 mod inbox;
+mod limits;
 pub mod live;
 mod outbox;
 pub mod rebuild;
@@ -21,6 +23,7 @@ mod runner;
 pub mod samples;
 pub mod topology;
 pub mod trace;
+mod trouble;
 pub mod watch;
 mod work;
 
@@ -30,15 +33,18 @@ pub use desk::Desk;
 pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;
 pub use handle::{Handle, Subscriptions};
-pub use outbox::pending as outbox_pending;
+pub use limits::Limits;
+pub use outbox::{OutboxSize, size as outbox_size};
 pub use relay::Relay;
 pub use report::Report;
 pub use runner::{RetryPolicy, Runner};
 pub use trace::continue_from as continue_trace;
+pub use trouble::Trouble;
 pub use work::Work;
 
 /// The tables every service database has for the bus.
 pub const MIGRATIONS: &[store::MigrationFile] = &[
     store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") },
+    store::MigrationFile { version: 2, name: "refill", sql: include_str!("../migrations/0002_refill.sql") },
     store::MigrationFile { version: 3, name: "rebuild", sql: include_str!("../migrations/0003_rebuild.sql") },
 ];

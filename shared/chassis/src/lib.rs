@@ -8,6 +8,7 @@ mod process;
 mod reconcile;
 mod sealing;
 mod settings;
+mod store_watch;
 mod tables;
 mod tasks;
 mod telemetry;

@@ -1,7 +1,7 @@
 //! A process: connected, watched, and ended in order.
 
 use crate::telemetry::{Telemetry, TelemetrySettings};
-use crate::{Health, Sealer, Stage, Tasks, ops, tables};
+use crate::{Health, Sealer, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
 use bus::rebuild::Rebuild;
 use bus::{BusSettings, Connection, Desk, Relay, RetryPolicy, Runner, Subscriptions};
@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use store::{MigrationFile, Store};
 
 /// What every process needs, besides the settings of its service.
@@ -176,27 +175,13 @@ impl Chassis {
         self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
     }
 
-    /// Asks the database regularly whether it can be written, and counts what waits to be published.
+    /// Asks the database regularly whether it can be written, and measures the outbox.
     fn watch_store(&self, desk: &Desk) {
-        let health = self.health.component(&format!("{}.store", desk.service()));
-        let waiting = opentelemetry::global::meter("bus")
-            .u64_gauge("berth_outbox_waiting")
-            .with_description("Messages that are committed and not yet published, by service.")
-            .build();
-        let desk = desk.clone();
-        self.tasks.spawn(Stage::Relay, "store watch", |stop| async move {
-            let label = [opentelemetry::KeyValue::new("service", desk.service())];
-            let mut tick = tokio::time::interval(Duration::from_secs(5));
-            loop {
-                tokio::select! { () = stop.cancelled() => return, _ = tick.tick() => {} }
-                match desk.store().check().await {
-                    Ok(()) => health.ok("readable and writable"),
-                    Err(error) => health.bad(error.to_string()),
-                }
-                if let Ok(count) = bus::outbox_pending(desk.store()).await {
-                    waiting.record(u64::try_from(count).unwrap_or(0), &label);
-                }
-            }
+        let store = self.health.component(&format!("{}.store", desk.service()));
+        let outbox = self.health.component(&format!("{}.outbox", desk.service()));
+        let (desk, limit) = (desk.clone(), self.bus.limits().outbox_waiting);
+        self.tasks.spawn(Stage::Relay, "store watch", move |stop| async move {
+            tokio::select! { () = stop.cancelled() => {} () = store_watch::watch(&desk, &store, &outbox, limit) => {} }
         });
     }
 

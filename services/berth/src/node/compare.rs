@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use bus::rebuild::{Rebuild, apply_all};
-use bus::watch::{Item, Query, watch};
+use bus::watch::{Gap, Item, Query, watch};
 use bus::{Connection, Desk};
 use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +87,8 @@ async fn replay(
         let ended = item.is_none();
         match item {
             Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
+            // what a hole held comes again later
+            Some(Ok(Item::Gap { kind: Gap::Hole, .. })) => continue,
             Some(Ok(Item::Gap { reason, .. })) => {
                 anyhow::bail!("the stream does not begin at its beginning: {reason}")
             }

@@ -68,8 +68,9 @@ impl Fleet {
         fleet
     }
 
-    /// Takes a host in, or what is new about it.
-    pub fn put(&mut self, row: HostRow) {
+    /// Takes a host in, or what is new about it; answers what was known before.
+    pub fn put(&mut self, row: HostRow) -> Option<HostRow> {
+        let known = self.index_of(row.id).map(|host| self.rows[host].clone());
         let host = match self.rows.binary_search_by_key(&row.id, |known| known.id) {
             Ok(host) => host,
             Err(host) => {
@@ -85,6 +86,7 @@ impl Fleet {
         }
         self.rows[host] = row;
         self.sum_up(host);
+        known
     }
 
     /// A new host, and what was reserved on it before it was known.
@@ -109,6 +111,27 @@ impl Fleet {
         }
     }
 
+    /// Forgets a host. What is reserved there stays reserved, should it come back.
+    pub fn remove(&mut self, id: HostId) -> Option<HostRow> {
+        let host = self.index_of(id)?;
+        for resident in self.residents.values().filter(|r| r.host == id).cloned().collect::<Vec<_>>() {
+            self.take_off(host, &resident);
+        }
+        for kind in 0..KINDS {
+            self.used[kind].remove(host);
+            self.free[kind].remove(host);
+            self.reciprocal[kind].remove(host);
+        }
+        self.gpus.remove(host);
+        self.traits.remove(host);
+        self.architecture.remove(host);
+        if let Ok(first) = u32::try_from(host) {
+            self.affinity.close_up(first);
+            self.anti_affinity.close_up(first);
+        }
+        Some(self.rows.remove(host))
+    }
+
     fn architecture_of(&mut self, name: &str) -> u16 {
         let known = self.architectures.iter().position(|known| known == name).unwrap_or_else(|| {
             self.architectures.push(name.to_owned());
@@ -117,20 +140,27 @@ impl Fleet {
         u16::try_from(known).unwrap_or(u16::MAX)
     }
 
-    /// Takes a resident's share off its host, so that the next decision sees it. One that is known already moves.
-    /// A reservation on an unknown host takes nothing until the host is known.
-    pub fn reserve(&mut self, resident: Resident) {
-        self.release(resident.instance);
+    /// Takes a resident's share off its host, so that the next decision sees it. One that is known already moves;
+    /// answers what it held before. A reservation on an unknown host takes nothing until the host is known.
+    pub fn reserve(&mut self, resident: Resident) -> Option<Resident> {
+        let before = self.release(resident.instance);
         if let Some(host) = self.index_of(resident.host) {
             self.add(host, &resident);
         }
         self.residents.insert(resident.instance, resident);
+        before
     }
 
     /// Gives back what an instance holds, if it holds anything.
-    pub fn release(&mut self, instance: InstanceId) {
-        let Some(resident) = self.residents.remove(&instance) else { return };
-        let Some(host) = self.index_of(resident.host) else { return };
+    pub fn release(&mut self, instance: InstanceId) -> Option<Resident> {
+        let resident = self.residents.remove(&instance)?;
+        if let Some(host) = self.index_of(resident.host) {
+            self.take_off(host, &resident);
+        }
+        Some(resident)
+    }
+
+    fn take_off(&mut self, host: usize, resident: &Resident) {
         for (kind, amount) in resident.resources.amounts().into_iter().enumerate() {
             self.used[kind][host] = self.used[kind][host].saturating_sub(amount);
         }
@@ -181,6 +211,16 @@ impl Fleet {
         &self.rows[index]
     }
 
+    /// Everything that is promised, in no order.
+    pub fn residents(&self) -> impl Iterator<Item = &Resident> {
+        self.residents.values()
+    }
+
+    /// All hosts, in order of their ids.
+    pub fn hosts(&self) -> &[HostRow] {
+        &self.rows
+    }
+
     /// Where a host is.
     pub fn index_of(&self, host: HostId) -> Option<usize> {
         self.rows.binary_search_by_key(&host, |row| row.id).ok()
@@ -222,6 +262,21 @@ impl Fleet {
     /// The most preferred driver of a host among those whose bits are set.
     pub(super) fn driver_of(bits: u32) -> Option<Driver> {
         Driver::ALL.into_iter().find(|driver| bits & (1 << *driver as u32) != 0)
+    }
+}
+
+/// The same hosts with the same reservations, and every column that follows from them.
+impl PartialEq for Fleet {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+            && self.residents == other.residents
+            && self.used == other.used
+            && self.free == other.free
+            && self.reciprocal == other.reciprocal
+            && self.gpus == other.gpus
+            && self.traits == other.traits
+            && self.affinity == other.affinity
+            && self.anti_affinity == other.anti_affinity
     }
 }
 

@@ -88,6 +88,7 @@ fn any_host() -> impl Strategy<Value = HostRow> {
                 drivers,
                 architecture: if x86 { "x86_64" } else { "aarch64" }.into(),
                 gpus,
+                agent_id: String::new(),
             }
         },
     )
@@ -345,6 +346,7 @@ fn open_host(id: u128, limit: Resources) -> HostRow {
         drivers: vec![caps(Driver::Libvirt, true, true)],
         architecture: "x86_64".into(),
         gpus: 0,
+        agent_id: String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Hosts and reservations as the solver wants them.
 
 use crate::domain::host::{DriverCaps, Host, HostState};
+use crate::domain::instance::Instance;
 use crate::domain::resources::{Gpus, Resources};
 use kernel::{HostId, InstanceId};
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ pub struct HostRow {
     pub architecture: String,
     /// GPUs it has.
     pub gpus: u32,
+    /// The process that answers for it.
+    pub agent_id: String,
 }
 
 impl From<&Host> for HostRow {
@@ -73,6 +76,28 @@ impl From<&Host> for HostRow {
             drivers: host.drivers.clone(),
             architecture: host.architecture.clone(),
             gpus: host.gpus,
+            agent_id: host.agent_id.clone(),
         }
+    }
+}
+
+impl Resident {
+    /// What an instance holds, if it holds anything.
+    pub fn of(instance: &Instance) -> Option<Self> {
+        let (host, resources) = instance.reservation()?;
+        let group = |name: &String| {
+            let key = GroupKey { tenant: instance.tenant.clone(), name: name.clone() };
+            (!name.is_empty()).then_some(key)
+        };
+        Some(Self {
+            instance: instance.id,
+            host,
+            resources,
+            affinity: group(&instance.spec.affinity_group),
+            anti_affinity: group(&instance.spec.anti_affinity_group),
+            max_per_host: instance.spec.max_per_host,
+            gpus: instance.spec.gpus,
+            gpu_indexes: instance.placement.as_ref().map(|p| p.gpu_indexes.clone()).unwrap_or_default(),
+        })
     }
 }

@@ -29,6 +29,14 @@ impl GpuColumns {
         self.set_count(host, count);
     }
 
+    pub fn remove(&mut self, host: usize) {
+        for column in [&mut self.count, &mut self.whole, &mut self.most, &mut self.left] {
+            column.remove(host);
+        }
+        self.reciprocal.remove(host);
+        self.taken.remove(host);
+    }
+
     pub fn set_count(&mut self, host: usize, count: u32) {
         self.count[host] = count;
         self.reciprocal[host] = (1000_u64 << 16).checked_div(u64::from(count)).unwrap_or(0);

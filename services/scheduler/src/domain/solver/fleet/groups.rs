@@ -55,4 +55,12 @@ impl Groups {
             hosts.extend(moved.into_iter().map(|(host, members)| (host + 1, members)));
         }
     }
+
+    /// Hosts from `first` on have moved down by one place; nobody is at `first` any more.
+    pub fn close_up(&mut self, first: u32) {
+        for hosts in self.0.values_mut() {
+            let moved = hosts.split_off(&first);
+            hosts.extend(moved.into_iter().map(|(host, members)| (host.saturating_sub(1), members)));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod figure;
+pub mod hosts;
 pub mod libvirt;
 pub mod machine;
 pub mod measure;
@@ -41,6 +42,11 @@ pub struct Benchmark {
 
 /// All benchmarks, in the order in which they run.
 pub const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "hosts",
+        about: "orders followed by one process of many simulated hosts",
+        run: |effort| Box::pin(hosts::run(effort)),
+    },
     Benchmark {
         name: "libvirt",
         about: "from an order to a running guest, against virsh create of the same definition",

@@ -135,7 +135,9 @@ impl Progress {
         if stable && observed.power() == Some(Power::Running) {
             self.restarts = 0;
         }
-        if fulfils(intent.wanted, observed) {
+        // what an older ownership left here is not what was wanted now
+        let current = observed.ours().is_none_or(|ours| ours.generation == intent.key.generation);
+        if current && fulfils(intent.wanted, observed) {
             self.reached = Some(intent.wanted);
         }
         // disks that were to go are not missed by an order that wants the VM again

@@ -1,7 +1,7 @@
 //! What our way to a running guest costs over `virsh create` of the same definition.
 
 use crate::Effort;
-use crate::figure::{Figure, Judged, Target, Unit};
+use crate::figure::{Figure, Judged, Summary, Target, Unit};
 use crate::measure::in_turn;
 use anyhow::{Context, Result, ensure};
 use bus::{Cause, Desk, Envelope};
@@ -13,6 +13,8 @@ use host_driver::adapters::{ImageCache, LocalDisks};
 use host_driver::domain::{DriverKind, Policy};
 use host_driver::{Backend, Host, Hosts, MIGRATIONS, Metrics, Parts, SERVICE, VmKey};
 use kernel::{HostId, InstanceId, Message, MessageId, Subject, SystemClock};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,8 +34,9 @@ pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
     let ours = || async {
         let instance = InstanceId::new();
         let began = Instant::now();
-        driver.order(instance, wire::VmPower::Running, 1).await?;
+        let said = driver.order(instance, wire::VmPower::Running, 1).await?;
         let took = milliseconds(began.elapsed());
+        driver.note(&said, took);
         driver.order(instance, wire::VmPower::Absent, 2).await?;
         Ok(took)
     };
@@ -47,6 +50,7 @@ pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
         Ok(took)
     };
     let rounds = in_turn(effort.rounds.max(effort.amount(20)), ours, bare).await?;
+    driver.tell_parts();
     Ok(vec![Figure {
         name: "order to running guest under libvirt".into(),
         baseline: "virsh create of the same definition, disks ready".into(),
@@ -73,6 +77,8 @@ struct Driver {
     parts: Parts,
     host: HostId,
     artifacts: Vec<common::Artifact>,
+    /// Where the time went, by step, in milliseconds.
+    parts_of_it: RefCell<BTreeMap<String, Vec<f64>>>,
 }
 
 impl Driver {
@@ -97,11 +103,35 @@ impl Driver {
         let (sealer, meter) = (Arc::new(Sealer::new(&[1; 32])), opentelemetry::global::meter("bench"));
         let parts =
             Parts::new(&desk, Arc::new(Hosts::new(hosts)), sealer, Policy::default(), Metrics::new(&meter));
-        Ok(Self { desk, parts, host, artifacts })
+        Ok(Self { desk, parts, host, artifacts, parts_of_it: RefCell::default() })
+    }
+
+    /// Keeps how long each step of a boot took.
+    fn note(&self, said: &wire::VmObservation, whole_ms: f64) {
+        let mut parts = self.parts_of_it.borrow_mut();
+        for pair in said.steps.windows(2) {
+            let took = (pair[1].at_us - pair[0].at_us) as f64 / 1_000.0;
+            parts.entry(format!("{} to {}", pair[0].name, pair[1].name)).or_default().push(took);
+        }
+        let steps = said.steps.last().zip(said.steps.first()).map_or(0, |(l, f)| l.at_us - f.at_us);
+        parts.entry("before and after".to_owned()).or_default().push(whole_ms - steps as f64 / 1_000.0);
+    }
+
+    fn tell_parts(&self) {
+        for (part, times) in self.parts_of_it.borrow().iter() {
+            if let Some(of) = Summary::of(times.iter().copied()) {
+                eprintln!("  {part}: {:.0} ms ({:.0} .. {:.0})", of.median, of.min, of.max);
+            }
+        }
     }
 
     /// Delivers an order and follows it until the VM is as ordered.
-    async fn order(&self, instance: InstanceId, power: wire::VmPower, revision: u64) -> Result<()> {
+    async fn order(
+        &self,
+        instance: InstanceId,
+        power: wire::VmPower,
+        revision: u64,
+    ) -> Result<wire::VmObservation> {
         let order = wire::EnsureVm {
             agent_id: "bench".into(),
             host_id: self.host.to_string(),
@@ -145,7 +175,7 @@ impl Driver {
         self.parts.visitor.visit(key).await?;
         let said = self.parts.said(key).await?.context("nothing was said")?;
         ensure!(said.power() == power, "{power:?} was ordered: {said:?}");
-        Ok(())
+        Ok(said)
     }
 
     /// The definition of a guest of ours, as libvirt has it.

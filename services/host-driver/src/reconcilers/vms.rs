@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// A visit that the database did not allow is repeated after this time.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
+/// Events come in bursts, one action's worth of them: they are looked at together.
+const EVENTS_SETTLE: Duration = Duration::from_millis(30);
+
 /// Visits VMs until told to stop; visits in hand are finished.
 pub async fn run(visitor: Arc<Visitor>, attention: Attention, at_a_time: usize, stop: CancellationToken) {
     let mut visits: JoinSet<()> = JoinSet::new();
@@ -54,7 +57,7 @@ pub async fn listen(hosts: Arc<Hosts>, attention: Attention, stop: CancellationT
             let (mut changes, attention, host) = (backend.hypervisor.changes(), attention.clone(), host.id);
             listeners.spawn(async move {
                 while let Some(instance) = changes.recv().await {
-                    attention.look_now(VmKey { host, instance });
+                    attention.look_at(VmKey { host, instance }, Instant::now() + EVENTS_SETTLE);
                 }
             });
         }

@@ -96,7 +96,12 @@ impl Driver {
             hypervisor: Arc::new(LibvirtHypervisor::new(settings, &data, host)),
             disks: Arc::new(LocalDisks::open(&data, images)?),
         };
-        let hosts = [Host { id: host, name: "bench".into(), backends: vec![(DriverKind::Libvirt, backend)] }];
+        let hosts = [Host {
+            id: host,
+            name: "bench".into(),
+            labels: Default::default(),
+            backends: vec![(DriverKind::Libvirt, backend)],
+        }];
         let url = format!("sqlite://{}/host-driver.db", folder.display());
         let store = Store::open(&url, &[bus::MIGRATIONS, MIGRATIONS].concat()).await?;
         let desk = Desk::new(SERVICE, store, Arc::new(SystemClock));

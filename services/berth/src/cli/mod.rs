@@ -4,6 +4,7 @@ mod arguments;
 mod completion;
 mod config;
 mod dead;
+mod doctor;
 mod event_text;
 mod events;
 mod flavor;
@@ -14,6 +15,7 @@ mod manifest;
 mod operation;
 mod replay;
 mod session;
+mod simulate;
 mod status;
 mod up;
 
@@ -40,6 +42,7 @@ enum Command {
     Up(up::UpArgs),
     Down(up::DownArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Image(image::ImageCommand),
     #[command(subcommand)]
@@ -55,6 +58,7 @@ enum Command {
     Dead(dead::DeadCommand),
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    Simulate(simulate::SimulateArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Completion(completion::CompletionArgs),
@@ -95,9 +99,11 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Up(args) => up::up(args, &global).await?,
         Command::Down(args) => up::down(args, &global).await?,
         Command::Replay(command) => replay::run(command, &global).await?,
+        Command::Simulate(args) => simulate::simulate(args, &global).await?,
         Command::Config(command) => config::run(command, &global)?,
         Command::Completion(args) => completion::run(&args)?,
         Command::Version(args) => status::version(&args, &global).await?,
+        Command::Doctor(args) => return doctor::run(args, &global).await,
         Command::Status(args) => return status::status(&args, &Session::open(&global)?).await,
         Command::Image(command) => image::run(command, &Session::open(&global)?).await?,
         Command::Flavor(command) => flavor::run(command, &Session::open(&global)?).await?,

@@ -39,7 +39,12 @@ fn process(subject: &Subject, gate: &Arc<Gate>, host: HostId, store: Store) -> (
         hypervisor: Arc::new(Halting(gate.clone(), subject.hypervisor.clone())),
         disks: Arc::new(Halting(gate.clone(), subject.disks.clone())),
     };
-    let hosts = [Host { id: host, name: "h".into(), backends: vec![(DriverKind::Libvirt, backend)] }];
+    let hosts = [Host {
+        id: host,
+        name: "h".into(),
+        labels: Default::default(),
+        backends: vec![(DriverKind::Libvirt, backend)],
+    }];
     let metrics = Metrics::new(&opentelemetry::global::meter("test"));
     let sealer = Arc::new(Sealer::new(&[7; 32]));
     let parts = Parts::new(&desk, Arc::new(Hosts::new(hosts)), sealer, Policy::default(), metrics);

@@ -4,6 +4,8 @@
 pub mod bus_paths;
 pub mod bus_service;
 pub mod figure;
+pub mod hosts;
+pub mod libvirt;
 pub mod machine;
 pub mod measure;
 pub mod memory;
@@ -68,6 +70,16 @@ pub const ALL: &[Benchmark] = &[
         name: "refill",
         about: "a wiped stream of a million events, filled again from the outbox",
         run: |effort| Box::pin(bus_paths::refill(effort)),
+    },
+    Benchmark {
+        name: "hosts",
+        about: "orders followed by one process of many simulated hosts",
+        run: |effort| Box::pin(hosts::run(effort)),
+    },
+    Benchmark {
+        name: "libvirt",
+        about: "from an order to a running guest, against virsh create of the same definition",
+        run: |effort| Box::pin(libvirt::run(effort)),
     },
     Benchmark {
         name: "memory",

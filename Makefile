@@ -14,6 +14,9 @@ stop: ## end the node that `make demo` started (its data stay in .berth)
 test: ## all tests: prerequisites, guest image, databases, broker, real guests
 	tests/run.sh
 
+bench: ## what Berth costs against the bare things it is made of (tests/benches/README.md)
+	tests/benches/run.sh
+
 lint: ## formatting, clippy, protobuf style and compatibility, licences
 	tests/lint.sh
 

@@ -32,11 +32,14 @@ network_is() { # network_is active|persistent|autostart, by the answer of net-in
 
 need_root() { [ "$(id -u)" = 0 ] || die "'$1' changes the machine: run it as root (sudo $0 $1)"; }
 
-# The pid in FILE, if that process lives and really is NAME (a pid file may outlive a power cut).
+# The pid in FILE, if that process lives and really is NAME: a pid file may outlive a power cut, and in a container
+# whose first process buries nobody a dead daemon keeps its name.
 pid_of() { # pid_of NAME FILE
   local pid
   pid=$(cat "$2" 2>/dev/null) || return 1
-  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] && printf '%s\n' "$pid"
+  [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] || return 1
+  grep '^State:.*Z' "/proc/$pid/status" >/dev/null && return 1
+  printf '%s\n' "$pid"
 }
 
 start_daemon() { # start_daemon NAME

@@ -20,16 +20,19 @@ const SHARED_IMPORTS: [(&str, &[&str]); 6] = [
 const RESERVED: [(&str, &[&str], &str); 4] = [
     (
         "async-nats",
-        &["bus", "testkit", "chassis", "berth", "stories"],
+        &["bus", "testkit", "chassis", "berth", "stories", "benches"],
         "messages leave and arrive through bus",
     ),
-    ("virt", &["host-driver", "stories"], "only host-driver meets hypervisors"),
+    ("virt", &["host-driver", "stories", "benches"], "only host-driver meets hypervisors"),
     ("axum", &["gateway", "chassis", "stories"], "gateway is the only public door"),
-    ("clap", &["berth", "stories"], "services are told things by settings, only berth has a command line"),
+    ("clap", &["berth", "benches"], "services are told things by settings, only berth has a command line"),
 ];
 
 /// The crates that may put services together.
-const COMPOSERS: [&str; 2] = ["berth", "stories"];
+const COMPOSERS: [&str; 3] = ["berth", "stories", "benches"];
+
+/// The crates that are tests as a whole.
+const TESTS: [&str; 2] = ["stories", "benches"];
 
 struct Dependency {
     name: String,
@@ -86,7 +89,8 @@ fn layers_of_shared(tree: &Tree) -> Vec<Violation> {
     for (path, manifest) in tree.members() {
         let name = crate_name(path, &manifest);
         for dependency in dependencies(&manifest).iter().filter(|d| SHARED.contains(&d.name.as_str())) {
-            let testkit = dependency.name == "testkit" && !dependency.development && name != "stories";
+            let testkit =
+                dependency.name == "testkit" && !dependency.development && !TESTS.contains(&name.as_str());
             if testkit {
                 found.push(format!("{path}: testkit is a dev-dependency only"));
             }

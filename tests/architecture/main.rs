@@ -4,6 +4,7 @@
 
 mod dependencies;
 mod documents;
+mod fail_points;
 mod files;
 mod golden;
 mod layers;

@@ -1,7 +1,9 @@
 //! `berth` as a user types it.
 
+use crate::machine::Machine;
 use crate::programs::program;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -9,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 #[derive(Debug, Clone)]
 pub struct Cli {
     data_dir: PathBuf,
+    /// What stands before the program, when it is to run elsewhere.
+    through: Vec<OsString>,
 }
 
 /// What a command left behind.
@@ -27,12 +31,26 @@ pub struct Ran {
 impl Cli {
     /// Commands for the node in `data_dir`.
     pub fn new(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned() }
+        Self { data_dir: data_dir.to_owned(), through: Vec::new() }
+    }
+
+    /// Commands that run inside a machine of the test.
+    pub fn inside(machine: &Machine, data_dir: &Path) -> Self {
+        let way = machine.command(program("berth"));
+        let through = std::iter::once(way.get_program()).chain(way.get_args()).map(OsString::from).collect();
+        Self { data_dir: data_dir.to_owned(), through }
     }
 
     /// The command, not yet run.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(program("berth"));
+        let mut command = match self.through.split_first() {
+            None => Command::new(program("berth")),
+            Some((program, before)) => {
+                let mut command = Command::new(program);
+                command.args(before);
+                command
+            }
+        };
         command
             .args(words)
             .env("BERTH_DATA_DIR", &self.data_dir)

@@ -1,6 +1,7 @@
 //! What the whole-system tests stand on: the built programs, run as a user would run them.
 
 pub mod cli;
+pub mod machine;
 pub mod node;
 pub mod otlp;
 pub mod programs;

@@ -71,6 +71,20 @@ impl Node {
         .await;
     }
 
+    /// Tries to start the node, which has to refuse. Answers what it says.
+    pub fn refuses(&self) -> String {
+        let output = Command::new(program("berth"))
+            .args(["up", "--listen", &self.listen, "--ops-listen", &self.ops])
+            .args(&self.options)
+            .env("BERTH_DATA_DIR", self.data_dir())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .output()
+            .expect("berth starts");
+        assert!(!output.status.success(), "it was to be refused");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Where the node keeps everything.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -95,6 +109,12 @@ impl Node {
     /// Commands for this node.
     pub fn cli(&self) -> Cli {
         Cli::new(&self.data_dir())
+    }
+
+    /// Process ids of the node and of its broker, as far as they run.
+    pub fn pids(&self) -> Vec<u32> {
+        let broker = broker_pid(&self.data_dir()).and_then(|pid| u32::try_from(pid).ok());
+        self.child.as_ref().map(Child::id).into_iter().chain(broker).collect()
     }
 
     /// `127.0.0.1:port` of the gateway.

@@ -1,7 +1,10 @@
 //! The whole system, as a user meets it: built programs, a real broker, real databases, and a real guest.
 
 mod broken_pieces;
+mod damaged_rows;
 mod doctor;
+mod libvirt_restarts;
+mod lost_databases;
 mod one_instance;
 mod processes;
 mod public_door;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stories::node::Node;
 use testkit::eventually;
 
-fn virsh(words: &[&str]) -> (bool, String) {
+pub fn virsh(words: &[&str]) -> (bool, String) {
     let output = Command::new("virsh")
         .args(["-c", "qemu:///system"])
         .args(words)

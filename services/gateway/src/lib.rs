@@ -24,6 +24,7 @@ use adapters::keys::TokenKey;
 use adapters::staging::Staging;
 use api::Api;
 use api::auth::Doorkeeper;
+use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
 use serde::Deserialize;
 use server::doors::Doors;
@@ -95,6 +96,12 @@ impl Settings {
     }
 }
 
+/// How the gateway's tables come out of the events.
+pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
+    let subscriptions = subscriptions(store, &Wakeups::default());
+    Box::new(FromHandlers { tables: STATE_TABLES, subscriptions })
+}
+
 /// Starts the gateway in a process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     start(settings, chassis).await.map(|_| ())
@@ -102,7 +109,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 
 /// Starts the gateway and answers the address it listens on (the port may be 0 in the settings).
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
-    let desk = chassis.desk("gateway", &settings.database_url(), MIGRATIONS).await?;
+    let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;

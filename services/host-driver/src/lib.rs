@@ -14,7 +14,7 @@ mod translate;
 
 pub use hosts::{Backend, Host, Hosts};
 pub use metrics::Metrics;
-pub use rebuild::{RebuildError, STATE_TABLES, apply};
+pub use rebuild::{STATE_TABLES, Tables, apply};
 pub use reconcilers::attention::Attention;
 pub use reconcilers::host::HostReports;
 pub use reconcilers::orphans::OrphanPolicy;
@@ -42,6 +42,14 @@ pub const SETTINGS: &str = "host-driver";
 pub const MIGRATIONS: &[MigrationFile] =
     &[MigrationFile { version: 1000, name: "vms", sql: include_str!("../migrations/1000_vms.sql") }];
 
+/// How many VMs the database of a process that does not run has orders for, those that are gone left out.
+pub async fn living_vms(database_url: &str) -> anyhow::Result<usize> {
+    let store = ::store::Store::open(database_url, &[bus::MIGRATIONS, MIGRATIONS].concat()).await?;
+    let living = store::vms::living(store.reader()).await?.len();
+    store.close().await;
+    Ok(living)
+}
+
 /// What a running service is made of; tests take it apart.
 #[derive(Clone)]
 pub struct Parts {
@@ -54,6 +62,8 @@ pub struct Parts {
     /// Runs programs in guests.
     pub execs: Execs,
     exec_wake: Arc<Notify>,
+    /// Woken when a hypervisor did not answer.
+    pub doubt: Arc<Notify>,
 }
 
 impl Parts {
@@ -64,16 +74,27 @@ impl Parts {
         sealer: Arc<Sealer>,
         policy: Policy,
         metrics: Metrics,
-        health: HealthHandle,
     ) -> Self {
-        let visitor = Visitor::new(desk.clone(), hosts.clone(), sealer.clone(), policy, metrics, health);
+        let doubt = Arc::<Notify>::default();
+        let visitor =
+            Visitor::new(desk.clone(), hosts.clone(), sealer.clone(), policy, metrics, doubt.clone());
         Self {
             execs: Execs::new(desk.clone(), hosts.clone(), sealer),
             visitor: Arc::new(visitor),
             attention: Attention::default(),
             exec_wake: Arc::default(),
+            doubt,
             hosts,
         }
+    }
+
+    /// What was last said of a VM.
+    pub async fn said(
+        &self,
+        key: VmKey,
+    ) -> Result<Option<contracts::host_driver::v1::VmObservation>, ::store::StoreError> {
+        let mut reader = self.visitor.desk.store().reader().acquire().await?;
+        Ok(store::vms::find(&mut reader, key).await?.as_ref().and_then(translate::outgoing::last))
     }
 
     /// What the service listens to.
@@ -95,21 +116,15 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 /// Starts the service on these hosts; tests keep a hand on simulated ones.
 pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts>) -> anyhow::Result<()> {
     let agent_id = settings.agent_id()?.to_string();
-    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let tables = Tables::of(&agent_id).with_hosts(&hosts);
+    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.bad("not asked yet");
-    let parts = Parts::new(
-        &desk,
-        hosts.clone(),
-        chassis.sealer.clone(),
-        Policy::default(),
-        metrics.clone(),
-        health.clone(),
-    );
+    let parts = Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), Policy::default(), metrics.clone());
     chassis.serve(&desk, parts.subscriptions().only_key(&agent_id));
     let tasks = &chassis.tasks;
-    let Parts { attention, visitor, execs, exec_wake, .. } = parts;
+    let Parts { attention, visitor, execs, exec_wake, doubt, .. } = parts;
 
     tasks.spawn(Stage::Work, "vms", |stop| {
         reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
@@ -135,7 +150,8 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
         let pass = move || reconcilers::images::pass(caches_desk.clone(), caches.clone());
         reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
     });
-    spawn_reports(settings, chassis, &desk, &hosts, health)?;
+    let store_id = bus::rebuild::store_id(desk.store()).await?;
+    spawn_reports(settings, chassis, &desk, &hosts, (health, doubt), store_id)?;
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
     tasks.spawn(Stage::Intake, "consoles", |stop| {
         reconcilers::console::serve(bus, agent_id, store, hosts, stop)
@@ -148,12 +164,14 @@ fn spawn_reports(
     chassis: &Chassis,
     desk: &Desk,
     hosts: &Arc<Hosts>,
-    health: HealthHandle,
+    (health, doubt): (HealthHandle, Arc<Notify>),
+    store_id: String,
 ) -> anyhow::Result<()> {
     let reports = HostReports {
         desk: desk.clone(),
         hosts: hosts.clone(),
         agent_id: settings.agent_id()?.to_string(),
+        store_id,
         labels: settings.labels.clone(),
         reserve_memory: settings.reserve_memory_bytes,
         health,
@@ -162,10 +180,7 @@ fn spawn_reports(
     let (beats, bus) = (reports.clone(), chassis.bus.clone());
     let period = Duration::from_millis(settings.heartbeat_ms.max(100));
     chassis.tasks.spawn(Stage::Work, "host reports", |stop| async move {
-        reconcile("host reports", stop, Arc::default(), Duration::from_secs(15), move || {
-            reports.clone().pass()
-        })
-        .await;
+        reconcile("host reports", stop, doubt, Duration::from_secs(15), move || reports.clone().pass()).await;
     });
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::host::beat(bus, beats, period, stop));
     Ok(())

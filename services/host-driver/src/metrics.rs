@@ -12,6 +12,7 @@ pub struct Metrics {
     action_seconds: Histogram<f64>,
     drifts: Counter<u64>,
     visit_seconds: Histogram<f64>,
+    commit_records: Histogram<u64>,
 }
 
 /// Emulated hypervisors answer in milliseconds, images may take minutes to fetch.
@@ -32,6 +33,11 @@ impl Metrics {
             action_seconds: seconds("berth_host_action_seconds", "How long it took, by action."),
             drifts: counter("berth_host_drifts", "VMs that left their intent, by kind and what was done."),
             visit_seconds: seconds("berth_host_reconcile_seconds", "How long one look at one VM took."),
+            commit_records: meter
+                .u64_histogram("berth_host_commit_records")
+                .with_description("VMs written down in one transaction.")
+                .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0])
+                .build(),
         }
     }
 
@@ -50,6 +56,11 @@ impl Metrics {
     /// A VM was looked at.
     pub(crate) fn visit(&self, took: Duration) {
         self.visit_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    /// So many visits were written down in one transaction.
+    pub(crate) fn commit(&self, records: usize) {
+        self.commit_records.record(records as u64, &[]);
     }
 
     /// VMs by power; powers that none has are 0.

@@ -1,30 +1,90 @@
 //! Tables out of events: what proves that the stream says everything.
 
+use crate::hosts::Hosts;
 use crate::store::{VmKey, hosts, vms};
 use crate::translate::incoming;
-use ::store::StoreError;
+use async_trait::async_trait;
+use bus::rebuild::{Rebuild, RebuildError};
+use bus::{Envelope, Work};
 use contracts::host_driver::v1 as wire;
 use kernel::{Message, Subject};
 use prost::Message as _;
 use sqlx::AnyConnection;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tables that are a function of the events alone. The others hold work in hand and may start empty.
 pub const STATE_TABLES: &[&str] = &["vms", "hosts"];
 
-/// An event could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    /// Its bytes are not what its subject says.
-    #[error("{subject}: {reason}")]
-    Event {
-        /// Where it travelled.
-        subject: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The table did not take it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// How the tables of one process come out of the events: of those of all hosts, the ones that it ever answered for.
+pub struct Tables {
+    agent_id: String,
+    hosts: Mutex<BTreeSet<String>>,
+}
+
+impl Tables {
+    /// Of the process with this id.
+    pub fn of(agent_id: &str) -> Self {
+        Self { agent_id: agent_id.to_owned(), hosts: Mutex::default() }
+    }
+
+    /// The same, for a process that answers for these hosts now.
+    #[must_use]
+    pub fn with_hosts(self, hosts: &Hosts) -> Self {
+        self.known().extend(hosts.all().map(|host| host.id.to_string()));
+        self
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Rebuild for Tables {
+    fn service(&self) -> &'static str {
+        crate::SERVICE
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        STATE_TABLES
+    }
+
+    fn consumer(&self) -> String {
+        format!("{}-{}", crate::SERVICE, self.agent_id)
+    }
+
+    fn said(&self, event: &Envelope) -> bool {
+        if event.subject.service != crate::SERVICE {
+            return false;
+        }
+        // a host says who answers for it before anything else is said of it
+        if event.subject.name == wire::HostReported::NAME
+            && let Ok(wire::HostReported { report: Some(report) }) =
+                wire::HostReported::from_bytes(&event.payload)
+            && report.agent_id == self.agent_id
+        {
+            self.known().insert(report.host_id);
+        }
+        host_of(event).is_some_and(|host| self.known().contains(&host))
+    }
+
+    async fn apply(&self, work: &mut Work, event: &Envelope) -> Result<(), RebuildError> {
+        if self.said(event) { apply(work.tx(), &event.subject, &event.payload).await } else { Ok(()) }
+    }
+}
+
+/// Of which host an event of this service is.
+fn host_of(event: &Envelope) -> Option<String> {
+    let bytes = &event.payload;
+    match event.subject.name.as_str() {
+        "VmIntended" => Some(wire::VmIntended::from_bytes(bytes).ok()?.host_id),
+        "VmObserved" => Some(wire::VmObserved::from_bytes(bytes).ok()?.observation?.host_id),
+        "VmDrifted" => Some(wire::VmDrifted::from_bytes(bytes).ok()?.host_id),
+        "HostReported" => Some(wire::HostReported::from_bytes(bytes).ok()?.report?.host_id),
+        "ExecFinished" => Some(wire::ExecFinished::from_bytes(bytes).ok()?.host_id),
+        _ => None,
+    }
 }
 
 /// Applies one event of the stream to the tables; events that do not concern them are passed over. Events come in the

@@ -124,7 +124,7 @@ impl Settings {
     fn libvirt_host(&self, id: HostId) -> anyhow::Result<Host> {
         let images = ImageCache::open(&self.data_dir, &self.datastore_url)?;
         let disks = LocalDisks::open(&self.data_dir, images)?;
-        let hypervisor = LibvirtHypervisor::new(self.libvirt.clone(), &self.data_dir);
+        let hypervisor = LibvirtHypervisor::new(self.libvirt.clone(), &self.data_dir, id);
         let backend = Backend { hypervisor: Arc::new(hypervisor), disks: Arc::new(disks) };
         Ok(Host { id, name: self.name()?, backends: vec![(DriverKind::Libvirt, backend)] })
     }

@@ -5,6 +5,8 @@
 
 #[path = "suite/cases.rs"]
 mod cases;
+#[path = "suite/neighbours.rs"]
+mod neighbours;
 #[path = "suite/subject.rs"]
 mod subject;
 
@@ -25,9 +27,22 @@ async fn simulated() {
     all(&Subject::simulated().await).await;
 }
 
+async fn neighbours(uri: &str) {
+    let subject = Subject::libvirt(uri).await;
+    neighbours::another_host(&subject, uri).await;
+    neighbours::mark_taken_away(&subject, uri).await;
+    neighbours::mark_without_a_host(&subject, uri).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn libvirt_mock() {
     all(&Subject::libvirt("test:///default").await).await;
+    neighbours("test:///default").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libvirt_qemu_neighbours() {
+    neighbours("qemu:///system").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,12 @@
 //! The service on the bench: every case with each message delivered once and twice.
 #![allow(clippy::unwrap_used)]
 
+#[path = "service/away.rs"]
+mod away;
 #[path = "service/drift.rs"]
 mod drift;
+#[path = "service/every_step.rs"]
+mod every_step;
 #[path = "service/execs.rs"]
 mod execs;
 #[path = "service/faults.rs"]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod fleet;
 pub mod handlers;
 pub mod heartbeats;
 pub mod metrics;
@@ -26,18 +27,22 @@ use tokio::sync::Notify;
 pub const SERVICE: &str = "scheduler";
 
 /// The scheduler's tables, after the bus' own.
-pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
-    version: 1000,
-    name: "scheduler",
-    sql: include_str!("../migrations/1000_scheduler.sql"),
-}];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
+    MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
+    MigrationFile {
+        version: 1002,
+        name: "fleet_changes",
+        sql: include_str!("../migrations/1002_fleet_changes.sql"),
+    },
+];
 
 /// What handlers and reconcilers share.
 pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
     Context {
         limits: settings.limits(),
         overcommit: settings.overcommit(),
-        store,
+        fleet: fleet::FleetMemory::new(store),
         placement: Arc::new(Notify::new()),
         heartbeats: heartbeats::Heartbeats::default(),
         metrics: metrics::Metrics::new(meter),
@@ -70,7 +75,8 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
 /// Starts the scheduler in this process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     settings.check()?;
-    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let desk =
+        chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables)).await?;
     let context = context(settings, desk.store().clone(), &chassis.meter);
     chassis.serve(&desk, subscriptions(&context));
 

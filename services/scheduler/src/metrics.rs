@@ -12,6 +12,7 @@ pub struct Metrics {
     waiting: Gauge<u64>,
     decision: Histogram<f64>,
     operations: Counter<u64>,
+    fleet_reads: Counter<u64>,
 }
 
 impl Metrics {
@@ -31,6 +32,12 @@ impl Metrics {
                 .with_description("Time the solver took for one decision, with its explanation.")
                 .with_boundaries(vec![0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0])
                 .build(),
+            fleet_reads: meter
+                .u64_counter("berth_scheduler_fleet_reads")
+                .with_description(
+                    "Times that hosts and reservations were read from the tables: whole, changes.",
+                )
+                .build(),
             operations: meter
                 .u64_counter("berth_scheduler_operations")
                 .with_description("Operations that ended, by state: succeeded, failed, superseded.")
@@ -43,6 +50,11 @@ impl Metrics {
         let outcome = if placed { "placed" } else { "refused" };
         self.placements.add(1, &[KeyValue::new("outcome", outcome)]);
         self.decision.record(took.as_secs_f64(), &[]);
+    }
+
+    /// The fleet was read from the tables: "whole", or the "changes" that others made.
+    pub fn fleet_read(&self, what: &'static str) {
+        self.fleet_reads.add(1, &[KeyValue::new("what", what)]);
     }
 
     /// So many instances wait.

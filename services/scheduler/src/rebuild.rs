@@ -1,8 +1,12 @@
 //! The scheduler's tables from the events: the same rows, written by the same functions that wrote them first.
 
+use crate::domain::lifecycle;
+use crate::handlers::advance;
 use crate::store::{decisions, hosts, images, instances};
 use crate::translate::{host, instance};
-use bus::Failure;
+use async_trait::async_trait;
+use bus::rebuild::{Rebuild, RebuildError};
+use bus::{Envelope, Failure, Work};
 use contracts::scheduler::v1 as said;
 use contracts::storage::v1 as storage;
 use kernel::Message;
@@ -10,6 +14,41 @@ use sqlx::AnyConnection;
 
 /// The tables that a replay of the events must bring about again, row by row.
 pub const STATE_TABLES: &[&str] = &["hosts", "instances", "images", "decisions"];
+
+/// How the scheduler's tables come out of the events.
+pub struct Tables;
+
+#[async_trait]
+impl Rebuild for Tables {
+    fn service(&self) -> &'static str {
+        crate::SERVICE
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        STATE_TABLES
+    }
+
+    async fn apply(&self, work: &mut Work, event: &Envelope) -> Result<(), RebuildError> {
+        let folded = fold(work.tx(), &event.subject.service, &event.subject.name, &event.payload).await;
+        folded.map(|_| ()).map_err(|failure| RebuildError::failed(event, failure))
+    }
+
+    /// Every host is told its orders again: what was decided is in the events, what was sent may never have left. A host
+    /// that has an order already passes over it.
+    async fn finish(&self, work: &mut Work) -> Result<(), RebuildError> {
+        let failed =
+            |failure: Failure| RebuildError::Stream(format!("telling hosts their orders: {failure}"));
+        for (host, _) in hosts::states(work.tx()).await.map_err(failed)? {
+            let host = host.parse().map_err(|e| RebuildError::Stream(format!("host {host}: {e}")))?;
+            for instance in instances::on_host(work.tx(), host).await.map_err(failed)? {
+                if let Some(intent) = lifecycle::intent(&instance) {
+                    advance::tell_by_table(work, &instance, intent).await.map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Takes one event into the tables. Events may come twice and out of order: a snapshot that is not newer than the
 /// row changes nothing. `service` and `name` are those of the event's subject. Answers whether the event is one of
@@ -73,7 +112,7 @@ impl Fold for said::Host {
 
 impl Fold for said::PlacementDecision {
     async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
-        decisions::keep(tx, &self).await?;
+        decisions::keep(tx, &self, false).await?;
         Ok(true)
     }
 }

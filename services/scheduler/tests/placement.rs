@@ -2,7 +2,7 @@
 
 mod support;
 
-use contracts::host_driver::v1::{EnsureVm, VmPower};
+use contracts::host_driver::v1::{self as vm, EnsureVm, VmPower};
 use contracts::scheduler::v1::*;
 use scheduler::MIGRATIONS;
 use std::collections::BTreeMap;
@@ -97,6 +97,86 @@ async fn groups_share_a_host_or_never_do() {
         assert_eq!(world.instance(&third).await.refusal.expect("a reason").code, "NO_HOST_FITS");
         let (d, e) = (world.create_with("d", together).await, world.create_with("e", together).await);
         assert_eq!(world.instance(&d).await.host_id, world.instance(&e).await.host_id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gpus_are_held_one_by_one_and_given_back() {
+    everywhere(async |world| {
+        world.image().await;
+        let report = vm::HostReport { gpus: 2, gpu_model: "a100".into(), ..report(1, 1, 16, 64) };
+        world.deliver(&vm::HostReported { report: Some(report) }).await;
+        let asks = |gpus: u32, gpu_milli: u32| {
+            move |command: &mut CreateInstance| {
+                let spec = command.spec.as_mut().expect("a spec");
+                (spec.gpus, spec.gpu_milli) = (gpus, gpu_milli);
+            }
+        };
+        let half = world.create_with("half", asks(1, 500)).await;
+        let whole = world.create_with("whole", asks(1, 0)).await;
+        let quarter = world.create_with("quarter", asks(1, 250)).await;
+        assert_eq!(world.instance(&half).await.gpu_indexes, [0]);
+        assert_eq!(world.instance(&whole).await.gpu_indexes, [1]);
+        assert_eq!(world.instance(&quarter).await.gpu_indexes, [0]);
+        let other = world.create_with("other", asks(1, 500)).await;
+        let refusal = world.instance(&other).await.refusal.expect("a reason");
+        assert_eq!(refusal.code, "NO_HOST_HAS_ROOM");
+        assert_eq!(refusal.reasons, ["1 host lacks free GPUs"]);
+        let decisions = world.said::<PlacementDecided>();
+        let rejection = &decisions.last().and_then(|said| said.decision.as_ref()).expect("one").rejections[0];
+        assert_eq!(
+            (rejection.filter.as_str(), rejection.reason.as_str()),
+            ("gpu", "250/1000 free on the freest of 2 GPUs, 500/1000 asked")
+        );
+        world.delete(&half).await;
+        world.see(&half, VmPower::Absent, |_| {}).await;
+        world.place().await;
+        assert_eq!(world.instance(&other).await.gpu_indexes, [0]);
+        let never = world.create_with("never", asks(3, 0)).await;
+        assert_eq!(world.instance(&never).await.phase(), InstancePhase::Pending);
+        let wrong = world.create_with("wrong", asks(2, 500)).await;
+        world.listen().await;
+        let refused = world.said::<InstanceRefused>().pop().and_then(|said| said.instance).expect("refused");
+        assert_eq!(refused.id, wrong);
+        assert_eq!(refused.refusal.expect("why").reasons[0].split(':').next(), Some("spec.gpu_milli"));
+    })
+    .await;
+}
+
+/// Nothing is passed through to guests of real hypervisors yet: their hosts have no GPU to give.
+#[tokio::test]
+async fn where_no_host_has_a_gpu_a_request_for_one_waits_and_says_why() {
+    everywhere(async |world| {
+        world.ground().await;
+        let id = world.create_with("train", |command| command.spec.as_mut().expect("a spec").gpus = 1).await;
+        let refusal = world.instance(&id).await.refusal.expect("a reason");
+        assert_eq!(refusal.code, "NO_HOST_FITS");
+        assert_eq!(refusal.message, "no host can take 2 vCPU, 4 GiB memory, 10 GiB disk, 1 GPU");
+        assert_eq!(refusal.reasons, ["1 host has no GPU"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_may_share_a_host_up_to_a_number() {
+    everywhere(async |world| {
+        world.ground().await;
+        let two = |command: &mut CreateInstance| {
+            let spec = command.spec.as_mut().expect("a spec");
+            (spec.anti_affinity_group, spec.max_per_host) = ("db".into(), 2);
+        };
+        for name in ["a", "b"] {
+            let id = world.create_with(name, two).await;
+            assert_eq!(world.instance(&id).await.host_id, host_id(1));
+        }
+        let third = world.create_with("c", two).await;
+        let decision = world.said::<PlacementDecided>().pop().and_then(|said| said.decision).expect("one");
+        assert_eq!(
+            decision.rejections[0].reason,
+            "already has 2 members of anti-affinity group \"db\", at most 2 may share a host"
+        );
+        assert_eq!(world.instance(&third).await.phase(), InstancePhase::Pending);
     })
     .await;
 }

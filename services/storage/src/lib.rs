@@ -12,7 +12,7 @@ mod store;
 mod translate;
 
 pub use metrics::Metrics;
-pub use rebuild::{RebuildError, STATE_TABLES, apply};
+pub use rebuild::{STATE_TABLES, Tables, apply};
 pub use settings::Settings;
 
 use ::store::MigrationFile;
@@ -58,7 +58,7 @@ impl Wakes {
 
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    let desk = chassis.desk(SERVICE, &settings.database_url, MIGRATIONS).await?;
+    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
     let wakes = Wakes::default();
     let parts = Parts::new(settings, &desk, &wakes, Metrics::new(&chassis.meter), &chassis.health)?;
     parts.qemu_img.probe().await?;

@@ -2,7 +2,9 @@
 
 use crate::store::{files, images, uses};
 use crate::translate;
-use ::store::StoreError;
+use async_trait::async_trait;
+use bus::rebuild::{Rebuild, RebuildError};
+use bus::{Envelope, Work};
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as wire;
 use kernel::{Message, Subject};
@@ -11,20 +13,22 @@ use sqlx::AnyConnection;
 /// Tables that are a function of the events alone. The others hold work in hand and may start empty.
 pub const STATE_TABLES: &[&str] = &["images", "image_files", "image_uses"];
 
-/// An event could not be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    /// Its bytes are not what its subject says.
-    #[error("{subject}: {reason}")]
-    Event {
-        /// Where it travelled.
-        subject: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The table did not take it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// How the tables come out of the events.
+pub struct Tables;
+
+#[async_trait]
+impl Rebuild for Tables {
+    fn service(&self) -> &'static str {
+        crate::SERVICE
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        STATE_TABLES
+    }
+
+    async fn apply(&self, work: &mut Work, event: &Envelope) -> Result<(), RebuildError> {
+        apply(work.tx(), &event.subject, &event.payload).await
+    }
 }
 
 /// Applies one event of the stream to the tables; events that do not concern them are passed over. Events come in the

@@ -1,10 +1,8 @@
 //! The connection to the broker.
 
-use crate::{Report, topology};
+use crate::{Limits, Report, Trouble, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How to reach the broker.
@@ -23,6 +21,8 @@ pub struct BusSettings {
     pub ca_file: String,
     /// Copies of each stream in a cluster: 1, 3 or 5.
     pub replicas: usize,
+    /// How much each stream takes.
+    pub limits: Limits,
 }
 
 impl Default for BusSettings {
@@ -34,6 +34,7 @@ impl Default for BusSettings {
             password_file: String::new(),
             ca_file: String::new(),
             replicas: 1,
+            limits: Limits::default(),
         }
     }
 }
@@ -64,7 +65,15 @@ pub struct Connection {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     replicas: usize,
-    epoch: Arc<AtomicU64>,
+    limits: Limits,
+}
+
+/// Which server this is, which of its lives, and which connection to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// A server takes a new id each time it starts.
+    pub server: String,
+    connection: u64,
 }
 
 impl Connection {
@@ -79,8 +88,6 @@ impl Connection {
                 .trim()
                 .to_owned(),
         };
-        let epoch = Arc::new(AtomicU64::new(0));
-        let counted = epoch.clone();
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .ping_interval(Duration::from_secs(10))
@@ -88,15 +95,12 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64))
             .event_callback(move |event| {
-                let (report, counted) = (report.clone(), counted.clone());
+                let report = report.clone();
                 async move {
                     match event {
-                        async_nats::Event::Connected => {
-                            counted.fetch_add(1, Ordering::SeqCst);
-                            report.well("connected");
-                        }
+                        async_nats::Event::Connected => report.well("connected"),
                         async_nats::Event::Disconnected => {
-                            report.unwell("the broker does not answer; reconnecting")
+                            report.unwell(Trouble::BrokerAway, "the broker does not answer; reconnecting");
                         }
                         other => tracing::warn!(%other, "broker"),
                     }
@@ -112,7 +116,8 @@ impl Connection {
         let client = options.connect(urls).await.map_err(|e| unreachable(e.to_string()))?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(Duration::from_secs(5));
-        let connection = Self { client, jetstream, replicas: settings.replicas, epoch };
+        let connection =
+            Self { client, jetstream, replicas: settings.replicas, limits: settings.limits.clone() };
         // services that start together ask for the same streams at once, and a busy broker may answer late
         for pause in START_PAUSES {
             match connection.ensure_streams().await {
@@ -127,17 +132,24 @@ impl Connection {
 
     /// Makes missing streams and updates those that differ.
     pub async fn ensure_streams(&self) -> Result<(), ConnectionError> {
-        Ok(topology::reconcile(&self.jetstream, self.replicas).await?)
+        Ok(topology::reconcile(&self.jetstream, self.replicas, &self.limits).await?)
     }
 
     /// What the broker is and what it keeps, compared with what it should keep.
     pub async fn survey(&self) -> Result<crate::survey::Survey, crate::survey::SurveyError> {
-        crate::survey::ask(&self.client, self.replicas).await
+        crate::survey::ask(&self.client, self.replicas, &self.limits).await
     }
 
-    /// Grows with each (re)connection: between two equal numbers it was the same server all the time.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    /// Between two equal answers it was the same server all the time. It changes before anything is received on a new
+    /// connection.
+    pub(crate) fn identity(&self) -> Identity {
+        let info = self.client.server_info();
+        Identity { server: info.server_id, connection: info.client_id }
+    }
+
+    /// How much the streams take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Publishing and subscribing without a stream.

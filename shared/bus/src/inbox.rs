@@ -1,7 +1,8 @@
 //! The inbox: each message has its effect once per consumer; failures are counted before a handler runs again.
 
 use kernel::{MessageId, Timestamp};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
+use std::collections::HashSet;
 use store::StoreError;
 
 /// Claims a message. False: it had its effect already.
@@ -20,6 +21,36 @@ pub(crate) async fn claim(
     .execute(tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Rows per statement: few different lengths, so that each is prepared once. What does not fill one repeats its last
+/// message, which then is there already.
+const CLAIM_ROWS: [usize; 4] = [1, 10, 50, 250];
+
+/// Claims many messages. Answers those that are new; the others had their effect already.
+pub(crate) async fn claim_all(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    ids: &[MessageId],
+    now: Timestamp,
+) -> Result<HashSet<String>, StoreError> {
+    let mut fresh = HashSet::with_capacity(ids.len());
+    for ids in ids.chunks(CLAIM_ROWS[3]) {
+        let length = CLAIM_ROWS.into_iter().find(|rows| *rows >= ids.len()).unwrap_or(ids.len());
+        let rows: Vec<String> = (0..length).map(|n| format!("($1, ${}, $2)", n + 3)).collect();
+        let statement = format!(
+            "INSERT INTO inbox (consumer, message_id, handled_at) VALUES {} \
+             ON CONFLICT (consumer, message_id) DO NOTHING RETURNING message_id",
+            rows.join(", ")
+        );
+        let mut insert = sqlx::query_scalar(AssertSqlSafe(statement)).bind(consumer).bind(now.micros());
+        for id in ids.iter().chain(std::iter::repeat(&ids[ids.len() - 1])).take(length) {
+            insert = insert.bind(id.to_string());
+        }
+        let claimed: Vec<String> = insert.fetch_all(&mut *tx).await?;
+        fresh.extend(claimed);
+    }
+    Ok(fresh)
 }
 
 /// Counts an attempt that is about to be made and says which one it is: 2 for the first repetition.
@@ -98,9 +129,14 @@ pub(crate) async fn forget_attempts(
     Ok(())
 }
 
-/// Removes rows so old that the server cannot deliver their messages again.
+/// Removes rows so old that the server cannot deliver their messages again, and the attempts at messages that never
+/// came again.
 pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query("DELETE FROM inbox WHERE handled_at < $1").bind(before.micros()).execute(tx).await?;
-    Ok(done.rows_affected())
+    let done = sqlx::query("DELETE FROM inbox WHERE handled_at < $1")
+        .bind(before.micros())
+        .execute(&mut *tx)
+        .await?;
+    let attempts =
+        sqlx::query("DELETE FROM attempts WHERE first_at < $1").bind(before.micros()).execute(tx).await?;
+    Ok(done.rows_affected() + attempts.rows_affected())
 }

@@ -9,11 +9,14 @@ mod connection;
 pub mod dead;
 mod desk;
 mod envelope;
+pub mod fail;
 mod failure;
 mod handle;
 mod inbox;
+mod limits;
 pub mod live;
 mod outbox;
+pub mod rebuild;
 mod relay;
 mod report;
 mod runner;
@@ -21,6 +24,7 @@ pub mod samples;
 pub mod survey;
 pub mod topology;
 pub mod trace;
+mod trouble;
 pub mod watch;
 mod work;
 
@@ -30,13 +34,18 @@ pub use desk::Desk;
 pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;
 pub use handle::{Handle, Subscriptions};
-pub use outbox::{oldest_pending as outbox_oldest, pending as outbox_pending};
+pub use limits::Limits;
+pub use outbox::{OutboxSize, size as outbox_size};
 pub use relay::Relay;
 pub use report::Report;
 pub use runner::{RetryPolicy, Runner};
 pub use trace::continue_from as continue_trace;
+pub use trouble::Trouble;
 pub use work::Work;
 
 /// The tables every service database has for the bus.
-pub const MIGRATIONS: &[store::MigrationFile] =
-    &[store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") }];
+pub const MIGRATIONS: &[store::MigrationFile] = &[
+    store::MigrationFile { version: 1, name: "bus", sql: include_str!("../migrations/0001_bus.sql") },
+    store::MigrationFile { version: 2, name: "refill", sql: include_str!("../migrations/0002_refill.sql") },
+    store::MigrationFile { version: 3, name: "rebuild", sql: include_str!("../migrations/0003_rebuild.sql") },
+];

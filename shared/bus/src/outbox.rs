@@ -38,16 +38,21 @@ pub(crate) struct Waiting {
     pub payload: Vec<u8>,
 }
 
-/// Values per row, and rows per statement: well below SQLite's limit of 32,766 values.
+/// Values per row, and rows per statement: well below SQLite's limit of 32,766 values, and few different lengths, so
+/// that each is prepared once.
 const COLUMNS: usize = 6;
-const ROWS_PER_INSERT: usize = 100;
+const INSERT_ROWS: [usize; 4] = [100, 25, 5, 1];
 
 pub(crate) async fn append(
     tx: &mut AnyConnection,
     outgoing: &[Outgoing],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for rows in outgoing.chunks(ROWS_PER_INSERT) {
+    let mut left = outgoing;
+    while !left.is_empty() {
+        let length = INSERT_ROWS.into_iter().find(|rows| *rows <= left.len()).unwrap_or(1);
+        let (rows, rest) = left.split_at(length);
+        left = rest;
         let mut insert = sqlx::query(AssertSqlSafe(insert_statement(rows.len())));
         for message in rows {
             insert = insert
@@ -78,14 +83,41 @@ fn insert_statement(rows: usize) -> String {
     )
 }
 
-/// The oldest rows that are not published yet.
-pub(crate) async fn unpublished(store: &Store, limit: i64) -> Result<Vec<Waiting>, StoreError> {
+/// The oldest rows that are not published yet, of all streams but `full` ones.
+pub(crate) async fn unpublished(
+    store: &Store,
+    limit: i64,
+    full: &[String],
+) -> Result<Vec<Waiting>, StoreError> {
+    let skipped: Vec<String> = (0..full.len()).map(|n| format!(" AND stream <> ${}", n + 2)).collect();
+    let statement = format!(
+        "SELECT seq, stream, subject, headers, payload FROM outbox WHERE stream_sequence = 0{} ORDER BY seq LIMIT $1",
+        skipped.concat()
+    );
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(limit);
+    for stream in full {
+        query = query.bind(stream);
+    }
+    waiting(query.fetch_all(store.reader()).await?)
+}
+
+/// The oldest rows of one stream that are not published yet.
+pub(crate) async fn unpublished_of(
+    store: &Store,
+    stream: &str,
+    limit: i64,
+) -> Result<Vec<Waiting>, StoreError> {
     let rows = sqlx::query(
-        "SELECT seq, stream, subject, headers, payload FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT $1",
+        "SELECT seq, stream, subject, headers, payload FROM outbox WHERE stream_sequence = 0 AND stream = $1 ORDER BY seq LIMIT $2",
     )
+    .bind(stream)
     .bind(limit)
     .fetch_all(store.reader())
     .await?;
+    waiting(rows)
+}
+
+fn waiting(rows: Vec<sqlx::any::AnyRow>) -> Result<Vec<Waiting>, StoreError> {
     let mut out = Vec::with_capacity(rows.len());
     for row in rows {
         let headers: String = row.try_get("headers")?;
@@ -100,38 +132,209 @@ pub(crate) async fn unpublished(store: &Store, limit: i64) -> Result<Vec<Waiting
     Ok(out)
 }
 
+/// Rows marked by one statement.
+const ROWS_PER_MARK: usize = 500;
+
 /// Remembers where the stream keeps each row: (row, stream sequence).
 pub(crate) async fn mark_published(
     tx: &mut AnyConnection,
     published: &[(i64, i64)],
 ) -> Result<(), StoreError> {
-    for (seq, stream_sequence) in published {
-        sqlx::query("UPDATE outbox SET stream_sequence = $1 WHERE seq = $2")
-            .bind(stream_sequence)
-            .bind(seq)
-            .execute(&mut *tx)
-            .await?;
+    for rows in published.chunks(ROWS_PER_MARK) {
+        // numbers of our own, written out: binding a thousand values costs more than parsing them
+        let places: Vec<String> = rows.iter().map(|(seq, place)| format!("({seq}, {place})")).collect();
+        let statement = format!(
+            "WITH marks (seq, place) AS (VALUES {}) \
+             UPDATE outbox SET stream_sequence = marks.place FROM marks WHERE outbox.seq = marks.seq",
+            places.join(", ")
+        );
+        sqlx::query(AssertSqlSafe(statement)).persistent(false).execute(&mut *tx).await?;
     }
     Ok(())
 }
 
-/// Makes rows of `stream` unpublished again that it kept after `sequence` and that are not older than `oldest`.
+/// Makes rows of `stream` unpublished again that it kept after `place` and that are not older than `oldest`.
 /// Returns how many.
 pub(crate) async fn unpublish_after(
     tx: &mut AnyConnection,
     stream: &str,
-    sequence: i64,
+    place: i64,
     oldest: Timestamp,
 ) -> Result<u64, StoreError> {
     let done = sqlx::query(
         "UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence > $2 AND created_at >= $3",
     )
     .bind(stream)
-    .bind(sequence)
+    .bind(place)
     .bind(oldest.micros())
     .execute(tx)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Makes the rows at these places of `stream` unpublished again. Returns how many.
+pub(crate) async fn unpublish(
+    tx: &mut AnyConnection,
+    stream: &str,
+    places: &[i64],
+) -> Result<u64, StoreError> {
+    let mut rows = 0;
+    for places in places.chunks(ROWS_PER_MARK) {
+        let places: Vec<String> = places.iter().map(i64::to_string).collect();
+        let statement = format!(
+            "UPDATE outbox SET stream_sequence = 0 WHERE stream = $1 AND stream_sequence IN ({})",
+            places.join(", ")
+        );
+        let done = sqlx::query(AssertSqlSafe(statement)).persistent(false).bind(stream).execute(&mut *tx);
+        rows += done.await?.rows_affected();
+    }
+    Ok(rows)
+}
+
+/// Marks rows that wait though the stream holds them: (place, message id). Answers the newest place that was marked.
+pub(crate) async fn adopt(
+    tx: &mut AnyConnection,
+    stream: &str,
+    held: &[(i64, String)],
+) -> Result<Option<i64>, StoreError> {
+    let mut newest = None;
+    for (place, id) in held {
+        let done = sqlx::query(
+            "UPDATE outbox SET stream_sequence = $1 WHERE message_id = $2 AND stream = $3 AND stream_sequence = 0",
+        )
+        .bind(place)
+        .bind(id)
+        .bind(stream)
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() > 0 {
+            newest = newest.max(Some(*place));
+        }
+    }
+    Ok(newest)
+}
+
+/// Published rows of `stream` in the order of their places, after `after` and up to `upto`: (place, message id). Only
+/// those whose subject begins with one of `prefixes`.
+pub(crate) async fn places(
+    store: &Store,
+    stream: &str,
+    after: i64,
+    upto: i64,
+    limit: i64,
+    prefixes: &[String; 2],
+) -> Result<Vec<(i64, String)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT stream_sequence, message_id FROM outbox
+         WHERE stream = $1 AND stream_sequence > $2 AND stream_sequence <= $3
+           AND (subject LIKE $4 OR subject LIKE $5)
+         ORDER BY stream_sequence LIMIT $6",
+    )
+    .bind(stream)
+    .bind(after)
+    .bind(upto)
+    .bind(format!("{}%", prefixes[0]))
+    .bind(format!("{}%", prefixes[1]))
+    .bind(limit)
+    .fetch_all(store.reader())
+    .await?)
+}
+
+/// The place of the published row that stands `back` rows before the last one at or before `bound`.
+pub(crate) async fn place_before(
+    store: &Store,
+    stream: &str,
+    bound: i64,
+    back: i64,
+) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT stream_sequence FROM outbox WHERE stream = $1 AND stream_sequence > 0 AND stream_sequence <= $2
+         ORDER BY stream_sequence DESC LIMIT 1 OFFSET $3",
+    )
+    .bind(stream)
+    .bind(bound)
+    .bind(back)
+    .fetch_optional(store.reader())
+    .await?)
+}
+
+/// Ids of our messages at a place.
+pub(crate) async fn ids_at(store: &Store, stream: &str, place: i64) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT message_id FROM outbox WHERE stream = $1 AND stream_sequence = $2")
+        .bind(stream)
+        .bind(place)
+        .fetch_all(store.reader())
+        .await?)
+}
+
+/// The first place after `after` of a row that is not older than `oldest`.
+pub(crate) async fn first_place_after(
+    tx: &mut AnyConnection,
+    stream: &str,
+    after: i64,
+    oldest: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT stream_sequence FROM outbox WHERE stream = $1 AND stream_sequence > $2 AND created_at >= $3
+         ORDER BY stream_sequence LIMIT 1",
+    )
+    .bind(stream)
+    .bind(after)
+    .bind(oldest.micros())
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// The last place of a published row, 0 = none.
+pub(crate) async fn last_place(tx: &mut AnyConnection, stream: &str) -> Result<i64, StoreError> {
+    let last = sqlx::query_scalar(
+        "SELECT stream_sequence FROM outbox WHERE stream = $1 ORDER BY stream_sequence DESC LIMIT 1",
+    )
+    .bind(stream)
+    .fetch_optional(tx)
+    .await?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Removes rows of work queues and dead letters that were published before `before`: nobody would send them again.
+/// What is in the log of events stays, because the stream is no archive of itself. At most `limit` rows; returns how
+/// many.
+pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE stream <> $1 AND stream_sequence > 0 AND created_at < $2 ORDER BY seq LIMIT $3)",
+    )
+    .bind(crate::topology::EVENTS)
+    .bind(before.micros())
+    .bind(limit)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// How much the outbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxSize {
+    /// Messages that are committed and not yet published.
+    pub waiting: i64,
+    /// When the oldest of them was committed; `None` when nothing waits.
+    pub oldest: Option<Timestamp>,
+    /// All rows, those included that are kept to refill a stream.
+    pub rows: i64,
+}
+
+/// Measures the outbox.
+pub async fn size(store: &Store) -> Result<OutboxSize, StoreError> {
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT created_at FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT 1")
+            .fetch_optional(store.reader())
+            .await?;
+    // rows have numbers that grow: the first and the last tell how many there are without counting them
+    let rows: i64 = sqlx::query_scalar(
+        "SELECT COALESCE((SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1), 0) - COALESCE((SELECT seq FROM outbox ORDER BY seq LIMIT 1), 1) + 1",
+    )
+    .fetch_one(store.reader())
+    .await?;
+    Ok(OutboxSize { waiting: pending(store).await?, oldest: oldest.map(Timestamp), rows })
 }
 
 /// How many messages wait to be published.
@@ -139,13 +342,4 @@ pub async fn pending(store: &Store) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE stream_sequence = 0")
         .fetch_one(store.reader())
         .await?)
-}
-
-/// When the oldest message was committed that is not published yet.
-pub async fn oldest_pending(store: &Store) -> Result<Option<Timestamp>, StoreError> {
-    let found =
-        sqlx::query_scalar("SELECT created_at FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT 1")
-            .fetch_optional(store.reader())
-            .await?;
-    Ok(found.map(Timestamp))
 }

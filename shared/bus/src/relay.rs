@@ -1,17 +1,25 @@
 //! The relay: publishes committed rows in order and marks them after the server's acknowledgement.
 //!
 //! It survives a broker restart (rows stay until acknowledged) and a crash between acknowledgement and mark (the row
-//! is published again under the same id; the server or the inbox of the reader drops it).
+//! is found in the stream, or published again under the same id, and the inbox of the reader drops it).
 
+mod audit;
+mod memory;
 mod publish;
 mod refill;
+mod verify;
 
+use crate::connection::Identity;
+use crate::fail::FailPoint;
 use crate::outbox::{self, Waiting};
-use crate::{Connection, Desk, Report, inbox};
-use kernel::MessageId;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::{Connection, Desk, Report, Trouble, inbox};
+use kernel::{MessageId, Timestamp};
+use opentelemetry::metrics::Counter;
+use publish::{Full, Published};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +33,13 @@ const VERIFY_EVERY: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(10);
 /// How long handled messages are remembered. A command older than that is never sent again, whatever the broker lost:
 /// nobody would know any more that it was obeyed.
-const INBOX_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
+const INBOX_KEEP: Duration = Duration::from_secs(30 * DAY);
+const DAY: u64 = 24 * 3600;
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Rows removed in one transaction.
+const PRUNE_AT_ONCE: i64 = 10_000;
+/// A stream that was full is tried again after this long.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a round did not get everything out.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +47,20 @@ enum RelayError {
     #[error(transparent)]
     Store(#[from] store::StoreError),
     #[error("publishing: {0}")]
-    Publish(String),
+    Broker(String),
+}
+
+impl RelayError {
+    fn broker(reason: String) -> Self {
+        Self::Broker(reason)
+    }
+
+    fn trouble(&self) -> Trouble {
+        match self {
+            Self::Store(error) => Trouble::of_store(error),
+            Self::Broker(reason) => Trouble::of_broker(reason),
+        }
+    }
 }
 
 impl From<sqlx::Error> for RelayError {
@@ -49,40 +75,57 @@ pub struct Relay {
     connection: Connection,
     report: Report,
     owner: String,
-    /// The connection's epoch when the streams were last found to hold what they acknowledged.
-    verified: AtomicU64,
+    /// The connection on which the streams were last found to hold what they acknowledged.
+    verified: Mutex<Option<Identity>>,
+    audit_wanted: AtomicBool,
+    /// Streams that were looked at on this connection.
+    looked_at: Mutex<BTreeSet<String>>,
+    /// Streams that take no more, and when they are tried again.
+    full: Mutex<BTreeMap<String, (Instant, String)>>,
+    refilled: Counter<u64>,
 }
 
 impl Relay {
     /// A relay for the outbox behind `desk`.
     pub fn new(desk: Desk, connection: Connection, report: Report) -> Self {
+        let refilled = opentelemetry::global::meter("bus")
+            .u64_counter("berth_bus_refilled_messages")
+            .with_description("Messages a stream had lost and got again, by service, stream and reason.")
+            .build();
         Self {
             desk,
             connection,
             report,
             owner: MessageId::new().to_string(),
-            verified: AtomicU64::new(u64::MAX),
+            verified: Mutex::default(),
+            audit_wanted: AtomicBool::new(false),
+            looked_at: Mutex::default(),
+            full: Mutex::default(),
+            refilled,
         }
     }
 
     /// Publishes until told to stop, then once more, so that nothing that was said stays behind.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.publishing(&stop), self.audits(&stop), self.pruning(&stop));
+    }
+
+    async fn publishing(&self, stop: &CancellationToken) {
         let wake = self.desk.relay_wake().clone();
         let mut failures: u32 = 0;
-        let mut next_verify = Instant::now();
-        let mut next_prune = Instant::now() + PRUNE_EVERY;
+        let mut next_verify = Instant::now() + VERIFY_EVERY;
         loop {
             let stopping = stop.is_cancelled();
             if Instant::now() >= next_verify {
-                if let Err(error) = self.verify().await {
-                    self.report.unwell(error.to_string());
+                if let Err(error) = self.verify_again().await {
+                    self.report.unwell(error.trouble(), error.to_string());
                 }
                 next_verify = Instant::now() + VERIFY_EVERY;
             }
             match self.round().await {
                 Ok(published) => {
                     failures = 0;
-                    self.report.well("publishing");
+                    self.say_how_it_is().await;
                     // a full batch means that more is waiting
                     if published == BATCH as usize {
                         continue;
@@ -91,17 +134,11 @@ impl Relay {
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     tracing::warn!(service = self.desk.service(), %error, failures, "outbox waits");
-                    self.report.unwell(error.to_string());
+                    self.report.unwell(error.trouble(), error.to_string());
                     // a stream may be gone: bring it back, compare what it holds
                     let _ = self.connection.ensure_streams().await;
                     next_verify = Instant::now();
                 }
-            }
-            if Instant::now() >= next_prune {
-                if let Err(error) = self.prune().await {
-                    tracing::warn!(%error, "inbox not pruned");
-                }
-                next_prune = Instant::now() + PRUNE_EVERY;
             }
             if stopping {
                 return;
@@ -115,59 +152,103 @@ impl Relay {
         }
     }
 
-    /// Publishes a batch in order. Returns how many rows are out.
+    async fn say_how_it_is(&self) {
+        match self.full.lock().await.iter().next() {
+            None => self.report.well("publishing"),
+            Some((stream, (_, reason))) => {
+                let detail = format!("{stream} takes no more, its messages wait: {reason}");
+                self.report.unwell(Trouble::BrokerFull, detail);
+            }
+        }
+    }
+
+    /// Publishes a batch in order. Returns how many rows were tried.
     async fn round(&self) -> Result<usize, RelayError> {
-        if !self.hold_lease().await? {
+        if !self.holds_lease().await? {
             return Ok(0);
         }
         self.verify_if_reconnected().await?;
-        let rows = outbox::unpublished(self.desk.store(), BATCH).await?;
+        let rows = self.read().await?;
         if rows.is_empty() {
             return Ok(0);
         }
-        let (acknowledged, failure) = self.publish(&rows).await;
+        FailPoint::OutboxRead.reached().await;
+        let published = self.publish(&rows).await;
+        FailPoint::Published.reached().await;
         // what flew during a reconnection may have landed on a stream that lost its tail: look before marking, while the
         // rows that were marked before still tell how far it reached
         self.verify_if_reconnected().await?;
-        self.mark(&acknowledged).await?;
-        match failure {
-            Some(reason) => Err(RelayError::Publish(reason)),
+        self.mark(&published).await?;
+        self.note_full(&rows, published.full).await;
+        match published.failure {
+            Some(reason) => Err(RelayError::Broker(reason)),
             None => Ok(rows.len()),
         }
     }
 
-    /// A server that went away may come back with less than it had, and others may publish first: its length proves
-    /// nothing. Nothing is published or marked on a new connection before the streams were looked at.
-    async fn verify_if_reconnected(&self) -> Result<(), RelayError> {
-        let epoch = self.connection.epoch();
-        if self.verified.load(Ordering::SeqCst) != epoch {
-            self.verify().await?;
-            self.verified.store(epoch, Ordering::SeqCst);
+    /// What waits. Of a stream that was full only a few rows, and only now and then: it must not hold up the others.
+    async fn read(&self) -> Result<Vec<Waiting>, RelayError> {
+        let full = self.full.lock().await;
+        let due = full.iter().find(|(_, (at, _))| *at <= Instant::now()).map(|(stream, _)| stream.clone());
+        let skipped: Vec<String> = full.keys().cloned().collect();
+        drop(full);
+        let store = self.desk.store();
+        let mut rows = outbox::unpublished(store, BATCH, &skipped).await?;
+        if let Some(stream) = due {
+            rows.extend(outbox::unpublished_of(store, &stream, publish::SMALLEST_BATCH as i64 - 1).await?);
+            // nothing waits any more: all well
+            if rows.iter().all(|row| row.stream != stream) {
+                self.full.lock().await.remove(&stream);
+            }
         }
-        Ok(())
+        Ok(rows)
     }
 
-    async fn mark(&self, acknowledged: &[Acknowledged<'_>]) -> Result<(), RelayError> {
-        if acknowledged.is_empty() {
+    async fn note_full(&self, tried: &[Waiting], found: Vec<Full>) {
+        let mut full = self.full.lock().await;
+        full.retain(|stream, _| tried.iter().all(|row| row.stream != *stream));
+        for Full { stream, reason } in found {
+            tracing::warn!(
+                service = self.desk.service(),
+                stream,
+                reason,
+                "stream is full; its messages wait"
+            );
+            full.insert(stream, (Instant::now() + FULL_PAUSE, reason));
+        }
+    }
+
+    async fn mark(&self, published: &Published<'_>) -> Result<(), RelayError> {
+        if published.acknowledged.is_empty() {
             return Ok(());
         }
         let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
-        for ack in acknowledged {
+        for ack in &published.acknowledged {
             let last = newest.entry(&ack.row.stream).or_default();
             *last = (*last).max(ack.sequence);
         }
         let mut tx = self.desk.store().begin().await?;
-        self.notice_lost_tails(&mut tx, acknowledged).await?;
-        let published: Vec<(i64, i64)> = acknowledged.iter().map(|a| (a.row.seq, a.sequence)).collect();
-        outbox::mark_published(&mut tx, &published).await?;
+        let places: Vec<(i64, i64)> =
+            published.acknowledged.iter().map(|ack| (ack.row.seq, ack.sequence)).collect();
+        outbox::mark_published(&mut tx, &places).await?;
+        let looked_at = self.looked_at.lock().await;
+        let unknown = newest.keys().any(|stream| !looked_at.contains(*stream));
+        drop(looked_at);
         for (stream, last) in newest {
-            refill::remember(&mut tx, stream, last).await?;
+            memory::reached(&mut tx, stream, last).await?;
         }
-        Ok(tx.commit().await?)
+        FailPoint::MarkWritten.reached().await;
+        tx.commit().await?;
+        if unknown {
+            // a stream of which nothing is known but how far it reached: the next round remembers which one it is
+            *self.verified.lock().await = None;
+        }
+        FailPoint::Marked.reached().await;
+        Ok(())
     }
 
     /// One process relays at a time when several share the database: order, and no double work.
-    async fn hold_lease(&self) -> Result<bool, RelayError> {
+    async fn holds_lease(&self) -> Result<bool, RelayError> {
         if self.desk.store().dialect() == store::Dialect::Sqlite {
             return Ok(true);
         }
@@ -187,17 +268,31 @@ impl Relay {
         Ok(held.rows_affected() == 1)
     }
 
-    async fn prune(&self) -> Result<(), RelayError> {
-        let before = kernel::Timestamp(self.desk.clock().now().micros() - INBOX_KEEP.as_micros() as i64);
-        let mut tx = self.desk.store().begin().await?;
-        inbox::prune(&mut tx, before).await?;
-        Ok(tx.commit().await?)
+    async fn pruning(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(PRUNE_EVERY) => {} }
+            if let Err(error) = self.prune().await {
+                tracing::warn!(service = self.desk.service(), %error, "inbox and outbox not pruned");
+            }
+        }
     }
-}
 
-/// A row the server has taken.
-struct Acknowledged<'r> {
-    row: &'r Waiting,
-    sequence: i64,
-    duplicate: bool,
+    /// Removes what nobody will ask for again: see [`INBOX_KEEP`] and `Limits::outbox_keep_days`.
+    pub(crate) async fn prune(&self) -> Result<u64, store::StoreError> {
+        let now = self.desk.clock().now().micros();
+        let before = |age: Duration| Timestamp(now - age.as_micros() as i64);
+        let days = u64::from(self.connection.limits().outbox_keep_days.clamp(1, 29));
+        let mut tx = self.desk.store().begin().await?;
+        let mut removed = inbox::prune(&mut tx, before(INBOX_KEEP)).await?;
+        tx.commit().await?;
+        loop {
+            let mut tx = self.desk.store().begin().await?;
+            let rows = outbox::prune(&mut tx, before(Duration::from_secs(days * DAY)), PRUNE_AT_ONCE).await?;
+            tx.commit().await?;
+            removed += rows;
+            if rows < PRUNE_AT_ONCE as u64 {
+                return Ok(removed);
+            }
+        }
+    }
 }

@@ -2,11 +2,13 @@
 
 mod delivery;
 
-use crate::{Connection, Desk, Report, Subscriptions, topology};
+use crate::fail::FailPoint;
+use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::{FutureExt, StreamExt};
 use opentelemetry::metrics::Counter;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +63,8 @@ pub struct Runner {
     retry: RetryPolicy,
     report: Report,
     handled: Counter<u64>,
+    /// The last batch could not be written.
+    store_failed: AtomicBool,
 }
 
 /// One durable consumer.
@@ -84,7 +88,8 @@ impl Runner {
             .u64_counter("berth_bus_messages")
             .with_description("Messages taken from the bus, by service, message and outcome.")
             .build();
-        Self { desk, connection, subscriptions, retry, report, handled }
+        let store_failed = AtomicBool::new(false);
+        Self { desk, connection, subscriptions, retry, report, handled, store_failed }
     }
 
     /// Runs until told to stop; finishes the batch in hand.
@@ -142,7 +147,7 @@ impl Runner {
                     failures,
                     "not listening"
                 );
-                self.report.unwell(format!("{}: {reason}", source.stream));
+                self.report.unwell(Trouble::of_broker(&reason), format!("{}: {reason}", source.stream));
                 let _ = self.connection.ensure_streams().await;
                 let pause = Duration::from_millis(100 << failures.min(5));
                 tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(pause) => {} }
@@ -220,10 +225,12 @@ impl Runner {
         if batch.is_empty() {
             return;
         }
+        FailPoint::Received.reached().await;
         let verdicts = {
             let _alive = delivery::keep_alive(&batch, self.retry.ack_wait);
             self.decide(source, &batch).await
         };
+        FailPoint::Committed.reached().await;
         for (message, verdict) in batch.iter().zip(verdicts) {
             let answer = match verdict {
                 Verdict::Done => message.ack().await,
@@ -234,6 +241,7 @@ impl Runner {
                 // it will be delivered again, and the inbox knows it
                 tracing::debug!(%error, "answer not sent");
             }
+            FailPoint::Acknowledged.reached().await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a broker is and what it keeps, as it says itself: for operators. Nothing is changed by asking.
 
-use crate::{BusSettings, topology};
+use crate::{BusSettings, Limits, topology};
 use kernel::Timestamp;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -104,11 +104,15 @@ pub async fn connect_and_ask(settings: &BusSettings) -> Result<Survey, SurveyErr
     }
     let urls: Vec<&str> = settings.url.split(',').map(str::trim).collect();
     let client = options.connect(urls).await.map_err(SurveyError::because)?;
-    ask(&client, settings.replicas).await
+    ask(&client, settings.replicas, &settings.limits).await
 }
 
-/// Asks over a connection that is there. `replicas`: as declared.
-pub async fn ask(client: &async_nats::Client, replicas: usize) -> Result<Survey, SurveyError> {
+/// Asks over a connection that is there. `replicas` and `limits`: as declared.
+pub async fn ask(
+    client: &async_nats::Client,
+    replicas: usize,
+    limits: &Limits,
+) -> Result<Survey, SurveyError> {
     let info = client.server_info();
     let mut survey = Survey {
         version: info.version,
@@ -117,7 +121,7 @@ pub async fn ask(client: &async_nats::Client, replicas: usize) -> Result<Survey,
         clock: None,
         streams: Vec::new(),
     };
-    for declared in topology::streams(replicas) {
+    for declared in topology::streams(replicas, limits) {
         let (asked, began) = (now(), Instant::now());
         let answer = api(client, &format!("STREAM.INFO.{}", declared.name), "").await?;
         survey.round_trip = began.elapsed();
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_what_differs_from_the_declaration_is_said() {
-        let declared = serde_json::to_value(&topology::streams(1)[0]).expect("json");
+        let declared = serde_json::to_value(&topology::streams(1, &Limits::default())[0]).expect("json");
         let mut present = declared.clone();
         assert_eq!(differences(&declared, &present), Vec::<String>::new());
         present["max_msgs"] = json!(-1);

@@ -1,5 +1,6 @@
 //! The streams, declared here and brought about at start.
 
+use crate::Limits;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, ErrorCode};
 use contracts::CATALOGUE;
@@ -30,9 +31,12 @@ pub struct TopologyError {
     pub reason: String,
 }
 
+/// What the bus says of itself; it obeys nobody, so it has no work queue.
+const BUS: &str = "bus";
+
 /// All streams as they should be.
-pub fn streams(replicas: usize) -> Vec<Config> {
-    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).collect();
+pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
+    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).filter(|s| *s != BUS).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],
@@ -41,6 +45,7 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         allow_direct: true,
         allow_atomic_publish: true,
         duplicate_window: Duration::from_secs(120),
+        max_message_size: limits.message_bytes,
         ..Config::default()
     };
     let mut streams: Vec<Config> = services
@@ -49,25 +54,39 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             retention: RetentionPolicy::WorkQueue,
             // a full queue says no to the relay, which keeps its rows and tries again
             discard: DiscardPolicy::New,
-            max_messages: 2_000_000,
+            max_messages: limits.queue_messages,
+            max_bytes: limits.queue_bytes,
             ..base(&command_stream(service), format!("cmd.{service}.>"))
         })
         .collect();
-    streams.push(base(EVENTS, "evt.>".to_owned()));
+    streams.push(Config {
+        // the log never drops what it has taken to make room
+        discard: DiscardPolicy::New,
+        max_bytes: limits.events_bytes,
+        ..base(EVENTS, "evt.>".to_owned())
+    });
     streams.push(Config {
         storage: StorageType::Memory,
         max_age: Duration::from_secs(600),
-        max_bytes: 64 << 20,
+        max_bytes: limits.telemetry_bytes,
         allow_atomic_publish: false,
         ..base(TELEMETRY, "tel.>".to_owned())
     });
-    streams.push(Config { max_age: 30 * DAY, ..base(DEAD, "dead.>".to_owned()) });
+    streams.push(Config {
+        max_age: 30 * DAY,
+        max_bytes: limits.dead_bytes,
+        ..base(DEAD, "dead.>".to_owned())
+    });
     streams
 }
 
 /// Makes missing streams and updates those that differ.
-pub async fn reconcile(context: &jetstream::Context, replicas: usize) -> Result<(), TopologyError> {
-    for config in streams(replicas) {
+pub async fn reconcile(
+    context: &jetstream::Context,
+    replicas: usize,
+    limits: &Limits,
+) -> Result<(), TopologyError> {
+    for config in streams(replicas, limits) {
         let name = config.name.clone();
         context
             .create_or_update_stream(config)

@@ -1,7 +1,9 @@
 //! Reading `EVENTS` from a cursor, with an explicit answer when the cursor does not fit the stream any more.
 
 use crate::{Connection, Envelope, topology};
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -13,6 +15,19 @@ pub struct Cursor {
     pub incarnation: String,
     /// 0 = from the first.
     pub after: u64,
+}
+
+/// Why a reader does not get what it asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// The stream is another one: all of it comes, from its beginning.
+    MadeAnew,
+    /// The stream ends before the cursor: what comes next may have been read before, at another place.
+    RolledBack,
+    /// What the cursor asks for is not kept any more.
+    NotKept,
+    /// Events inside the stream were lost. Their publishers put them in again, at its end and under their old ids.
+    Hole,
 }
 
 /// What a reader gets.
@@ -29,6 +44,8 @@ pub enum Item {
     },
     /// What lies between the cursor and `resync.after` cannot be read. Reading goes on after it.
     Gap {
+        /// What kind of gap.
+        kind: Gap,
         /// For a person.
         reason: String,
         /// Where reading goes on.
@@ -77,8 +94,31 @@ pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
     })
 }
 
+/// The newest message of these subjects; no subjects = of the whole stream.
+///
+/// What a consumer says is still to come is no proof that it comes: a message that cannot be read any more is counted
+/// and skipped.
+pub(crate) async fn newest(
+    stream: &jetstream::stream::Stream<()>,
+    subjects: &[String],
+    last: u64,
+) -> Result<u64, WatchError> {
+    if subjects.is_empty() {
+        return Ok(last);
+    }
+    let mut newest = 0;
+    for subject in subjects {
+        match stream.direct_get_last_for_subject(subject).await {
+            Ok(message) => newest = newest.max(message.sequence),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => {}
+            Err(error) => return Err(WatchError(error.to_string())),
+        }
+    }
+    Ok(newest)
+}
+
 /// Where reading really begins, and the gap that has to be told first.
-fn begin(query: &Query, extent: &Extent) -> (u64, Option<String>) {
+fn begin(query: &Query, extent: &Extent) -> (u64, Option<(Gap, String)>) {
     let cursor = &query.cursor;
     if query.last > 0 {
         // with filters the server knows best how many there are: `read` skips all but the last
@@ -90,18 +130,18 @@ fn begin(query: &Query, extent: &Extent) -> (u64, Option<String>) {
             "the stream was made anew: the cursor is of incarnation {}, this is {}",
             cursor.incarnation, extent.incarnation
         );
-        return (extent.first.saturating_sub(1), Some(reason));
+        return (extent.first.saturating_sub(1), Some((Gap::MadeAnew, reason)));
     }
     if cursor.after > extent.last {
         let reason = format!(
             "the stream was rolled back: the cursor stands at {}, the stream ends at {}",
             cursor.after, extent.last
         );
-        return (extent.last, Some(reason));
+        return (extent.last, Some((Gap::RolledBack, reason)));
     }
     if cursor.after > 0 && cursor.after + 1 < extent.first {
         let reason = format!("events {} to {} are not kept any more", cursor.after + 1, extent.first - 1);
-        return (extent.first - 1, Some(reason));
+        return (extent.first - 1, Some((Gap::NotKept, reason)));
     }
     (cursor.after, None)
 }
@@ -139,8 +179,8 @@ async fn read(
     let (after, gap) = begin(query, &extent);
     query.cursor = Cursor { incarnation: extent.incarnation.clone(), after };
     let last = std::mem::take(&mut query.last);
-    if let Some(reason) = gap
-        && sender.send(Ok(Item::Gap { reason, resync: query.cursor.clone() })).await.is_err()
+    if let Some((kind, reason)) = gap
+        && sender.send(Ok(Item::Gap { kind, reason, resync: query.cursor.clone() })).await.is_err()
     {
         return Ok(());
     }
@@ -153,7 +193,8 @@ async fn read(
     };
     let mut consumer = stream.create_consumer(config).await.map_err(|e| failed(&e))?;
     let waiting = consumer.info().await.map_err(|e| failed(&e))?.num_pending;
-    if !query.follow && waiting == 0 {
+    let newest = newest(&stream, &query.subjects, extent.last).await?;
+    if !query.follow && (waiting == 0 || newest <= after) {
         return Ok(());
     }
     let mut skip = if last > 0 { waiting.saturating_sub(last) } else { 0 };
@@ -177,8 +218,25 @@ async fn read(
             let info = message.info().map_err(|e| failed(&e))?;
             (info.stream_sequence, info.pending)
         };
+        // without subjects every place has to come; the log never deletes
+        if query.subjects.is_empty()
+            && query.cursor.after > 0
+            && sequence > query.cursor.after + 1
+            && skip == 0
+        {
+            let reason = format!(
+                "events {} to {} were lost; their publishers put them in again at the end of the stream",
+                query.cursor.after + 1,
+                sequence - 1
+            );
+            let resync = Cursor { after: sequence - 1, ..query.cursor.clone() };
+            if sender.send(Ok(Item::Gap { kind: Gap::Hole, reason, resync })).await.is_err() {
+                return Ok(());
+            }
+        }
         query.cursor.after = sequence;
-        if skip > 0 {
+        let ended = !query.follow && (pending == 0 || sequence >= newest);
+        if skip > 0 && !ended {
             skip -= 1;
             continue;
         }
@@ -195,7 +253,7 @@ async fn read(
             }
             Err(error) => tracing::warn!(%error, sequence, "skipping an event that cannot be read"),
         }
-        if !query.follow && pending == 0 {
+        if ended {
             return Ok(());
         }
     }
@@ -221,10 +279,11 @@ mod tests {
     #[test]
     fn a_cursor_that_does_not_fit_is_answered_with_the_gap() {
         let extent = Extent { incarnation: "7".into(), first: 5, last: 9 };
-        for (query, resync) in [(at("6", 8), 4), (at("7", 12), 9), (at("7", 2), 4)] {
+        for (query, resync, kind) in
+            [(at("6", 8), 4, Gap::MadeAnew), (at("7", 12), 9, Gap::RolledBack), (at("7", 2), 4, Gap::NotKept)]
+        {
             let (after, gap) = begin(&query, &extent);
-            assert_eq!(after, resync);
-            assert!(gap.is_some());
+            assert_eq!((after, gap.map(|(kind, _)| kind)), (resync, Some(kind)));
         }
     }
 }

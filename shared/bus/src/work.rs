@@ -1,16 +1,21 @@
 //! A unit of work: one transaction and the messages that leave with it.
 
+use crate::fail::FailPoint;
 use crate::{Cause, Envelope, outbox, topology, trace};
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
 use sqlx::AnyConnection;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::{StoreError, Tx};
 use tokio::sync::Notify;
 
 type Hook = Box<dyn FnOnce() + Send>;
 
+static WORKS: AtomicU64 = AtomicU64::new(0);
+
 /// One transaction, what it says and tells, and what should happen once it is committed.
 pub struct Work {
+    id: u64,
     tx: Tx,
     cause: Cause,
     now: Timestamp,
@@ -29,7 +34,13 @@ pub(crate) struct Mark {
 
 impl Work {
     pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, relay: Arc<Notify>) -> Self {
-        Self { tx, cause, now, occurred_at: now, outgoing: Vec::new(), hooks: Vec::new(), relay }
+        let id = WORKS.fetch_add(1, Ordering::Relaxed);
+        Self { id, tx, cause, now, occurred_at: now, outgoing: Vec::new(), hooks: Vec::new(), relay }
+    }
+
+    /// Tells this unit of work from all others of this process.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Where statements run.
@@ -109,7 +120,8 @@ impl Work {
         self.outgoing.push(outgoing);
     }
 
-    /// Does `hook` once the work is committed: waking a reconciler. It is dropped when the work is undone.
+    /// Does `hook` once the work is committed: waking a reconciler. It is dropped when the work, or the message that
+    /// was being handled, is undone: what it holds can tell.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
     }
@@ -128,6 +140,7 @@ impl Work {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let speaks = !self.outgoing.is_empty();
         outbox::append(&mut self.tx, &self.outgoing, self.now).await?;
+        FailPoint::OutboxWritten.reached().await;
         self.tx.commit().await?;
         for hook in self.hooks {
             hook();

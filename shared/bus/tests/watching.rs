@@ -2,7 +2,7 @@
 
 mod support;
 
-use bus::watch::{Cursor, Item, Query, extent, watch};
+use bus::watch::{Cursor, Gap, Item, Query, extent, watch};
 use bytes::Bytes;
 use std::time::Duration;
 use support::{SOON, Service, id};
@@ -66,8 +66,8 @@ async fn a_stream_made_anew_is_said_to_a_reader_that_follows() {
     next(&mut items).await;
     service.connection.jetstream().delete_stream("EVENTS").await.expect("delete");
     loop {
-        if let Item::Gap { reason, resync } = next(&mut items).await {
-            assert!(reason.contains("made anew"), "{reason}");
+        if let Item::Gap { kind, reason, resync } = next(&mut items).await {
+            assert_eq!(kind, Gap::MadeAnew, "{reason}");
             assert_eq!(resync.incarnation, extent(&service.connection).await.expect("extent").incarnation);
             break;
         }

@@ -8,6 +8,8 @@ mod process;
 mod reconcile;
 mod sealing;
 mod settings;
+mod store_watch;
+mod tables;
 mod tasks;
 mod telemetry;
 

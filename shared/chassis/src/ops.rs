@@ -25,7 +25,10 @@ fn ready(health: &Health) -> impl IntoResponse + use<> {
     let components: Vec<_> = health
         .all()
         .into_iter()
-        .map(|c| serde_json::json!({ "name": c.name, "healthy": c.healthy, "detail": c.detail }))
+        .map(|c| {
+            let reason = c.trouble.map(bus::Trouble::code).unwrap_or_default();
+            serde_json::json!({ "name": c.name, "healthy": c.healthy, "detail": c.detail, "reason": reason })
+        })
         .collect();
     let healthy = health.is_healthy();
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

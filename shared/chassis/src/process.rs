@@ -1,8 +1,9 @@
 //! A process: connected, watched, and ended in order.
 
 use crate::telemetry::{Telemetry, TelemetrySettings};
-use crate::{Health, Sealer, Stage, Tasks, ops};
+use crate::{Health, Sealer, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
+use bus::rebuild::Rebuild;
 use bus::{BusSettings, Connection, Desk, Relay, RetryPolicy, Runner, Subscriptions};
 use kernel::{Clock, SystemClock};
 use opentelemetry::metrics::Meter;
@@ -11,7 +12,6 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use store::{MigrationFile, Store};
 
 /// What every process needs, besides the settings of its service.
@@ -129,8 +129,34 @@ impl Chassis {
         })
     }
 
-    /// Opens a service's database and starts the relay of its outbox.
+    /// Opens a service's database, makes its tables again from the events when it is missing, and starts the relay of
+    /// its outbox. A database that is older than what was said out of it is refused.
+    pub async fn desk_of(
+        &self,
+        service: &'static str,
+        database_url: &str,
+        migrations: &[MigrationFile],
+        tables: impl FnOnce(&Store) -> Box<dyn Rebuild>,
+    ) -> anyhow::Result<Desk> {
+        let desk = self.open(service, database_url, migrations).await?;
+        tables::make_whole(&self.bus, &desk, &*tables(desk.store()), &self.health).await?;
+        self.relay(&desk);
+        Ok(desk)
+    }
+
+    /// The same without tables that are made of events: for who only speaks.
     pub async fn desk(
+        &self,
+        service: &'static str,
+        database_url: &str,
+        migrations: &[MigrationFile],
+    ) -> anyhow::Result<Desk> {
+        let desk = self.open(service, database_url, migrations).await?;
+        self.relay(&desk);
+        Ok(desk)
+    }
+
+    async fn open(
         &self,
         service: &'static str,
         database_url: &str,
@@ -140,16 +166,19 @@ impl Chassis {
         let store = Store::open(database_url, &all)
             .await
             .with_context(|| format!("{service}: opening the database"))?;
-        let desk = Desk::new(service, store, self.clock.clone());
+        Ok(Desk::new(service, store, self.clock.clone()))
+    }
+
+    fn relay(&self, desk: &Desk) {
+        let service = desk.service();
         let relay = Relay::new(
             desk.clone(),
             self.bus.clone(),
             self.health.component(&format!("{service}.relay")).report(),
         );
         self.tasks.spawn(Stage::Relay, &format!("{service} relay"), |stop| relay.run(stop));
-        self.watch_store(&desk);
-        self.desks.add(&desk);
-        Ok(desk)
+        self.watch_store(desk);
+        self.desks.add(desk);
     }
 
     /// Starts handling what a service listens to.
@@ -165,37 +194,13 @@ impl Chassis {
         self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
     }
 
-    /// Asks the database regularly whether it can be written, and counts what waits to be published.
+    /// Asks the database regularly whether it can be written, and measures the outbox.
     fn watch_store(&self, desk: &Desk) {
-        let health = self.health.component(&format!("{}.store", desk.service()));
-        let waiting = opentelemetry::global::meter("bus")
-            .u64_gauge("berth_outbox_waiting")
-            .with_description("Messages that are committed and not yet published, by service.")
-            .build();
-        let oldest = opentelemetry::global::meter("bus")
-            .f64_gauge("berth_outbox_oldest_seconds")
-            .with_description(
-                "Age of the oldest message that is committed and not yet published, by service.",
-            )
-            .build();
-        let desk = desk.clone();
-        self.tasks.spawn(Stage::Relay, "store watch", |stop| async move {
-            let label = [opentelemetry::KeyValue::new("service", desk.service())];
-            let mut tick = tokio::time::interval(Duration::from_secs(5));
-            loop {
-                tokio::select! { () = stop.cancelled() => return, _ = tick.tick() => {} }
-                match desk.store().check().await {
-                    Ok(()) => health.ok("readable and writable"),
-                    Err(error) => health.bad(error.to_string()),
-                }
-                if let Ok(count) = bus::outbox_pending(desk.store()).await {
-                    waiting.record(u64::try_from(count).unwrap_or(0), &label);
-                }
-                if let Ok(at) = bus::outbox_oldest(desk.store()).await {
-                    let age = at.map_or(Duration::ZERO, |at| desk.clock().now().since(at));
-                    oldest.record(age.as_secs_f64(), &label);
-                }
-            }
+        let store = self.health.component(&format!("{}.store", desk.service()));
+        let outbox = self.health.component(&format!("{}.outbox", desk.service()));
+        let (desk, limit) = (desk.clone(), self.bus.limits().outbox_waiting);
+        self.tasks.spawn(Stage::Relay, "store watch", move |stop| async move {
+            tokio::select! { () = stop.cancelled() => {} () = store_watch::watch(&desk, &store, &outbox, limit) => {} }
         });
     }
 

@@ -4,7 +4,7 @@
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
-pub use generated::berth::{common, gateway, host_driver, options, scheduler, storage};
+pub use generated::berth::{bus, common, gateway, host_driver, options, scheduler, storage};
 
 mod catalogue;
 mod reflect;

@@ -10,7 +10,7 @@ mod pool;
 mod rows;
 
 pub use dialect::Dialect;
-pub use error::StoreError;
+pub use error::{StoreError, StoreTrouble};
 pub use migrate::MigrationFile;
 pub use pool::{Store, Tx};
-pub use rows::{RowDump, dump_table};
+pub use rows::{RowDump, dump_table, key_columns};

@@ -1,6 +1,6 @@
 //! Reading a whole table, to compare it with another one row by row.
 
-use crate::{Store, StoreError};
+use crate::{Dialect, Store, StoreError};
 use sqlx::{AssertSqlSafe, Column, Row};
 use std::collections::BTreeMap;
 
@@ -31,4 +31,16 @@ fn cell(row: &sqlx::any::AnyRow, index: usize) -> Result<String, StoreError> {
     }
     let bytes: Vec<u8> = row.try_get(index)?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The columns of a table's primary key, in its order: what tells one row from another.
+pub async fn key_columns(store: &Store, table: &str) -> Result<Vec<String>, StoreError> {
+    let sql = match store.dialect() {
+        Dialect::Sqlite => "SELECT name FROM pragma_table_info($1) WHERE pk > 0 ORDER BY pk",
+        Dialect::Postgres => {
+            "SELECT a.attname::TEXT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
+             WHERE i.indrelid = to_regclass($1) AND i.indisprimary ORDER BY array_position(i.indkey, a.attnum)"
+        }
+    };
+    Ok(sqlx::query_scalar(sql).bind(table).fetch_all(store.reader()).await?)
 }

@@ -58,6 +58,12 @@ impl Database {
         Self { name: "postgres", url, store, _folder: None, admin: Some(admin) }
     }
 
+    /// A database that is there already, as another process opens it.
+    pub async fn open(url: &str, migrations: &[MigrationFile]) -> Self {
+        let store = Store::open(url, &with_bus(migrations)).await.expect("an existing database");
+        Self { name: "existing", url: url.to_owned(), store, _folder: None, admin: None }
+    }
+
     /// The same database once more, as another process would open it.
     pub async fn again(&self, migrations: &[MigrationFile]) -> Self {
         let store = Store::open(&self.url, &with_bus(migrations)).await.expect("the same database");

@@ -10,4 +10,4 @@ mod nats;
 pub use bench::{Bench, Said};
 pub use database::{Database, databases};
 pub use eventually::{eventually, eventually_ok};
-pub use nats::NatsServer;
+pub use nats::{Block, NatsServer};

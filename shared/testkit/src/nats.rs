@@ -11,6 +11,16 @@ pub struct NatsServer {
     folder: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
+    configuration: String,
+}
+
+/// A message inside a stream that [`NatsServer::corrupt`] breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// In the middle of the first block: a hole inside the stream.
+    First,
+    /// In the middle of the last block.
+    Last,
 }
 
 impl NatsServer {
@@ -19,9 +29,14 @@ impl NatsServer {
     /// # Panics
     /// When nats-server is not installed: the message says how to install it.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with more configuration: `jetstream { max_file_store: 20MB }`.
+    pub async fn start_with(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let mut server = Self { folder, port, child: None };
+        let mut server = Self { folder, port, child: None, configuration: configuration.to_owned() };
         server.up().await;
         server
     }
@@ -29,10 +44,14 @@ impl NatsServer {
     /// Starts the server again after [`Self::kill`], with what it stored.
     pub async fn up(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log file");
+        let file = self.folder.path().join("nats-server.conf");
+        std::fs::write(&file, &self.configuration).expect("a configuration");
         let mut command = Command::new("nats-server");
         command
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
             .arg(self.folder.path().join("jetstream"))
+            .arg("-c")
+            .arg(&file)
             .stdout(Stdio::null())
             .stderr(log);
         let child = command.spawn().unwrap_or_else(|error| {
@@ -54,6 +73,20 @@ impl NatsServer {
         }
     }
 
+    /// Ends the server in order (SIGTERM): it writes down what it knows of its blocks.
+    pub fn end(&mut self) {
+        use nix::sys::signal::{Signal, kill};
+        if let Some(mut child) = self.child.take() {
+            kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("our own child");
+            child.wait().expect("our own child");
+        }
+    }
+
+    /// With other configuration after the next [`Self::up`].
+    pub fn configure(&mut self, configuration: &str) {
+        configuration.clone_into(&mut self.configuration);
+    }
+
     /// Stops (SIGSTOP) or continues (SIGCONT) the server.
     pub fn pause(&self, paused: bool) {
         use nix::sys::signal::{Signal, kill};
@@ -67,6 +100,33 @@ impl NatsServer {
     pub fn wipe(&self) {
         assert!(self.child.is_none(), "kill the server first");
         let _ = std::fs::remove_dir_all(self.folder.path().join("jetstream"));
+    }
+
+    /// Flips bytes in the middle of a block of a stream's file store. The server must be down.
+    ///
+    /// # Panics
+    /// When the stream has no such block.
+    pub fn corrupt(&self, stream: &str, block: Block) {
+        assert!(self.child.is_none(), "kill the server first");
+        let folder = self.folder.path().join("jetstream/jetstream/$G/streams").join(stream).join("msgs");
+        let mut blocks: Vec<(u64, std::path::PathBuf)> = std::fs::read_dir(&folder)
+            .expect("the stream's messages")
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let number = path.file_name()?.to_str()?.strip_suffix(".blk")?.parse().ok()?;
+                Some((number, path))
+            })
+            .collect();
+        blocks.sort();
+        let (_, path) = match block {
+            Block::First => blocks.first(),
+            Block::Last => blocks.last(),
+        }
+        .expect("a block");
+        let mut bytes = std::fs::read(path).expect("a block");
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(path, bytes).expect("our own file");
     }
 
     /// Keeps a copy of what the server stored. It must be down.

@@ -8,6 +8,7 @@ pub(super) fn what_happened(event: &EventRecord) -> String {
     let Some(data) = &event.data else { return String::new() };
     let name = OBJECTS.iter().find_map(|object| text(data, &[object, "name"])).unwrap_or_default();
     let what = drift(data)
+        .or_else(|| refill(data))
         .or_else(|| refusal(data))
         .or_else(|| Some(format!("exit code {}", number(data, "exit_code")?)))
         .or_else(|| OBJECTS.iter().find_map(|object| phase(text(data, &[object, "phase"])?)))
@@ -25,6 +26,14 @@ fn drift(data: &Struct) -> Option<String> {
         .filter_map(|(field, prefix)| Some(crate::output::word(text(data, &[field])?, prefix)))
         .collect();
     Some(if words.is_empty() { detail.to_owned() } else { format!("{} ({detail})", words.join(", ")) })
+}
+
+/// A stream that had lost messages and gets them again.
+fn refill(data: &Struct) -> Option<String> {
+    let stream = text(data, &["stream"])?;
+    let reason = crate::output::word(text(data, &["reason"])?, "REFILL_REASON_");
+    let messages = number(data, "refilled_messages")?;
+    Some(format!("{stream} was {}; {messages} messages put in again", reason.replace('-', " ")))
 }
 
 /// Of the object, else of an operation that ended with the event.
@@ -96,6 +105,10 @@ mod tests {
             (
                 serde_json::json!({"kind": "DRIFT_KIND_STOPPED", "action": "DRIFT_ACTION_REPAIRED", "detail": "it is off"}),
                 "stopped, repaired (it is off)",
+            ),
+            (
+                serde_json::json!({"service": "scheduler", "stream": "EVENTS", "reason": "REFILL_REASON_ROLLED_BACK", "refilled_messages": 17}),
+                "EVENTS was rolled back; 17 messages put in again",
             ),
             (serde_json::json!({}), ""),
         ] {

@@ -144,6 +144,14 @@ fn use_of(host: &Host, reserved: Option<&Resources>) -> [String; 3] {
     ]
 }
 
+fn gpus(host: &Host) -> String {
+    match (host.gpus, host.gpu_model.as_str()) {
+        (0, _) => String::new(),
+        (count, "") => count.to_string(),
+        (count, model) => format!("{count} x {model}"),
+    }
+}
+
 fn show(entry: &HostWithUse) -> String {
     let Some(host) = &entry.host else { return String::new() };
     let [vcpus, memory, disk] = use_of(host, entry.reserved.as_ref());
@@ -160,6 +168,7 @@ fn show(entry: &HostWithUse) -> String {
         ("vcpus", vcpus),
         ("memory", memory),
         ("disk", disk),
+        ("gpus", gpus(host)),
         ("labels", labels.join("\n")),
         ("agent", host.agent_id.clone()),
         ("since", local_time(host.created_at_us)),

@@ -4,6 +4,7 @@ use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
 use crate::node::TableVerdict;
+use crate::node::settings::NodeSettings;
 use crate::output::Table;
 use clap::Subcommand;
 
@@ -20,16 +21,41 @@ Examples:
   berth replay verify --data-dir /var/lib/berth"
     )]
     Verify,
+    /// Make a service's database again from the event stream; the old one is kept beside it
+    #[command(
+        after_help = "Runs on the machine of the node, while the node is down. The old database keeps its name with the time added.
+A node whose database is missing does the same by itself when it starts.
+
+Examples:
+  berth down && berth replay rebuild scheduler && berth up --detach"
+    )]
+    Rebuild {
+        /// gateway, scheduler, storage or host-driver
+        #[arg(value_name = "SERVICE", value_parser = service)]
+        service: String,
+    },
+}
+
+fn service(text: &str) -> Result<String, String> {
+    let name = text.replace('-', "_");
+    let known = crate::node::REBUILDABLE;
+    if known.contains(&name.as_str()) {
+        Ok(name)
+    } else {
+        Err(format!("expected one of {}", known.join(", ")))
+    }
 }
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
-    let ReplayCommand::Verify = command;
     let loaded = node::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;
     if !loaded.settings.data_dir.is_dir() {
         let text = format!("there is no node in {}", loaded.settings.data_dir.display());
         return Err(
             Failure::new(Exit::NotFound, text).hint("name its folder with --data-dir or BERTH_DATA_DIR")
         );
+    }
+    if let ReplayCommand::Rebuild { service } = command {
+        return rebuild(loaded.settings, &service, global).await;
     }
     let verdicts = crate::node::replay_verify(loaded.settings).await?;
     let value =
@@ -45,6 +71,33 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
             Exit::Failed,
             format!("{count} of {} tables differ from the event stream", verdicts.len()),
         )),
+    }
+}
+
+async fn rebuild(settings: NodeSettings, service: &str, global: &GlobalArgs) -> Result<(), Failure> {
+    let _not_running = super::up::Running::claim(&settings.data_dir)?;
+    let restored = crate::node::replay_rebuild(settings, service).await?;
+    let value =
+        serde_json::to_value(&restored).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || {
+        let rebuilt = &restored.rebuilt;
+        let mut text = format!(
+            "{service}: made again from {} events, {} of its own\n",
+            rebuilt.events, rebuilt.own_events
+        );
+        if let Some(kept) = &restored.kept {
+            text += &format!("the old database is {}\n", kept.display());
+        }
+        for line in &rebuilt.unreadable {
+            text += &format!("not taken in: {line}\n");
+        }
+        text
+    })?;
+    match restored.rebuilt.unreadable.len() {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(Exit::Failed, format!("{count} events could not be taken into the tables")))
+        }
     }
 }
 

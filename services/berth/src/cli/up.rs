@@ -40,6 +40,10 @@ pub struct UpArgs {
     /// What runs instances: libvirt or simulated [default: libvirt]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
+    /// Start with another driver than the one the node's VMs were made with: they are kept, and nobody looks after them
+    /// until it is started as before
+    #[arg(long)]
+    driver_change: bool,
     /// How many hosts to pretend; implies --driver simulated
     #[arg(long, value_name = "N")]
     simulated_hosts: Option<u32>,
@@ -114,6 +118,11 @@ pub(super) async fn up(args: UpArgs, global: &GlobalArgs) -> Result<(), Failure>
         return detach(&folder).await;
     }
     let _running = Running::claim(&folder)?;
+    if let Err(other) = crate::node::remember_driver(&settings, args.driver_change).await? {
+        let before =
+            format!("start it with --driver {}, or say --driver-change if this is meant", other.made_with);
+        return Err(Failure::new(Exit::Refused, other.to_string()).hint(before));
+    }
     run(settings).await
 }
 
@@ -160,12 +169,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// The claim of one process on a data folder: a lock on berth.pid, which the kernel frees however the process ends.
-struct Running {
+pub(super) struct Running {
     _lock: Flock<File>,
 }
 
 impl Running {
-    fn claim(folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn claim(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join("berth.pid");
         match try_lock(&path)? {
             Ok(mut lock) => {

@@ -38,12 +38,22 @@ impl Folders {
         self.data.join("pki")
     }
 
+    /// The database file of a service.
+    pub fn database_file(&self, service: &str) -> PathBuf {
+        self.data.join(service).join(format!("{service}.db"))
+    }
+
     pub fn gateway(&self) -> PathBuf {
         self.data.join("gateway")
     }
 
     pub fn database(&self, service: &str) -> String {
-        format!("sqlite://{}", self.data.join(service).join(format!("{service}.db")).display())
+        format!("sqlite://{}", self.database_file(service).display())
+    }
+
+    /// Remembers which driver the VMs were made with.
+    pub fn driver(&self) -> PathBuf {
+        self.data.join("host/driver")
     }
 
     fn datastore(&self) -> String {
@@ -106,7 +116,8 @@ pub(super) async fn wire(
     gateway::start(&gateway, chassis).await
 }
 
-fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+/// Settings of the node's host-driver.
+pub(super) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
     let host = &settings.host;
     let mut made = host_driver::Settings {
         database_url: folders.database("host_driver"),

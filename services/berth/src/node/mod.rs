@@ -2,15 +2,19 @@
 
 mod assembly;
 mod broker;
+mod compare;
+mod driver;
 mod in_force;
 mod pki;
-mod rebuild;
+mod restore;
 pub mod settings;
 mod verify;
 
 pub use broker::check_version as broker_program;
+pub use compare::TableVerdict;
+pub use driver::{OtherDriver, remember_driver};
 pub use in_force::{read as settings_in_force, write as write_settings_in_force};
-pub use rebuild::TableVerdict;
+pub use restore::{REBUILDABLE, Restored, replay_rebuild};
 pub use settings::NodeSettings;
 pub use verify::replay_verify;
 

@@ -23,15 +23,24 @@ pub(super) fn authority(folder: &Path) -> Option<PathBuf> {
     Some(folder.join("ca.pem")).filter(|path| path.exists())
 }
 
+/// The certificates of a node that was up before, when it has any.
+pub(super) fn existing(folder: &Path) -> Option<Pki> {
+    Some(Pki::of(folder)).filter(Pki::exists)
+}
+
 impl Pki {
+    fn of(folder: &Path) -> Self {
+        Self { ca: folder.join("ca.pem"), certificate: folder.join("node.pem"), key: folder.join("node.key") }
+    }
+
+    fn exists(&self) -> bool {
+        self.ca.exists() && self.certificate.exists() && self.key.exists()
+    }
+
     /// Reads the files in `folder`, or makes them for a server that is reached at `addresses`.
     pub fn ensure(folder: &Path, addresses: &[IpAddr]) -> anyhow::Result<Self> {
-        let pki = Self {
-            ca: folder.join("ca.pem"),
-            certificate: folder.join("node.pem"),
-            key: folder.join("node.key"),
-        };
-        if pki.ca.exists() && pki.certificate.exists() && pki.key.exists() {
+        let pki = Self::of(folder);
+        if pki.exists() {
             return Ok(pki);
         }
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;

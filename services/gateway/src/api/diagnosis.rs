@@ -24,15 +24,11 @@ fn id_of(at: kernel::Timestamp) -> String {
 
 async fn outbox(desk: Desk) -> wire::OutboxDiagnosis {
     let service = desk.service().to_owned();
-    let read = async {
-        let waiting = bus::outbox_pending(desk.store()).await?;
-        Ok::<_, store::StoreError>((waiting, bus::outbox_oldest(desk.store()).await?))
-    };
-    match read.await {
-        Ok((waiting, oldest)) => wire::OutboxDiagnosis {
+    match bus::outbox_size(desk.store()).await {
+        Ok(size) => wire::OutboxDiagnosis {
             service,
-            waiting: u64::try_from(waiting).unwrap_or(0),
-            oldest_at_us: oldest.map_or(0, |at| at.micros()),
+            waiting: u64::try_from(size.waiting).unwrap_or(0),
+            oldest_at_us: size.oldest.map_or(0, |at| at.micros()),
             problem: String::new(),
         },
         Err(error) => {

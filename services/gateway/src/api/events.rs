@@ -108,7 +108,7 @@ fn subjects(types: &[String], object_id: &str) -> Result<Vec<String>, Violation>
 /// What the caller gets of an item; `None` when it is not for them.
 fn shown(item: Item, caller: &Caller, correlation: &str) -> Option<WatchEventsResponse> {
     let item = match item {
-        Item::Gap { reason, resync } => watch_events_response::Item::Gap(Gap {
+        Item::Gap { reason, resync, .. } => watch_events_response::Item::Gap(Gap {
             reason,
             resync_after_sequence: resync.after,
             incarnation: resync.incarnation,

@@ -12,6 +12,9 @@ pub const GRACE_LIMIT_S: u32 = 3600;
 /// Grace time of a stop when none is given, in seconds.
 pub const GRACE_DEFAULT_S: u32 = 60;
 
+/// Most GPUs of one instance.
+pub const GPUS_LIMIT: u32 = 64;
+
 /// How big an instance should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Size {
@@ -46,6 +49,12 @@ pub struct Wish {
     pub affinity_group: String,
     /// "" = none.
     pub anti_affinity_group: String,
+    /// Members of the anti-affinity group on one host; 0 = 1.
+    pub max_per_host: u32,
+    /// 0 = none.
+    pub gpus: u32,
+    /// Thousandths of each GPU; 0 = 1000.
+    pub gpu_milli: u32,
 }
 
 impl Wish {
@@ -82,7 +91,26 @@ impl Wish {
         }
         labels::group("affinity_group", &self.affinity_group)?;
         labels::group("anti_affinity_group", &self.anti_affinity_group)?;
+        self.check_gpus()?;
+        if self.max_per_host > 0 && self.anti_affinity_group.is_empty() {
+            let text = "it limits the members of a group on one host: name the group in anti_affinity_group";
+            return Err(Violation::new("max_per_host", text));
+        }
         Ok(self)
+    }
+
+    fn check_gpus(&self) -> Result<(), Violation> {
+        let milli = self.gpu_milli;
+        if self.gpus > GPUS_LIMIT {
+            return Err(Violation::new("gpus", format!("{} are too many: at most {GPUS_LIMIT}", self.gpus)));
+        }
+        let problem = match (self.gpus, milli) {
+            (_, 1001..) => format!("{milli} thousandths are more than a GPU: write 1 to 1000"),
+            (0, 1..) => "a share of no GPU: set gpus to 1".to_owned(),
+            (2.., 1..=999) => "a share is of one GPU: set gpus to 1, or leave gpu_milli out".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Violation::new("gpu_milli", problem))
     }
 }
 
@@ -125,6 +153,9 @@ mod tests {
             avoid_host_labels: BTreeMap::new(),
             affinity_group: String::new(),
             anti_affinity_group: String::new(),
+            max_per_host: 0,
+            gpus: 0,
+            gpu_milli: 0,
         }
     }
 
@@ -152,9 +183,23 @@ mod tests {
                 "avoid_host_labels.zone",
             ),
             (Wish { affinity_group: "a b".into(), ..wish() }, "affinity_group"),
+            (Wish { max_per_host: 2, ..wish() }, "max_per_host"),
+            (Wish { gpus: 65, ..wish() }, "gpus"),
+            (Wish { gpus: 1, gpu_milli: 1001, ..wish() }, "gpu_milli"),
+            (Wish { gpu_milli: 500, ..wish() }, "gpu_milli"),
+            (Wish { gpus: 2, gpu_milli: 500, ..wish() }, "gpu_milli"),
         ] {
             assert_eq!(wrong.checked().expect_err(field).field, field);
         }
+    }
+
+    #[test]
+    fn gpus_are_whole_or_a_share_of_one() {
+        for (gpus, gpu_milli) in [(0, 0), (1, 0), (1, 1), (1, 1000), (8, 1000), (64, 0)] {
+            assert!(Wish { gpus, gpu_milli, ..wish() }.checked().is_ok(), "{gpus} {gpu_milli}");
+        }
+        let group = Wish { anti_affinity_group: "db".into(), max_per_host: 2, ..wish() };
+        assert!(group.checked().is_ok());
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub fn read(request: CreateInstanceRequest) -> Result<(Wish, Choices), Violation
         avoid_host_labels: request.avoid_host_labels,
         affinity_group: request.affinity_group,
         anti_affinity_group: request.anti_affinity_group,
+        max_per_host: request.max_per_host,
+        gpus: request.gpus,
+        gpu_milli: request.gpu_milli,
     };
     Ok((wish.checked()?, choices))
 }
@@ -95,6 +98,9 @@ pub fn spec(wish: Wish, choices: Choices, resolved: Resolved) -> InstanceSpec {
         anti_affinity_group: wish.anti_affinity_group,
         restart_policy: choices.restart_policy as i32,
         placement_policy: choices.placement_policy as i32,
+        gpus: wish.gpus,
+        gpu_milli: wish.gpu_milli,
+        max_per_host: wish.max_per_host,
     }
 }
 

@@ -35,12 +35,16 @@ pub struct Capabilities {
 }
 
 /// What a host has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacity {
     /// CPUs.
     pub vcpus: MilliVcpus,
     /// Memory, all of it.
     pub memory: Size,
+    /// GPUs that the driver can give to a VM.
+    pub gpus: u32,
+    /// Their model; "" without any.
+    pub gpu_model: String,
 }
 
 /// A program to run in a guest.

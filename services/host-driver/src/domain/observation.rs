@@ -78,7 +78,7 @@ fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> Said
             SaidPower::Crashed
         }
         (_, Some(Power::Off(_))) => SaidPower::Stopped,
-        (Domain::Missing | Domain::Foreign | Domain::Ours(_), None) => match observed.files {
+        (Domain::Missing | Domain::Foreign { .. } | Domain::Ours(_), None) => match observed.files {
             Files::Missing => SaidPower::Absent,
             Files::Partial | Files::Lost { .. } | Files::Ready { .. } => SaidPower::Stopped,
         },

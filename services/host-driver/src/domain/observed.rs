@@ -14,8 +14,11 @@ pub struct Observed {
 pub enum Domain {
     /// Nothing.
     Missing,
-    /// Something that does not carry our mark: never touched.
-    Foreign,
+    /// Something that does not carry the mark of this host: never touched.
+    Foreign {
+        /// It is in memory: the files under the VM's name may be in its hands.
+        active: bool,
+    },
     /// A VM with our mark.
     Ours(Ours),
 }

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// What is said of a disk that was made and is not there any more.
 pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not replaced by an empty one";
 
+/// What is said of a deletion that would take the disks from under a VM that runs.
+pub const DISKS_IN_USE: &str = "the hypervisor runs a VM of this name that is not ours, perhaps on these disks; they are \
+                                removed once it is shut down or removed";
+
 /// One thing to do. Each is idempotent: done twice, the second time changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -42,6 +46,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Action; 13] = [
+        Action::FetchImage,
+        Action::PrepareDisks,
+        Action::Define,
+        Action::Start,
+        Action::Shutdown,
+        Action::Destroy,
+        Action::Reboot,
+        Action::Reset,
+        Action::Pause,
+        Action::Resume,
+        Action::Undefine,
+        Action::Quarantine,
+        Action::RemoveFiles,
+    ];
+
     /// The action's name in metrics, spans and refusals.
     pub fn name(self) -> &'static str {
         match self {
@@ -152,6 +173,10 @@ pub fn plan(
         return Plan::wait(progress.attempts.next_at);
     }
     let drift = detect_drift(intent, observed, progress);
+    if intent.wanted == Wanted::Absent && held_by_somebody_else(observed) {
+        let refusal = Refusal::new("DISKS_IN_USE", DISKS_IN_USE);
+        return Plan { refusal: Some(refusal), ..Plan::default() };
+    }
     if intent.wanted == Wanted::Absent {
         return Plan { drift, ..clean_up(observed) };
     }
@@ -204,13 +229,18 @@ fn refuse(intent: &Intent, observed: &Observed) -> Option<Refusal> {
             ),
         ));
     }
-    if observed.domain == Domain::Foreign && intent.wanted != Wanted::Absent {
+    if matches!(observed.domain, Domain::Foreign { .. }) && intent.wanted != Wanted::Absent {
         return Some(Refusal::new(
             "NAME_TAKEN",
             "the hypervisor has a VM of this name that is not ours; rename or remove it, then start the instance again",
         ));
     }
     None
+}
+
+/// Somebody redefined the VM without our mark, and it runs: it may write to the disks that are to go.
+fn held_by_somebody_else(observed: &Observed) -> bool {
+    observed.domain == Domain::Foreign { active: true } && observed.files != Files::Missing
 }
 
 /// Leaving what was established is drift; not having got there yet is work.

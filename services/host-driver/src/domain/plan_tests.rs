@@ -218,12 +218,21 @@ fn starting_is_all_that_a_pending_reboot_asked_for() {
 
 #[test]
 fn what_is_not_ours_is_never_touched() {
-    let foreign = Observed { domain: Domain::Foreign, files: Files::Missing };
+    let foreign = Observed { domain: Domain::Foreign { active: true }, files: Files::Missing };
     for wanted in [Wanted::Running, Wanted::Stopped, Wanted::Paused] {
         let plan = planned(&intent(wanted), &foreign, &Progress::default());
         assert_eq!((plan.actions.len(), plan.refusal.map(|r| r.code)), (0, Some("NAME_TAKEN".to_owned())));
     }
     assert_eq!(planned(&intent(Wanted::Absent), &foreign, &Progress::default()), Plan::default());
+}
+
+#[test]
+fn disks_are_not_removed_from_under_a_vm_of_somebody_else() {
+    let redefined = |active| Observed { domain: Domain::Foreign { active }, ..vm(Power::Running) };
+    let held = planned(&intent(Wanted::Absent), &redefined(true), &reached(Wanted::Running));
+    assert_eq!((held.actions.len(), held.refusal.map(|r| r.code)), (0, Some("DISKS_IN_USE".to_owned())));
+    let free = planned(&intent(Wanted::Absent), &redefined(false), &reached(Wanted::Running));
+    assert_eq!((free.actions, free.refusal), (vec![Action::RemoveFiles], None));
 }
 
 #[test]

@@ -70,6 +70,22 @@ impl Progress {
         self.steps.iter().any(|(name, _)| name == STEP_DISKS)
     }
 
+    /// Notes an action that is about to be tried. True: it must be kept first, because done twice it would happen twice.
+    pub fn about_to(&mut self, action: Action, before: Option<&Ours>, now: Timestamp) -> bool {
+        let once = matches!(action, Action::Reboot | Action::Reset);
+        if once {
+            self.reboot_asked = Some(RebootAsked { at: now, boot: before.map_or(0, |o| o.boot) });
+        }
+        once
+    }
+
+    /// Takes back [`Self::about_to`], unless the action may have happened.
+    pub fn did_not(&mut self, action: Action, severity: Severity) {
+        if matches!(action, Action::Reboot | Action::Reset) && severity != Severity::Unavailable {
+            self.reboot_asked = None;
+        }
+    }
+
     /// Notes an action that succeeded. `before` is what was observed before it.
     pub fn did(&mut self, action: Action, intent: &Intent, before: Option<&Ours>, now: Timestamp) {
         match action {
@@ -175,7 +191,7 @@ pub fn fulfils(wanted: Wanted, observed: &Observed) -> bool {
         (Wanted::Running, _, Some(Power::Running)) => true,
         (Wanted::Paused, _, Some(Power::Paused)) => true,
         (Wanted::Stopped, _, Some(Power::Off(_))) => true,
-        (Wanted::Absent, Domain::Missing | Domain::Foreign, _) => observed.files == Files::Missing,
+        (Wanted::Absent, Domain::Missing | Domain::Foreign { .. }, _) => observed.files == Files::Missing,
         _ => false,
     }
 }

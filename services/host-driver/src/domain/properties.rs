@@ -32,7 +32,11 @@ prop_compose! {
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
-    let domain = prop_oneof![Just(Domain::Missing), Just(Domain::Foreign), ours().prop_map(Domain::Ours)];
+    let domain = prop_oneof![
+        Just(Domain::Missing),
+        any::<bool>().prop_map(|active| Domain::Foreign { active }),
+        ours().prop_map(Domain::Ours)
+    ];
     let files = prop_oneof![
         Just(Files::Missing),
         Just(Files::Partial),
@@ -184,7 +188,10 @@ proptest! {
     #[test]
     fn foreign_and_newer_vms_are_safe(intent in intent(), observed in observed(), progress in progress()) {
         let plan = plan(&intent, &observed, &progress, &Policy::default(), Timestamp(1 << 60));
-        if observed.domain == Domain::Foreign {
+        if observed.domain == (Domain::Foreign { active: true }) {
+            prop_assert!(plan.actions.is_empty(), "disks under a VM that runs: {:?}", plan.actions);
+        }
+        if matches!(observed.domain, Domain::Foreign { .. }) {
             let files_only = |a: &Action| matches!(a, Action::RemoveFiles);
             prop_assert!(plan.actions.iter().all(files_only), "{:?}", plan.actions);
         }

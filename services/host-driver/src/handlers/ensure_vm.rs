@@ -2,7 +2,7 @@
 
 use crate::hosts::Hosts;
 use crate::reconcilers::attention::Attention;
-use crate::store::{vms, work};
+use crate::store::{hosts, vms, work};
 use crate::translate::{incoming, outgoing};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
@@ -22,7 +22,8 @@ impl Handle<EnsureVm> for EnsureVmHandler {
     async fn handle(&self, unit: &mut Work, message: EnsureVm) -> Result<(), Failure> {
         let order = incoming::order(&message).map_err(Failure::Poison)?;
         let key = order.key;
-        if self.hosts.get(key.host).is_none() {
+        // what a host of an earlier start of this process is ordered is kept until it is back
+        if self.hosts.get(key.host).is_none() && !hosts::known(unit.tx(), key.host).await? {
             // the host may come with the next start of this process, under other settings
             return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }

@@ -1,8 +1,8 @@
 //! `ExecInVm`: the request is written down, once per operation.
 
 use crate::hosts::Hosts;
-use crate::store::VmKey;
 use crate::store::execs::{self, ExecRow};
+use crate::store::{VmKey, hosts};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::host_driver::v1::ExecInVm;
@@ -31,7 +31,8 @@ impl Handle<ExecInVm> for ExecInVmHandler {
                 .parse()
                 .map_err(|e| Failure::Poison(format!("instance_id: {e}")))?,
         };
-        if self.hosts.get(key.host).is_none() {
+        // what a host of an earlier start of this process is ordered is kept until it is back
+        if self.hosts.get(key.host).is_none() && !hosts::known(unit.tx(), key.host).await? {
             // the host may come with the next start of this process, under other settings
             return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }

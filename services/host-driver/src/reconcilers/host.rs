@@ -27,6 +27,8 @@ pub struct HostReports {
     pub hosts: Arc<Hosts>,
     /// What commands to these hosts are keyed by.
     pub agent_id: String,
+    /// Which database the orders are in.
+    pub store_id: String,
     /// Labels of every host.
     pub labels: BTreeMap<String, String>,
     /// Memory that the host itself needs.
@@ -98,11 +100,22 @@ impl HostReports {
                 memory_bytes: capacity.memory.0.saturating_sub(self.reserve_memory),
                 disk_bytes: first.disks.capacity().await?.0,
             }),
-            labels: self.labels.clone(),
+            labels: with_model(self.labels.clone(), &capacity.gpu_model),
             drivers,
             architecture: std::env::consts::ARCH.to_owned(),
+            store_id: self.store_id.clone(),
+            gpus: capacity.gpus,
+            gpu_model: capacity.gpu_model,
         })
     }
+}
+
+/// Requests ask for a model of GPU by this label; what an operator wrote there stands.
+fn with_model(mut labels: BTreeMap<String, String>, model: &str) -> BTreeMap<String, String> {
+    if !model.is_empty() {
+        labels.entry("gpu.model".to_owned()).or_insert_with(|| model.to_owned());
+    }
+    labels
 }
 
 /// Says that the hosts are alive, every `period`, until told to stop. Nothing is said while their tables cannot be

@@ -18,6 +18,12 @@ pub async fn all(pool: &AnyPool) -> Result<BTreeMap<HostId, (u64, Vec<u8>)>, Sto
     Ok(all)
 }
 
+/// Whether a process over this database ever answered for the host.
+pub async fn known(tx: &mut AnyConnection, host: HostId) -> Result<bool, StoreError> {
+    let query = sqlx::query("SELECT 1 FROM hosts WHERE host_id = $1").bind(host.to_string());
+    Ok(query.fetch_optional(tx).await?.is_some())
+}
+
 /// Keeps what is said of a host.
 pub async fn put(
     tx: &mut AnyConnection,

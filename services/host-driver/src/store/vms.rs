@@ -55,6 +55,18 @@ pub async fn find(tx: &mut AnyConnection, key: VmKey) -> Result<Option<VmRow>, S
     row.as_ref().map(read).transpose()
 }
 
+/// Which order a VM has.
+pub async fn intent(tx: &mut AnyConnection, key: VmKey) -> Result<Option<IntentKey>, StoreError> {
+    let query =
+        sqlx::query("SELECT generation, intent_revision FROM vms WHERE host_id = $1 AND instance_id = $2");
+    let row = query.bind(key.host.to_string()).bind(key.instance.to_string()).fetch_optional(tx).await?;
+    row.map(|row| {
+        let number = |name: &str| -> Result<u64, StoreError> { Ok(unsigned(row.try_get(name)?)) };
+        Ok(IntentKey { generation: number("generation")?, revision: number("intent_revision")? })
+    })
+    .transpose()
+}
+
 /// Takes an order over the one before. What was said stays.
 pub async fn put_intent(tx: &mut AnyConnection, row: &VmRow) -> Result<(), StoreError> {
     sqlx::query(

@@ -1,13 +1,16 @@
 //! Orders. What cannot be an order at all is an error; what is one and cannot be followed is a refusal.
 
+use super::outgoing;
+use crate::domain::progress::STEP_STARTED;
 use crate::domain::{
-    Artifact, DiskFormat, DriverKind, Intent, IntentKey, RestartPolicy, Role, SealedData, VmSpec, Wanted,
+    Artifact, DiskFormat, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData, VmSpec,
+    Wanted,
 };
 use crate::store::VmKey;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
-use kernel::{Bytes, MilliVcpus, Refusal};
+use kernel::{Bytes, MilliVcpus, Refusal, Timestamp};
 use prost::Message;
 use std::time::Duration;
 
@@ -64,6 +67,42 @@ pub fn intent(row: &VmRow, restart_policy: RestartPolicy, definition: String) ->
         stop_grace: Duration::from_secs(row.stop_grace_s.into()),
         restart_policy,
         definition,
+    }
+}
+
+/// How far the work of an order came, as far as what was said of it tells: for tables that were rebuilt from events.
+pub fn recalled(row: &VmRow) -> Progress {
+    let Some(said) = outgoing::last(row).filter(|said| said.generation == row.intent.generation) else {
+        return Progress::default();
+    };
+    let steps: Vec<_> = said.steps.iter().map(|step| (step.name.clone(), Timestamp(step.at_us))).collect();
+    let started = steps.iter().rfind(|(name, _)| name == STEP_STARTED).map(|(_, at)| *at);
+    let mut progress =
+        Progress { reboots_done: said.reboot_counter, started_at: started, steps, ..Progress::default() };
+    if said.intent_revision != row.intent.revision {
+        return progress;
+    }
+    let wanted = wire::VmPower::from_str_name(&row.power).and_then(wanted);
+    let ended = matches!(said.power(), wire::VmPower::Stopped | wire::VmPower::Crashed);
+    let should_run = matches!(wanted, Some(Wanted::Running | Wanted::Paused));
+    if said.power().as_str_name() == row.power {
+        progress.reached = wanted;
+    } else if should_run && ended && started.is_some() && said.failure.is_none() {
+        // it ended by itself: said only once it was decided that it stays so, or while its restart is waited for
+        progress.reached = wanted;
+        progress.adopted = stays_ended(row, said.power());
+    }
+    progress.failure = said.failure.map(Into::into);
+    progress.attempts.gave_up = said.gave_up;
+    progress.attempts.failed = u32::from(said.gave_up);
+    progress
+}
+
+fn stays_ended(row: &VmRow, power: wire::VmPower) -> bool {
+    match spec(&row.spec).map(|spec| spec.restart_policy) {
+        Ok(RestartPolicy::Never) => true,
+        Ok(RestartPolicy::OnFailure) => power == wire::VmPower::Stopped,
+        Ok(RestartPolicy::Always) | Err(_) => false,
     }
 }
 

@@ -58,6 +58,26 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
     }
 }
 
+/// What is said of a VM that nobody can look at: it is as it was last seen.
+pub fn unseen(row: &VmRow, why: Refusal, now: Timestamp) -> wire::VmObservation {
+    let known = last(row).unwrap_or_else(|| wire::VmObservation {
+        instance_id: row.key.instance.to_string(),
+        host_id: row.key.host.to_string(),
+        tenant: row.tenant.clone(),
+        power: wire::VmPower::Absent.into(),
+        ..wire::VmObservation::default()
+    });
+    wire::VmObservation {
+        revision: next_revision(row.observation_revision, now),
+        generation: row.intent.generation,
+        intent_revision: row.intent.revision,
+        failure: Some(why.into()),
+        gave_up: false,
+        observed_at_us: now.0,
+        ..known
+    }
+}
+
 /// The revision after `last`. It never falls behind the clock: a host whose tables were lost goes on above everything it
 /// ever said, or nobody would listen to it again.
 pub fn next_revision(last: u64, now: Timestamp) -> u64 {
@@ -84,6 +104,11 @@ pub fn last(row: &VmRow) -> Option<wire::VmObservation> {
         return None;
     }
     wire::VmObservation::decode(row.observation.as_slice()).ok()
+}
+
+/// Whether anything of the VM was ever said to be on its host.
+pub fn was_made(row: &VmRow) -> bool {
+    last(row).is_some_and(|said| said.power() != wire::VmPower::Absent || !said.steps.is_empty())
 }
 
 /// The power in the words of the wire.

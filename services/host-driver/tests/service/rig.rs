@@ -61,14 +61,8 @@ impl Rig {
         let hosts: [Host; 1] = [simulated_host(host, "host-1".into(), world.clone())];
         let (health, sealer) = (Health::default(), Arc::new(Sealer::new(&[7; 32])));
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));
-        let parts = Parts::new(
-            &desk,
-            Arc::new(Hosts::new(hosts)),
-            sealer.clone(),
-            Policy::default(),
-            metrics,
-            health.component("hypervisors"),
-        );
+        let parts =
+            Parts::new(&desk, Arc::new(Hosts::new(hosts)), sealer.clone(), Policy::default(), metrics);
         let bench = Bench::on(desk, parts.subscriptions(), deliveries);
         Self { bench, parts, world, host, clock, health, sealer, database: None }
     }
@@ -132,8 +126,14 @@ impl Rig {
 
     /// Orders a VM and sees it up.
     pub async fn running(&mut self) -> InstanceId {
+        self.running_with(|_| ()).await
+    }
+
+    /// The same with another order.
+    pub async fn running_with(&mut self, change: impl FnOnce(&mut wire::EnsureVm)) -> InstanceId {
         let instance = InstanceId::new();
-        let order = self.order(instance);
+        let mut order = self.order(instance);
+        change(&mut order);
         self.ensure(&order).await.expect("taken");
         self.settle(instance).await;
         let seen = self.last_observation().await;

@@ -180,6 +180,8 @@ async fn exec(subject: &Subject, id: InstanceId) {
     let capped = run(&["cat"], &large, 30).await.expect("it runs");
     assert_eq!((capped.stdout.len(), capped.truncated), (64 * 1024, true));
     assert_eq!(run(&["false"], b"", 20).await.expect("it runs").exit_code, 1);
+    let missing = run(&["/no/such/program"], b"", 20).await.expect("an answer, as of a shell");
+    assert_eq!((missing.exit_code, missing.stderr.is_empty()), (127, false), "{missing:?}");
     let slow = run(&["sleep", "60"], b"", 1).await;
     assert!(matches!(slow, Err(Fault::Failed(_))), "{slow:?}");
 }

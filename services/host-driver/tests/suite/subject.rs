@@ -6,7 +6,7 @@ use host_driver::adapters::{Capabilities, Disks, Fault, Hypervisor, ImageCache, 
 use host_driver::domain::{
     Artifact, DiskFormat, Domain, DriverKind, Files, Machine, Power, RestartPolicy, Role, VmSpec,
 };
-use kernel::{Bytes, InstanceId, MilliVcpus};
+use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Subject {
         let images = ImageCache::open(data.path(), &url).expect("a cache");
         let disks = Arc::new(LocalDisks::open(data.path(), images).expect("disks"));
         let settings = LibvirtSettings { uri: uri.to_owned(), ..LibvirtSettings::default() };
-        let hypervisor = Arc::new(LibvirtHypervisor::new(settings, data.path()));
+        let hypervisor = Arc::new(LibvirtHypervisor::new(settings, data.path(), HostId::new()));
         Self::new(hypervisor, disks, artifacts, Some(data)).await
     }
 

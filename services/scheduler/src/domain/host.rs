@@ -90,6 +90,8 @@ pub struct Host {
     pub architecture: String,
     /// The host-driver process that answers for it.
     pub agent_id: String,
+    /// The database of that process: its orders are in there.
+    pub store_id: String,
     /// Newest report taken into account.
     pub report_revision: u64,
     /// When it first reported.
@@ -98,6 +100,10 @@ pub struct Host {
     pub updated_at: Timestamp,
     /// "libvirt 9.0.0 (kvm)", for people.
     pub hypervisor: String,
+    /// GPUs it has; never promised more than once.
+    pub gpus: u32,
+    /// Their model; "" without any.
+    pub gpu_model: String,
 }
 
 /// What a host says about itself.
@@ -109,6 +115,8 @@ pub struct Report {
     pub name: String,
     /// The process that answers for it.
     pub agent_id: String,
+    /// The database of that process.
+    pub store_id: String,
     /// Grows with each report that differs.
     pub revision: u64,
     /// What it has.
@@ -119,6 +127,10 @@ pub struct Report {
     pub drivers: Vec<DriverCaps>,
     /// "x86_64", "aarch64".
     pub architecture: String,
+    /// GPUs it has.
+    pub gpus: u32,
+    /// Their model; "" without any.
+    pub gpu_model: String,
 }
 
 impl Host {
@@ -138,10 +150,13 @@ impl Host {
             drivers: report.drivers,
             architecture: report.architecture,
             agent_id: report.agent_id,
+            store_id: report.store_id,
             report_revision: report.revision,
             created_at: now,
             updated_at: now,
             hypervisor,
+            gpus: report.gpus,
+            gpu_model: report.gpu_model,
         }
     }
 
@@ -155,10 +170,13 @@ impl Host {
             host.hypervisor = hypervisor(&report.drivers);
             host.name = report.name;
             host.agent_id = report.agent_id;
+            host.store_id = report.store_id;
             host.capacity = report.capacity;
             host.labels = report.labels;
             host.drivers = report.drivers;
             host.architecture = report.architecture;
+            host.gpus = report.gpus;
+            host.gpu_model = report.gpu_model;
             host.report_revision = report.revision;
             host.state = HostState::Up;
         })
@@ -217,11 +235,14 @@ mod tests {
             host: HostId::from_u128(1),
             name: "h1".into(),
             agent_id: "a1".into(),
+            store_id: "s1".into(),
             revision,
             capacity: Resources::default(),
             labels: BTreeMap::new(),
             drivers: Vec::new(),
             architecture: "x86_64".into(),
+            gpus: 0,
+            gpu_model: String::new(),
         }
     }
 

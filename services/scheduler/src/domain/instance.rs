@@ -1,7 +1,7 @@
 //! An instance as the scheduler knows it.
 
 use super::host::Driver;
-use super::resources::Resources;
+use super::resources::{Gpus, Resources};
 use kernel::{HostId, InstanceId, OperationId, Refusal, Timestamp};
 use std::collections::BTreeMap;
 
@@ -103,8 +103,12 @@ pub struct Spec {
     pub avoid_host_labels: BTreeMap<String, String>,
     /// Members share a host; empty: none.
     pub affinity_group: String,
-    /// Members never share a host; empty: none.
+    /// At most `max_per_host` members share a host; empty: none.
     pub anti_affinity_group: String,
+    /// 0 = 1: members never share a host.
+    pub max_per_host: u32,
+    /// GPUs of its host.
+    pub gpus: Gpus,
     /// When a guest that ended is started again.
     pub restart_policy: RestartPolicy,
     /// Which host is best.
@@ -214,6 +218,8 @@ pub struct Placement {
     pub host_name: String,
     /// The driver that runs it there.
     pub driver: Driver,
+    /// Which of the host's GPUs it holds, counted from 0.
+    pub gpu_indexes: Vec<u32>,
 }
 
 /// An instance, whole. `revision` grows by one with each change.

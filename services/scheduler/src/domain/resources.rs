@@ -27,6 +27,35 @@ impl fmt::Display for Resources {
     }
 }
 
+/// GPUs of a host: whole ones, or a share of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gpus {
+    /// How many; 0 = none.
+    pub count: u32,
+    /// Thousandths of each, 1 to 1000; less than 1000 only of one. 0 when there are none.
+    pub milli: u32,
+}
+
+impl Gpus {
+    /// Thousandths of a whole GPU.
+    pub const WHOLE: u32 = 1000;
+
+    /// Thousandths of a GPU in all.
+    pub fn total(self) -> u32 {
+        self.count.saturating_mul(self.milli)
+    }
+}
+
+impl fmt::Display for Gpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.count, self.milli) {
+            (1, Self::WHOLE) => write!(f, "1 GPU"),
+            (1, share) => write!(f, "{share}/1000 of a GPU"),
+            (count, _) => write!(f, "{count} GPUs"),
+        }
+    }
+}
+
 /// How far each resource may be promised, in percent of the real capacity: 100 = no overcommit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overcommit {

@@ -1,6 +1,6 @@
 //! A new instance: checked, accepted, and placed if there is room, in one transaction.
 
-use super::{Context, advance::advance, place};
+use super::{Context, advance::Passage, place};
 use crate::domain::instance::{Draft, Instance};
 use crate::domain::lifecycle::Input;
 use crate::store::{images, instances};
@@ -30,10 +30,11 @@ impl Handle<CreateInstance> for OnCreateInstance {
             Err(refusal) => refuse(work, &command, &refusal),
             Ok(draft) => {
                 // before anything is written: who waits for this lock must hold nothing others need
-                let mut fleet = place::lock_fleet(work, &self.0).await?;
-                let draft = Instance::draft(draft, work.now());
-                let accepted = advance(work, &self.0, draft, Input::Accept { operation }).await?;
-                place::place(work, &self.0, &mut fleet, accepted).await?;
+                self.0.fleet.hold(work, &self.0.metrics).await?;
+                let mut passage = Passage::of(Instance::draft(draft, work.now()));
+                passage.step(work, &self.0, Input::Accept { operation });
+                place::place(work, &self.0, &mut passage).await?;
+                passage.arrive(work, &self.0).await?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::{Context, advance, hosts as change};
 use crate::domain::host::Host;
 use crate::domain::lifecycle;
+use crate::domain::solver::HostRow;
 use crate::store::{hosts, instances};
 use crate::translate::host as translate;
 use async_trait::async_trait;
@@ -23,7 +24,9 @@ impl Handle<HostReported> for OnHostReported {
         match hosts::find(work.tx(), &id.to_string()).await? {
             None => {
                 let host = Host::registered(report, self.0.overcommit, work.now());
+                self.0.fleet.hold(work, &self.0.metrics).await?;
                 hosts::insert(work.tx(), &host).await?;
+                self.0.fleet.changed(work, host.id, Some(HostRow::from(&host))).await?;
                 let operations = Vec::new();
                 work.say_for(
                     PLATFORM,
@@ -33,13 +36,13 @@ impl Handle<HostReported> for OnHostReported {
                 work.after_commit(move || placement.notify_one());
             }
             Some(mut host) => {
-                let (from, agent) = (host.revision, host.agent_id.clone());
+                let (from, before) = (host.revision, (host.agent_id.clone(), host.store_id.clone()));
                 if !host.reported(report, work.now()) {
                     return Ok(());
                 }
                 change::save(work, &self.0, &host, from, Vec::new()).await?;
-                if host.agent_id != agent {
-                    tell_all(work, &host).await?;
+                if (&host.agent_id, &host.store_id) != (&before.0, &before.1) {
+                    tell_all(work, &self.0, &host).await?;
                 }
             }
         }
@@ -48,11 +51,12 @@ impl Handle<HostReported> for OnHostReported {
     }
 }
 
-/// Another process answers for the host now: it never saw the orders its predecessor got.
-async fn tell_all(work: &mut Work, host: &Host) -> Result<(), Failure> {
+/// Another process answers for the host now, or the same one with another database: it never saw the orders that were
+/// given before.
+async fn tell_all(work: &mut Work, context: &Context, host: &Host) -> Result<(), Failure> {
     for instance in instances::on_host(work.tx(), host.id).await? {
         if let Some(intent) = lifecycle::intent(&instance) {
-            advance::tell(work, &instance, intent).await?;
+            advance::tell(work, context, &instance, intent).await?;
         }
     }
     Ok(())

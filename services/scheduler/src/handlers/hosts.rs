@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::domain::host::Host;
+use crate::domain::solver::HostRow;
 use crate::store::hosts;
 use crate::translate::{host as translate, lifecycle};
 use bus::{Failure, Work};
@@ -17,7 +18,9 @@ pub async fn save(
     from: u64,
     operations: Vec<OperationProgress>,
 ) -> Result<(), Failure> {
+    context.fleet.hold(work, &context.metrics).await?;
     hosts::update(work.tx(), host, from).await?;
+    context.fleet.changed(work, host.id, Some(HostRow::from(host))).await?;
     work.say_for(PLATFORM, &HostChanged { host: Some(translate::host_out(host)), operations });
     let placement = context.placement.clone();
     work.after_commit(move || placement.notify_one());

@@ -41,10 +41,10 @@ pub use vm_observed::OnVmObserved;
 
 use crate::domain::lifecycle::Limits;
 use crate::domain::resources::Overcommit;
+use crate::fleet::FleetMemory;
 use crate::heartbeats::Heartbeats;
 use crate::metrics::Metrics;
 use std::sync::Arc;
-use store::Store;
 use tokio::sync::Notify;
 
 /// What handlers and reconcilers share: the rules, and whom to wake.
@@ -54,8 +54,8 @@ pub struct Context {
     pub limits: Limits,
     /// How far new hosts' resources may be promised.
     pub overcommit: Overcommit,
-    /// For its locks.
-    pub store: Store,
+    /// All hosts and reservations.
+    pub fleet: FleetMemory,
     /// Room may have appeared, or somebody waits for it.
     pub placement: Arc<Notify>,
     /// When each host was last heard of.

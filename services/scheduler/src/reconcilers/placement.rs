@@ -2,7 +2,8 @@
 
 use super::cause;
 use crate::handlers::Context;
-use crate::handlers::place::{lock_fleet, place};
+use crate::handlers::advance::Passage;
+use crate::handlers::place::place;
 use crate::store::instances;
 use bus::{Cause, Desk, Failure};
 use kernel::{InstanceId, Timestamp};
@@ -17,12 +18,14 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
         let mut work = desk.begin(Cause::own(desk.service())).await?;
         let waiting = instances::waiting(work.tx(), (after.0, &after.1), BATCH).await?;
         let Some(last) = waiting.last().cloned() else { break };
-        let mut fleet = lock_fleet(&mut work, context).await?;
+        context.fleet.hold(&mut work, &context.metrics).await?;
         for (_, id) in &waiting {
             match read(&mut work, id).await {
                 Ok(Some(instance)) if instance.waits_for_host() => {
                     work.set_cause(cause::of(&instance, desk.service()));
-                    place(&mut work, context, &mut fleet, instance).await?;
+                    let mut passage = Passage::of(instance);
+                    place(&mut work, context, &mut passage).await?;
+                    passage.arrive(&mut work, context).await?;
                 }
                 // placed or deleted while this pass waited for the lock
                 Ok(_) => {}

@@ -9,8 +9,9 @@ use sqlx::AnyConnection;
 /// How many decisions of an instance are kept; the older ones are in the event stream.
 pub const KEPT: i64 = 10;
 
-/// Keeps a decision, and forgets those that are too many. The same decision again changes nothing.
-pub async fn keep(tx: &mut AnyConnection, decision: &PlacementDecision) -> Result<(), Failure> {
+/// Keeps a decision, and forgets those that are too many. The same decision again changes nothing. `first`: the
+/// instance has no other, so that none can be too many.
+pub async fn keep(tx: &mut AnyConnection, decision: &PlacementDecision, first: bool) -> Result<(), Failure> {
     let sql = "INSERT INTO decisions (instance_id, decided_at_us, host_id, snapshot) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (instance_id, decided_at_us) DO NOTHING";
     sqlx::query(sql)
@@ -20,6 +21,9 @@ pub async fn keep(tx: &mut AnyConnection, decision: &PlacementDecision) -> Resul
         .bind(decision.encode_to_vec())
         .execute(&mut *tx)
         .await?;
+    if first {
+        return Ok(());
+    }
     let sql = "DELETE FROM decisions WHERE instance_id = $1 AND decided_at_us NOT IN (SELECT decided_at_us \
          FROM decisions WHERE instance_id = $1 ORDER BY decided_at_us DESC LIMIT $2)";
     sqlx::query(sql).bind(decision.instance_id.clone()).bind(KEPT).execute(tx).await?;

@@ -12,13 +12,14 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection};
 
 const INSERT: &str = "INSERT INTO instances (tenant, name, phase, host_id, deleted, waiting, reserved, vcpus_milli, \
-     memory_bytes, disk_bytes, affinity_group, anti_affinity_group, deadline_us, created_at_us, snapshot, revision, id) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+     memory_bytes, disk_bytes, affinity_group, anti_affinity_group, deadline_us, created_at_us, snapshot, max_per_host, gpus, gpu_milli, \
+     gpu_indexes, revision, id) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
 const UPDATE: &str = "UPDATE instances SET tenant = $1, name = $2, phase = $3, host_id = $4, deleted = $5, waiting = $6, \
      reserved = $7, vcpus_milli = $8, memory_bytes = $9, disk_bytes = $10, affinity_group = $11, \
-     anti_affinity_group = $12, deadline_us = $13, created_at_us = $14, snapshot = $15, revision = $16 \
-     WHERE id = $17 AND revision = $18";
+     anti_affinity_group = $12, deadline_us = $13, created_at_us = $14, snapshot = $15, max_per_host = $16, \
+     gpus = $17, gpu_milli = $18, gpu_indexes = $19, revision = $20 WHERE id = $21 AND revision = $22";
 
 const REVISION: &str = "SELECT revision FROM instances WHERE id = $1";
 
@@ -45,8 +46,17 @@ fn bind<'q>(query: Query<'q, Any, AnyArguments>, instance: &Instance) -> Query<'
         .bind(deadline)
         .bind(instance.created_at.micros())
         .bind(translate::instance_out(instance).encode_to_vec())
+        .bind(i64::from(instance.spec.max_per_host))
+        .bind(i64::from(instance.spec.gpus.count))
+        .bind(i64::from(instance.spec.gpus.milli))
+        .bind(numbers(instance.placement.as_ref().map_or(&[], |placement| &placement.gpu_indexes)))
         .bind(column(instance.revision))
         .bind(instance.id.to_string())
+}
+
+/// Small numbers as a column holds them: "0,3".
+fn numbers(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn read(bytes: &[u8]) -> Result<Instance, Failure> {

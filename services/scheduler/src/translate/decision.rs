@@ -35,5 +35,6 @@ pub fn decision_out(instance: &Instance, from: &Decision, now: Timestamp) -> wir
         refusal: from.refusal.clone().map(Into::into),
         decided_at_us: now.micros(),
         generation: instance.generation + u64::from(chosen.is_some()),
+        gpu_indexes: from.gpu_indexes.clone(),
     }
 }

@@ -10,16 +10,22 @@ use kernel::Timestamp;
 /// What a host says about itself.
 pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {
     let from = required(from, "report")?;
+    if from.gpus >= spec::GPUS_LIMIT {
+        return Err(Invalid::new("report.gpus", format!("{} is more than any host has", from.gpus)));
+    }
     Ok(Report {
         host: from.host_id.parse().map_err(Invalid::id("report.host_id"))?,
         name: from.name,
         agent_id: from.agent_id,
+        store_id: from.store_id,
         revision: from.revision,
         capacity: spec::resources(from.capacity, "report.capacity")?,
         labels: from.labels,
         // a driver of a later version is no reason to lose the whole host
         drivers: from.drivers.into_iter().filter_map(caps).collect(),
         architecture: from.architecture,
+        gpus: from.gpus,
+        gpu_model: from.gpu_model,
     })
 }
 
@@ -43,10 +49,13 @@ pub fn host(from: wire::Host) -> Result<Host, Invalid> {
         drivers: from.driver_reports.into_iter().filter_map(caps).collect(),
         architecture: from.architecture,
         agent_id: from.agent_id,
+        store_id: from.store_id,
         report_revision: from.report_revision,
         created_at: Timestamp(from.created_at_us),
         updated_at: Timestamp(from.updated_at_us),
         hypervisor: from.hypervisor,
+        gpus: from.gpus,
+        gpu_model: from.gpu_model,
     })
 }
 
@@ -69,11 +78,14 @@ pub fn host_out(from: &Host) -> wire::Host {
         drivers: from.drivers.iter().map(|caps| names::driver_out(Some(caps.driver))).collect(),
         architecture: from.architecture.clone(),
         agent_id: from.agent_id.clone(),
+        store_id: from.store_id.clone(),
         report_revision: from.report_revision,
         created_at_us: from.created_at.micros(),
         updated_at_us: from.updated_at.micros(),
         hypervisor: from.hypervisor.clone(),
         driver_reports: from.drivers.iter().map(caps_out).collect(),
+        gpus: from.gpus,
+        gpu_model: from.gpu_model.clone(),
     }
 }
 

@@ -16,6 +16,7 @@ pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {
             host: host.parse().map_err(Invalid::id("host_id"))?,
             host_name: from.host_name,
             driver,
+            gpu_indexes: from.gpu_indexes,
         }),
     };
     let failed: Result<Vec<HostId>, _> = from.failed_host_ids.iter().map(|id| id.parse()).collect();
@@ -73,6 +74,7 @@ pub fn instance_out(from: &Instance) -> wire::Instance {
         stop_grace_s: from.stop_grace_s,
         driver: names::driver_out(placement.map(|placement| placement.driver)),
         has_booted: from.has_booted,
+        gpu_indexes: placement.map(|placement| placement.gpu_indexes.clone()).unwrap_or_default(),
     }
 }
 

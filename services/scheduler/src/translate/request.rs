@@ -31,6 +31,9 @@ pub fn checked_spec(command: &CreateInstance) -> Result<Spec, Refusal> {
     if spec.resources.memory.0 == 0 {
         return Err(invalid("spec.resources.memory_bytes: is 0; an instance needs memory".into()));
     }
+    if spec.max_per_host > 0 && spec.anti_affinity_group.is_empty() {
+        return Err(invalid("spec.max_per_host: limits an anti-affinity group, and there is none".into()));
+    }
     let hostname = if spec.hostname.is_empty() { command.name.clone() } else { spec.hostname.clone() };
     if let Some(problem) = name_problem(&hostname) {
         return Err(invalid(format!("spec.hostname: {problem}")));

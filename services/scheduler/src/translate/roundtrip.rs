@@ -29,6 +29,9 @@ fn spec() -> InstanceSpec {
         anti_affinity_group: "b".into(),
         restart_policy: RestartPolicy::OnFailure.into(),
         placement_policy: PlacementPolicy::Pack.into(),
+        gpus: 1,
+        gpu_milli: 250,
+        max_per_host: 3,
     }
 }
 
@@ -73,6 +76,7 @@ fn whole_instance() -> Instance {
         stop_grace_s: 15,
         driver: Driver::Libvirt.into(),
         has_booted: true,
+        gpu_indexes: vec![2],
     }
 }
 
@@ -90,6 +94,7 @@ fn whole_host() -> Host {
         drivers: vec![Driver::Libvirt.into()],
         architecture: "x86_64".into(),
         agent_id: "agent".into(),
+        store_id: "agent".into(),
         report_revision: 9,
         created_at_us: 10,
         updated_at_us: 11,
@@ -104,6 +109,8 @@ fn whole_host() -> Host {
             console: true,
             pause: true,
         }],
+        gpus: 8,
+        gpu_model: "a100".into(),
     }
 }
 
@@ -111,6 +118,15 @@ fn whole_host() -> Host {
 fn an_instance_is_the_same_after_the_way_through_the_domain() {
     let there = instance::instance(whole_instance()).expect("a right snapshot");
     assert_eq!(instance::instance_out(&there), whole_instance());
+}
+
+#[test]
+fn a_share_is_of_one_gpu_and_a_whole_one_needs_no_number() {
+    let spec = |gpus, gpu_milli| super::spec::spec(InstanceSpec { gpus, gpu_milli, ..spec() });
+    assert_eq!(spec(4, 0).expect("four whole ones").gpus.total(), 4000);
+    for (gpus, gpu_milli) in [(0, 1), (2, 999), (1, 1001), (2000, 0)] {
+        assert!(spec(gpus, gpu_milli).is_err(), "{gpus} {gpu_milli}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Invalid, names, required};
 use crate::domain::instance::{Artifact, Boot, Sealed, Spec};
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use contracts::common::v1 as common;
 use contracts::scheduler::v1 as wire;
 use kernel::{Bytes, MilliVcpus};
@@ -45,7 +45,26 @@ pub fn spec(from: wire::InstanceSpec) -> Result<Spec, Invalid> {
         anti_affinity_group: from.anti_affinity_group,
         restart_policy: names::restart_policy(from.restart_policy)?,
         policy: names::policy(from.placement_policy)?,
+        max_per_host: from.max_per_host,
+        gpus: gpus(from.gpus, from.gpu_milli)?,
     })
+}
+
+/// More GPUs than any host has.
+pub const GPUS_LIMIT: u32 = 1024;
+
+fn gpus(count: u32, milli: u32) -> Result<Gpus, Invalid> {
+    let milli = match (count, milli) {
+        (GPUS_LIMIT.., _) => return Err(Invalid::new("spec.gpus", "is more than any host has")),
+        (_, 1001..) => return Err(Invalid::new("spec.gpu_milli", "is more than 1000, a whole GPU")),
+        (0, 1..) => return Err(Invalid::new("spec.gpu_milli", "is a share of no GPU: spec.gpus is 0")),
+        (2.., 1..=999) => {
+            return Err(Invalid::new("spec.gpu_milli", "is a share, which only one GPU can have"));
+        }
+        (1.., 0) => Gpus::WHOLE,
+        (_, milli) => milli,
+    };
+    Ok(Gpus { count, milli })
 }
 
 /// What was asked for.
@@ -67,6 +86,9 @@ pub fn spec_out(from: &Spec) -> wire::InstanceSpec {
         anti_affinity_group: from.anti_affinity_group,
         restart_policy: names::restart_policy_out(from.restart_policy),
         placement_policy: names::policy_out(from.policy),
+        gpus: from.gpus.count,
+        gpu_milli: from.gpus.milli,
+        max_per_host: from.max_per_host,
     }
 }
 

@@ -276,6 +276,7 @@ pub fn report(number: u32, revision: u64, cpus: u64, memory_gib: u64) -> vm::Hos
             pause: true,
         }],
         architecture: "x86_64".into(),
+        ..vm::HostReport::default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Getting rows onto the streams: many at once in an atomic batch (one sync of the server's disk), few one by one.
 
-use super::{Acknowledged, Relay};
+use super::Relay;
+use crate::Trouble;
+use crate::fail::FailPoint;
 use crate::outbox::Waiting;
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Below this many rows for one stream a batch costs more than it saves.
-const SMALLEST_BATCH: usize = 50;
+pub(super) const SMALLEST_BATCH: usize = 50;
 /// The server's limit (ADR-50).
 pub(super) const LARGEST_BATCH: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,19 +27,56 @@ struct Commit {
     error: Option<serde_json::Value>,
 }
 
+/// A row the server has taken.
+pub(super) struct Acknowledged<'r> {
+    pub row: &'r Waiting,
+    /// Its place in the stream.
+    pub sequence: i64,
+}
+
+/// A stream that takes no more.
+pub(super) struct Full {
+    pub stream: String,
+    pub reason: String,
+}
+
+/// What became of rows.
+#[derive(Default)]
+pub(super) struct Published<'r> {
+    pub acknowledged: Vec<Acknowledged<'r>>,
+    pub full: Vec<Full>,
+    /// Why others were not taken.
+    pub failure: Option<String>,
+}
+
+impl<'r> Published<'r> {
+    fn refused(&mut self, stream: &str, reason: String) {
+        if Trouble::of_broker(&reason) == Trouble::BrokerFull {
+            self.full.push(Full { stream: stream.to_owned(), reason });
+        } else {
+            self.failure.get_or_insert(reason);
+        }
+    }
+}
+
 impl Relay {
-    /// Publishes rows, in order within each stream. Returns what the server has taken, and why the rest was not.
-    pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> (Vec<Acknowledged<'r>>, Option<String>) {
+    /// Publishes rows, in order within each stream. Tells what the server has taken, and why the rest was not.
+    pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
         let mut by_stream: BTreeMap<&str, Vec<&'r Waiting>> = BTreeMap::new();
         for row in rows {
             by_stream.entry(&row.stream).or_default().push(row);
         }
-        let (mut acknowledged, mut failure) = (Vec::with_capacity(rows.len()), None);
-        for rows in by_stream.into_values() {
+        let mut published = Published::default();
+        for (stream, rows) in by_stream {
             if rows.len() >= SMALLEST_BATCH {
                 match self.together(&rows).await {
                     Ok(taken) => {
-                        acknowledged.extend(taken);
+                        published.acknowledged.extend(taken);
+                        continue;
+                    }
+                    // the last places are given away in small numbers, when it is tried again
+                    Err(reason) if Trouble::of_broker(&reason) == Trouble::BrokerFull => {
+                        published.refused(stream, reason);
                         continue;
                     }
                     // one of them is there already, or no answer came: alone, each finds out for itself
@@ -45,10 +84,12 @@ impl Relay {
                 }
             }
             let (taken, reason) = self.one_by_one(&rows).await;
-            acknowledged.extend(taken);
-            failure = failure.or(reason);
+            published.acknowledged.extend(taken);
+            if let Some(reason) = reason {
+                published.refused(stream, reason);
+            }
         }
-        (acknowledged, failure)
+        published
     }
 
     /// All rows or none, in consecutive places of the stream.
@@ -74,6 +115,7 @@ impl Relay {
             };
             sent.map_err(|e| failed(&e))?;
         }
+        FailPoint::BatchSent.reached().await;
         // the first message is answered as soon as the batch is open, the last when it is on disk
         for expected in 0..2 {
             let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
@@ -95,7 +137,6 @@ impl Relay {
             let place = |(index, row): (usize, &&'r Waiting)| Acknowledged {
                 row,
                 sequence: before + 1 + index as i64,
-                duplicate: false,
             };
             return Ok(rows.iter().enumerate().map(place).collect());
         }
@@ -116,16 +157,11 @@ impl Relay {
                 }
             }
         }
+        FailPoint::Sent.reached().await;
         let mut acknowledged = Vec::with_capacity(flying.len());
         for (row, future) in flying {
             match future.await {
-                Ok(ack) => {
-                    acknowledged.push(Acknowledged {
-                        row,
-                        sequence: ack.sequence as i64,
-                        duplicate: ack.duplicate,
-                    });
-                }
+                Ok(ack) => acknowledged.push(Acknowledged { row, sequence: ack.sequence as i64 }),
                 Err(error) => {
                     failure.get_or_insert_with(|| format!("{}: {error}", row.subject));
                 }

@@ -1,12 +1,15 @@
 //! One message, or one batch of them, through the handlers.
 
 use super::{Runner, Source, Verdict};
-use crate::{Cause, Envelope, Failure, Work, dead, inbox, trace};
+use crate::fail::FailPoint;
+use crate::{Cause, Envelope, Failure, Trouble, Work, dead, inbox, trace};
 use async_nats::jetstream::{AckKind, Message};
 use futures::FutureExt;
+use kernel::MessageId;
 use opentelemetry::KeyValue;
 use sqlx::Executor;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::StoreError;
 use tracing::Instrument;
@@ -39,8 +42,13 @@ impl Runner {
     /// counted first, so that one that kills the process cannot take its neighbours along for ever.
     pub(super) async fn decide(&self, source: &Source, batch: &[Message]) -> Vec<Verdict> {
         if batch.len() > 1 && batch.iter().all(|m| deliveries(m) <= 1) {
-            match self.together(source, batch).await {
-                Ok(verdicts) => return verdicts,
+            match self.swiftly(source, batch).await {
+                Ok(true) => return vec![Verdict::Done; batch.len()],
+                // one of them fails: again, with a place to go back to before each
+                Ok(false) => match self.together(source, batch).await {
+                    Ok(verdicts) => return verdicts,
+                    Err(error) => tracing::warn!(%error, "batch undone; one by one"),
+                },
                 Err(error) => tracing::warn!(%error, "batch undone; one by one"),
             }
         }
@@ -50,13 +58,52 @@ impl Runner {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     tracing::error!(%error, service = self.desk.service(), "store does not take messages");
-                    self.report.unwell(error.to_string());
+                    self.report.unwell(Trouble::of_store(&error), error.to_string());
+                    self.store_failed.store(true, Ordering::SeqCst);
                     Verdict::Again(STORE_DELAY)
                 }
             };
             verdicts.push(verdict);
         }
+        if self.store_failed.load(Ordering::SeqCst)
+            && verdicts.iter().all(|v| *v != Verdict::Again(STORE_DELAY))
+        {
+            self.store_failed.store(false, Ordering::SeqCst);
+            self.report.well("listening");
+        }
         verdicts
+    }
+
+    /// The whole batch as one, for the common case that every message can be handled: one statement claims all. False:
+    /// one of them fails, and nothing was done.
+    async fn swiftly(&self, source: &Source, batch: &[Message]) -> Result<bool, StoreError> {
+        let mut envelopes = Vec::with_capacity(batch.len());
+        for message in batch {
+            match read(message) {
+                Ok(envelope) => envelopes.push(envelope),
+                Err(_) => return Ok(false),
+            }
+        }
+        let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
+        let ids: Vec<MessageId> = envelopes.iter().map(|envelope| envelope.id).collect();
+        let now = work.now();
+        let mut fresh = inbox::claim_all(work.tx(), &source.consumer, &ids, now).await?;
+        FailPoint::BatchClaimed.reached().await;
+        for envelope in &envelopes {
+            // the second of two copies in one batch finds its claim taken
+            if !fresh.remove(&envelope.id.to_string()) {
+                continue;
+            }
+            if let Err(failure) = self.handle(&mut work, envelope).await {
+                tracing::debug!(message = %envelope.subject, ?failure, "batch is done again, message by message");
+                return Ok(false);
+            }
+        }
+        work.commit().await?;
+        for envelope in &envelopes {
+            self.count(envelope, &Ok(()));
+        }
+        Ok(true)
     }
 
     async fn together(&self, source: &Source, batch: &[Message]) -> Result<Vec<Verdict>, StoreError> {
@@ -78,6 +125,7 @@ impl Runner {
             let mut tx = self.desk.store().begin().await?;
             attempt = inbox::count_attempt(&mut tx, &source.consumer, envelope.id, now).await?;
             tx.commit().await?;
+            FailPoint::AttemptCounted.reached().await;
         }
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
         let verdict = self.one(&mut work, source, message, attempt).await?;
@@ -106,6 +154,7 @@ impl Runner {
             work.tx().execute("RELEASE SAVEPOINT message").await?;
             return Ok(Verdict::Done);
         }
+        FailPoint::Claimed.reached().await;
         let mark = work.mark();
         let outcome = if attempt > self.retry.attempts {
             let last = inbox::last_error(work.tx(), consumer, envelope.id).await?;
@@ -176,13 +225,15 @@ impl Runner {
         trace::continue_from(&span, &envelope.cause.traceparent);
         let running =
             AssertUnwindSafe(handler.handle(work, &envelope.payload).instrument(span)).catch_unwind();
-        running.await.unwrap_or_else(|panic| {
+        let outcome = running.await.unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<String>()
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
             Err(Failure::Transient(format!("the handler panicked: {}", text.unwrap_or_default())))
-        })
+        });
+        FailPoint::Handled.reached().await;
+        outcome
     }
 
     fn count(&self, envelope: &Envelope, outcome: &Result<(), Failure>) {

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use bus::{
     Cause, Connection, Desk, Failure, Handle, Relay, Report, RetryPolicy, Runner, Subscriptions, Work,
 };
+use contracts::bus::v1::StreamRefilled;
 use contracts::scheduler::v1::{Instance, InstanceChanged, StartInstance};
-use kernel::{InstanceId, SystemClock};
+use kernel::{InstanceId, Message, SystemClock};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 pub const TABLES: &[MigrationFile] = &[MigrationFile {
     version: 1000,
     name: "effects",
-    sql: "CREATE TABLE effects (seq BIGSERIAL PRIMARY KEY, instance_id TEXT NOT NULL)",
+    sql: "CREATE TABLE effects (seq BIGSERIAL PRIMARY KEY, instance_id TEXT NOT NULL);
+          CREATE TABLE seen (seq BIGSERIAL PRIMARY KEY, instance_id TEXT NOT NULL);",
 }];
 
 pub const SOON: Duration = Duration::from_secs(20);
@@ -68,6 +70,21 @@ impl Handle<StartInstance> for OnStart {
     }
 }
 
+/// Takes note of each event.
+pub struct OnChanged;
+
+#[async_trait]
+impl Handle<InstanceChanged> for OnChanged {
+    async fn handle(&self, work: &mut Work, message: InstanceChanged) -> Result<(), Failure> {
+        let instance = message.instance.ok_or_else(|| Failure::Poison("no instance".into()))?;
+        sqlx::query("INSERT INTO seen (instance_id) VALUES ($1)")
+            .bind(&instance.id)
+            .execute(work.tx())
+            .await?;
+        Ok(())
+    }
+}
+
 pub struct Service {
     pub desk: Desk,
     pub connection: Connection,
@@ -93,7 +110,10 @@ impl Service {
     }
 
     pub async fn on(database: Database, nats: &NatsServer, slow: Duration) -> Self {
-        let connection = nats.connect().await;
+        Self::with(database, nats.connect().await, slow)
+    }
+
+    pub fn with(database: Database, connection: Connection, slow: Duration) -> Self {
         let desk = Desk::new("scheduler", database.store.clone(), Arc::new(SystemClock));
         let mut service = Self {
             desk,
@@ -116,7 +136,8 @@ impl Service {
 
     pub fn runner(&mut self, slow: Duration) {
         let handler = OnStart { script: self.script.clone(), runs: self.runs.clone(), slow };
-        let subscriptions = Subscriptions::new("scheduler").on::<StartInstance>(handler);
+        let subscriptions =
+            Subscriptions::new("scheduler").on::<StartInstance>(handler).on::<InstanceChanged>(OnChanged);
         let runner =
             Runner::new(self.desk.clone(), self.connection.clone(), subscriptions, quick(), Report::none());
         self.tasks.push(tokio::spawn(runner.run(self.stop.clone())));
@@ -129,23 +150,75 @@ impl Service {
         work.commit().await.expect("commit");
     }
 
+    /// Many commands in one transaction.
+    pub async fn tell_all(&self, instances: &[String]) {
+        let mut work = self.desk.begin(Cause::own("test").for_tenant("acme")).await.expect("begin");
+        for id in instances {
+            work.tell(&StartInstance { instance_id: id.clone(), ..StartInstance::default() });
+        }
+        work.commit().await.expect("commit");
+    }
+
+    /// Message ids of all commands in the outbox.
+    pub async fn told(&self) -> Vec<String> {
+        self.column("SELECT message_id FROM outbox WHERE stream = 'CMD_SCHEDULER'").await
+    }
+
+    /// Says that instances changed, each event so big that few fit into a block of the broker's store.
+    pub async fn say_big(&self, ids: &[String]) {
+        for ids in ids.chunks(50) {
+            let mut work = self.desk.begin(Cause::own("test").for_tenant("acme")).await.expect("begin");
+            for id in ids {
+                let name = "x".repeat(20_000);
+                let instance = Instance { id: id.clone(), name, ..Instance::default() };
+                work.say(&InstanceChanged { instance: Some(instance), operations: vec![] });
+            }
+            work.commit().await.expect("commit");
+        }
+    }
+
+    async fn column(&self, query: &'static str) -> Vec<String> {
+        sqlx::query_scalar(query).fetch_all(self.desk.store().reader()).await.expect("rows")
+    }
+
     pub async fn effects(&self) -> Vec<String> {
-        sqlx::query_scalar("SELECT instance_id FROM effects ORDER BY seq")
-            .fetch_all(self.desk.store().reader())
-            .await
-            .expect("effects")
+        self.column("SELECT instance_id FROM effects ORDER BY seq").await
+    }
+
+    /// Ids of the instances whose events were handled.
+    pub async fn seen(&self) -> Vec<String> {
+        self.column("SELECT instance_id FROM seen ORDER BY seq").await
+    }
+
+    /// Message ids of all events in the outbox, in the order they were said.
+    pub async fn said(&self) -> Vec<String> {
+        self.column("SELECT message_id FROM outbox WHERE stream = 'EVENTS' ORDER BY seq").await
+    }
+
+    /// All events in the stream.
+    pub async fn stream(&self) -> Vec<bus::Envelope> {
+        let mut items = bus::watch::watch(self.connection.clone(), bus::watch::Query::default());
+        let mut events = Vec::new();
+        while let Some(item) = items.recv().await {
+            if let Ok(bus::watch::Item::Event { envelope, .. }) = item {
+                events.push(*envelope);
+            }
+        }
+        events
     }
 
     /// Ids of the instances that events in the stream speak of.
     pub async fn events(&self) -> Vec<String> {
-        let mut items = bus::watch::watch(self.connection.clone(), bus::watch::Query::default());
-        let mut ids = Vec::new();
-        while let Some(item) = items.recv().await {
-            if let Ok(bus::watch::Item::Event { envelope, .. }) = item {
-                ids.push(envelope.subject.key.clone());
-            }
-        }
-        ids
+        let events = self.stream().await;
+        let changed = events.into_iter().filter(|e| e.subject.name == "InstanceChanged");
+        changed.map(|e| e.subject.key).collect()
+    }
+
+    /// What was said about lost messages.
+    pub async fn refills(&self) -> Vec<StreamRefilled> {
+        let events = self.stream().await;
+        let refilled = events.iter().filter(|e| e.subject.name == "StreamRefilled");
+        refilled.map(|e| Message::from_bytes(&e.payload).expect("readable")).collect()
     }
 
     /// Ends relay and runner; both can be started again.
@@ -155,6 +228,14 @@ impl Service {
             task.await.expect("no task panics");
         }
         self.stop = CancellationToken::new();
+    }
+
+    /// Ends relay and runner where they are, as a kill would.
+    pub async fn drop_tasks(&mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
     }
 
     pub async fn end(self) {

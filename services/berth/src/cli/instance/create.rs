@@ -25,7 +25,9 @@ const MAX_USER_DATA_BYTES: u64 = 64 << 10;
 #[command(after_help = "Examples:
   berth instance create web-1 --image debian-12 --flavor small --ssh-key ~/.ssh/id_ed25519.pub --wait
   berth instance create db-1 --image debian-12 --vcpus 4 --memory 8GiB --disk 100GiB --anti-affinity db --wait --timeout 5m
-  berth instance create edge-1 --image tiny --flavor small --require-host zone=fra1 --label team=edge")]
+  berth instance create edge-1 --image tiny --flavor small --require-host zone=fra1 --label team=edge
+  berth instance create train-1 --image cuda --flavor large --gpus 2 --require-host gpu.model=a100
+  berth instance create infer-1 --image cuda --flavor small --gpus 1 --gpu-milli 250 --anti-affinity infer --max-per-host 2")]
 #[group(skip)]
 pub struct CreateArgs {
     /// 1 to 63 lower case letters, digits and '-'; unique per tenant
@@ -69,9 +71,18 @@ pub struct CreateArgs {
     /// Members of this group share a host
     #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     affinity: String,
-    /// Members of this group never share a host
+    /// Members of this group never share a host, unless --max-per-host says otherwise
     #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     anti_affinity: String,
+    /// How many members of the anti-affinity group may share a host [default: 1]
+    #[arg(long, value_name = "COUNT", requires = "anti_affinity", value_parser = clap::value_parser!(u32).range(1..))]
+    max_per_host: Option<u32>,
+    /// GPUs; a model is asked for by --require-host gpu.model=NAME
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    gpus: Option<u32>,
+    /// Thousandths of one GPU, to share it with others [default: 1000]
+    #[arg(long, value_name = "THOUSANDTHS", requires = "gpus", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    gpu_milli: Option<u32>,
     /// When a guest that ended by itself is started again
     #[arg(long, value_enum, default_value_t = RestartWord::Always)]
     restart_policy: RestartWord,
@@ -193,6 +204,9 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
         anti_affinity_group: args.anti_affinity,
         restart_policy: restart_policy.into(),
         placement_policy: placement_policy.into(),
+        gpus: args.gpus.unwrap_or_default(),
+        gpu_milli: args.gpu_milli.unwrap_or_default(),
+        max_per_host: args.max_per_host.unwrap_or_default(),
     })
 }
 

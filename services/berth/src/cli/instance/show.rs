@@ -49,13 +49,14 @@ pub(super) fn show(instance: &Instance) -> String {
         ("driver", word(instance.driver().as_str_name(), "DRIVER_")),
         ("image", spec.image_name.clone()),
         ("size", size(&spec, &vcpus, &memory, &disk)),
+        ("gpus", gpus(&spec, &instance.gpu_indexes)),
         ("addresses", instance.addresses.join("\n")),
         ("hostname", spec.hostname.clone()),
         ("labels", pairs(&spec.labels)),
         ("requires host", pairs(&spec.require_host_labels)),
         ("avoids host", pairs(&spec.avoid_host_labels)),
         ("affinity", spec.affinity_group.clone()),
-        ("anti-affinity", spec.anti_affinity_group.clone()),
+        ("anti-affinity", anti_affinity(&spec)),
         ("restart", word(spec.restart_policy().as_str_name(), "RESTART_POLICY_")),
         ("placement", word(spec.placement_policy().as_str_name(), "PLACEMENT_POLICY_")),
         ("created", local_time(instance.created_at_us)),
@@ -72,6 +73,30 @@ fn begun(instance: &Instance) -> i64 {
 fn size(spec: &InstanceSpec, vcpus: &str, memory: &str, disk: &str) -> String {
     let size = format!("{vcpus} vCPU, {memory} memory, {disk} disk");
     if spec.flavor_name.is_empty() { size } else { format!("{size} ({})", spec.flavor_name) }
+}
+
+/// "2 (numbers 0, 3 of the host)", "250/1000 of one (number 1 of the host)".
+fn gpus(spec: &InstanceSpec, held: &[u32]) -> String {
+    if spec.gpus == 0 {
+        return String::new();
+    }
+    let asked = match spec.gpu_milli {
+        0 | 1000 => spec.gpus.to_string(),
+        share => format!("{share}/1000 of one"),
+    };
+    let numbers = held.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match held.len() {
+        0 => asked,
+        1 => format!("{asked} (number {numbers} of the host)"),
+        _ => format!("{asked} (numbers {numbers} of the host)"),
+    }
+}
+
+fn anti_affinity(spec: &InstanceSpec) -> String {
+    match spec.max_per_host {
+        0 | 1 => spec.anti_affinity_group.clone(),
+        most => format!("{}, at most {most} on a host", spec.anti_affinity_group),
+    }
 }
 
 fn pairs(pairs: &BTreeMap<String, String>) -> String {
@@ -113,6 +138,18 @@ mod tests {
             }),
             ..Instance::default()
         }
+    }
+
+    #[test]
+    fn gpus_and_groups_are_told_in_words() {
+        let spec = |gpus, gpu_milli| InstanceSpec { gpus, gpu_milli, ..InstanceSpec::default() };
+        assert_eq!(gpus(&spec(0, 0), &[]), "");
+        assert_eq!(gpus(&spec(2, 0), &[0, 3]), "2 (numbers 0, 3 of the host)");
+        assert_eq!(gpus(&spec(1, 250), &[1]), "250/1000 of one (number 1 of the host)");
+        assert_eq!(gpus(&spec(1, 1000), &[]), "1");
+        let group =
+            InstanceSpec { anti_affinity_group: "db".into(), max_per_host: 3, ..InstanceSpec::default() };
+        assert_eq!(anti_affinity(&group), "db, at most 3 on a host");
     }
 
     #[test]

@@ -30,17 +30,38 @@ fn command(domain: &Domain, name: &str, arguments: Value) -> Result<Value, Fault
     Ok(answer["return"].clone())
 }
 
-/// Begins to run a program; returns its process id in the guest.
-pub fn begin(domain: &Domain, call: &ExecCall) -> Result<i64, Fault> {
+/// A program that was begun, or that the guest could not begin.
+pub enum Begun {
+    /// Its process id in the guest.
+    Runs(i64),
+    /// What came of it: as a shell says it, 127 for a program that is not there and 126 for one that cannot be run.
+    Not(ExecOutcome),
+}
+
+/// What the agent says when the guest cannot begin a program: glib's words for a failed exec.
+const NOT_BEGUN: &str = "Failed to execute child process";
+
+fn not_begun(fault: &Fault) -> Option<ExecOutcome> {
+    let Fault::Failed(text) = fault else { return None };
+    let why = &text[text.find(NOT_BEGUN)?..];
+    let code = if why.contains("No such file or directory") { 127 } else { 126 };
+    Some(ExecOutcome::capped(code, Vec::new(), format!("{}\n", why.trim()).into_bytes(), false))
+}
+
+/// Begins to run a program.
+pub fn begin(domain: &Domain, call: &ExecCall) -> Result<Begun, Fault> {
     let (path, arguments) =
         call.argv.split_first().ok_or_else(|| Fault::permanent("NO_PROGRAM", "no program was named"))?;
     let mut request = json!({"path": path, "arg": arguments, "capture-output": true});
     if !call.stdin.is_empty() {
         request["input-data"] = BASE64.encode(&call.stdin).into();
     }
-    command(domain, "guest-exec", request)?["pid"]
-        .as_i64()
-        .ok_or_else(|| Fault::Failed("the agent named no process".into()))
+    let answer = match command(domain, "guest-exec", request) {
+        Ok(answer) => answer,
+        Err(fault) => return not_begun(&fault).map(Begun::Not).ok_or(fault),
+    };
+    let pid = answer["pid"].as_i64();
+    pid.map(Begun::Runs).ok_or_else(|| Fault::Failed("the agent named no process".into()))
 }
 
 /// What came of it, once it ended.

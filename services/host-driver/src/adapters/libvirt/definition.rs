@@ -2,7 +2,7 @@
 
 use super::xml::*;
 use crate::domain::{Machine, Ours, Power};
-use kernel::InstanceId;
+use kernel::{HostId, InstanceId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -28,12 +28,18 @@ pub fn domain_name(instance: InstanceId) -> String {
 }
 
 /// The definition of a machine, with our mark. The error names what cannot be said in XML.
-pub fn definition(machine: &Machine, dialect: Dialect, network: &str) -> Result<DomainXml, String> {
+pub fn definition(
+    machine: &Machine,
+    host: HostId,
+    dialect: Dialect,
+    network: &str,
+) -> Result<DomainXml, String> {
     let mut xml = unmarked(machine, dialect, network)?;
     let definition = fingerprint(&xml);
     xml.metadata = Some(Metadata {
         mark: Some(Mark {
             namespace: MARK_URI.to_owned(),
+            host: host.to_string(),
             instance: machine.instance.to_string(),
             generation: machine.generation,
             definition,
@@ -189,15 +195,16 @@ fn disk_facts(disk: &Disk) -> [&str; 5] {
     [&disk.source.file, &disk.driver.format, &disk.target.dev, &disk.target.bus, read_only]
 }
 
-/// What a definition read back says of our VM; `None` without our mark.
+/// What a definition read back says of our VM; `None` without the mark of this host.
 pub fn ours(
     xml: &DomainXml,
+    host: HostId,
     instance: InstanceId,
     persistent: bool,
     power: Power,
     boot: u64,
 ) -> Option<Ours> {
-    let mark = xml.mark().filter(|m| m.instance == instance.to_string())?;
+    let mark = xml.mark().filter(|m| m.is_of(host, instance))?;
     Some(Ours {
         generation: mark.generation,
         marked: mark.definition.clone(),
@@ -235,15 +242,17 @@ mod tests {
         }
     }
 
+    const HERE: HostId = HostId::from_u128(1);
     const TCG: Dialect = Dialect::Qemu { kvm: false };
 
     #[test]
     fn what_is_written_is_read_back() {
         for dialect in [TCG, Dialect::Qemu { kvm: true }, Dialect::Test] {
-            let written = definition(&machine(), dialect, "default").expect("a definition");
+            let written = definition(&machine(), HERE, dialect, "default").expect("a definition");
             let read = DomainXml::from_xml(&written.to_xml().expect("xml")).expect("readable");
             assert_eq!(read, written);
-            let ours = ours(&read, machine().instance, true, Power::Off(Ended::Never), 0).expect("our mark");
+            let off = Power::Off(Ended::Never);
+            let ours = ours(&read, HERE, machine().instance, true, off, 0).expect("our mark");
             assert_eq!((ours.generation, ours.marked == ours.actual), (3, true));
         }
     }
@@ -252,17 +261,19 @@ mod tests {
     fn nothing_a_tenant_writes_becomes_structure() {
         let cmdline = r#"a=</cmdline></os><devices><disk type='file'>&amp;"'"#;
         let hostile = Machine { cmdline: cmdline.into(), ..machine() };
-        let text = definition(&hostile, TCG, "default").expect("a definition").to_xml().expect("xml");
+        let text = definition(&hostile, HERE, TCG, "default").expect("a definition").to_xml().expect("xml");
         let read = DomainXml::from_xml(&text).expect("readable");
         assert_eq!(read.os.cmdline.as_deref(), Some(cmdline));
         assert_eq!(read.devices.disks.len(), 2);
         let control = Machine { cmdline: "a\u{1}b".into(), ..machine() };
-        assert!(definition(&control, TCG, "default").expect_err("refused").contains("control character"));
+        assert!(
+            definition(&control, HERE, TCG, "default").expect_err("refused").contains("control character")
+        );
     }
 
     #[test]
     fn a_fingerprint_sees_what_matters_and_only_that() {
-        let original = definition(&machine(), TCG, "default").expect("a definition");
+        let original = definition(&machine(), HERE, TCG, "default").expect("a definition");
         let mut dumped = original.clone();
         dumped.os.kind.machine = "pc-q35-7.2".into();
         dumped.memory = Memory { unit: "MiB".into(), value: 128 };
@@ -287,9 +298,21 @@ mod tests {
 
     #[test]
     fn a_mark_of_another_instance_is_not_ours() {
-        let xml = definition(&machine(), TCG, "default").expect("a definition");
-        assert_eq!(ours(&xml, InstanceId::from_u128(8), true, Power::Running, 0), None);
-        let unmarked = DomainXml { metadata: None, ..xml };
-        assert_eq!(ours(&unmarked, machine().instance, true, Power::Running, 0), None);
+        let xml = definition(&machine(), HERE, TCG, "default").expect("a definition");
+        let seen = |xml: &DomainXml, host, instance| ours(xml, host, instance, true, Power::Running, 0);
+        let (id, elsewhere) = (machine().instance, HostId::from_u128(2));
+        assert_eq!(seen(&xml, HERE, InstanceId::from_u128(8)), None);
+        assert_eq!(seen(&xml, elsewhere, id), None, "another host's");
+        let unmarked = DomainXml { metadata: None, ..xml.clone() };
+        assert_eq!(seen(&unmarked, HERE, id), None);
+        let mut older = xml.clone();
+        let mark = older.metadata.as_mut().and_then(|m| m.mark.as_mut()).expect("a mark");
+        mark.host.clear();
+        let mark = mark.clone();
+        assert!(
+            seen(&older, HERE, id).is_some() && seen(&older, elsewhere, id).is_some(),
+            "whoever has the order"
+        );
+        assert!(!mark.was_made_by(HERE, id), "nobody's own, so nobody's orphan");
     }
 }

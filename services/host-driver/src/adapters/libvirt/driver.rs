@@ -9,7 +9,7 @@ use crate::adapters::fault::Fault;
 use crate::adapters::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
 use crate::domain::{Domain as Seen, DriverKind, Ended, Machine, Power};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId, MilliVcpus};
+use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -44,12 +44,14 @@ pub struct LibvirtHypervisor {
     link: Link,
     settings: LibvirtSettings,
     kvm: KvmProbe,
+    host: HostId,
 }
 
 impl LibvirtHypervisor {
-    /// A driver; nothing is opened yet. `data` holds the answer of the KVM probe.
-    pub fn new(settings: LibvirtSettings, data: &Path) -> Self {
-        Self { link: Link::new(&settings.uri), settings, kvm: KvmProbe::new(data) }
+    /// A driver of `host`; nothing is opened yet. `data` holds the answer of the KVM probe. VMs that carry the mark of
+    /// another host are somebody else's, also on the same libvirt.
+    pub fn new(settings: LibvirtSettings, data: &Path, host: HostId) -> Self {
+        Self { link: Link::new(&settings.uri), settings, kvm: KvmProbe::new(data), host }
     }
 
     fn is_mock(&self) -> bool {
@@ -72,7 +74,7 @@ impl LibvirtHypervisor {
         // only a file that is there can be tried
         let kernel = machine.kernel.as_deref().filter(|k| k.exists());
         let dialect = self.dialect(kernel).await;
-        definition(machine, dialect, &self.settings.network)
+        definition(machine, self.host, dialect, &self.settings.network)
             .map_err(|why| Fault::permanent("DEFINITION_REFUSED", why))
     }
 
@@ -82,7 +84,8 @@ impl LibvirtHypervisor {
         instance: InstanceId,
         call: impl FnOnce(&Connect, Domain) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        self.link.call(move |connection| call(connection, ours(connection, instance)?)).await
+        let host = self.host;
+        self.link.call(move |connection| call(connection, ours(connection, host, instance)?)).await
     }
 
     /// A request to the guest: libvirt may wait for the guest to take it, we do not.
@@ -100,12 +103,12 @@ impl LibvirtHypervisor {
 }
 
 /// The domain that carries our mark for this instance.
-fn ours(connection: &Connect, instance: InstanceId) -> Result<Domain, Fault> {
+fn ours(connection: &Connect, host: HostId, instance: InstanceId) -> Result<Domain, Fault> {
     let domain = meaning(connection.lookup_domain_by_uuid_string(&instance.to_string()))?;
-    if read(&domain)?.mark().is_some_and(|m| m.instance == instance.to_string()) {
+    if read(&domain)?.mark().is_some_and(|m| m.is_of(host, instance)) {
         return Ok(domain);
     }
-    Err(Fault::permanent("NAME_TAKEN", "a VM of this id is there and does not carry our mark"))
+    Err(Fault::permanent("NAME_TAKEN", "a VM of this id is there and does not carry the mark of this host"))
 }
 
 /// The definition as it will be at the next start.
@@ -133,13 +136,13 @@ fn power(domain: &Domain) -> Result<Power, Fault> {
     })
 }
 
-fn observe(connection: &Connect, instance: InstanceId, reboots: u64) -> Result<Seen, Fault> {
+fn observe(connection: &Connect, host: HostId, instance: InstanceId, reboots: u64) -> Result<Seen, Fault> {
     let domain = match meaning(connection.lookup_domain_by_uuid_string(&instance.to_string())) {
         Err(Fault::NotFound) => {
             return match meaning(connection.lookup_domain_by_name(&domain_name(instance))) {
                 Err(Fault::NotFound) => Ok(Seen::Missing),
                 Err(fault) => Err(fault),
-                Ok(_) => Ok(Seen::Foreign),
+                Ok(stranger) => Ok(Seen::Foreign { active: !is_off(&stranger)? }),
             };
         }
         other => other?,
@@ -149,12 +152,14 @@ fn observe(connection: &Connect, instance: InstanceId, reboots: u64) -> Result<S
     let (xml, power) = (read(&domain)?, power(&domain)?);
     // somebody may have undefined it while it ran
     let persistent = meaning(domain.is_persistent())?;
-    Ok(definition::ours(&xml, instance, persistent, power, boot).map_or(Seen::Foreign, Seen::Ours))
+    let active = !matches!(power, Power::Off(_));
+    let ours = definition::ours(&xml, host, instance, persistent, power, boot);
+    Ok(ours.map_or(Seen::Foreign { active }, Seen::Ours))
 }
 
-fn define(connection: &Connect, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {
+fn define(connection: &Connect, host: HostId, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {
     // replacing somebody else's definition would be easy: libvirt asks nobody
-    if observe(connection, instance, 0)? == Seen::Foreign {
+    if matches!(observe(connection, host, instance, 0)?, Seen::Foreign { .. }) {
         return Err(Fault::permanent(
             "NAME_TAKEN",
             format!("libvirt has a domain {} that is not ours", xml.name),
@@ -231,6 +236,9 @@ impl Hypervisor for LibvirtHypervisor {
             vcpus: MilliVcpus(u64::from(node.cpus) * 1000),
             // libvirt says KiB
             memory: Bytes(node.memory * 1024),
+            // devices are not passed through: a GPU that no guest can get is none
+            gpus: 0,
+            gpu_model: String::new(),
         })
     }
 
@@ -239,8 +247,8 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn define(&self, machine: &Machine) -> Result<(), Fault> {
-        let (xml, instance) = (self.definition(machine).await?, machine.instance);
-        self.link.call(move |connection| define(connection, instance, &xml)).await
+        let (xml, instance, host) = (self.definition(machine).await?, machine.instance, self.host);
+        self.link.call(move |connection| define(connection, host, instance, &xml)).await
     }
 
     async fn undefine(&self, instance: InstanceId) -> Result<(), Fault> {
@@ -284,13 +292,14 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn observe(&self, instance: InstanceId) -> Result<Seen, Fault> {
-        let reboots = self.link.reboots(instance);
-        self.link.call(move |connection| observe(connection, instance, reboots)).await
+        let (reboots, host) = (self.link.reboots(instance), self.host);
+        self.link.call(move |connection| observe(connection, host, instance, reboots)).await
     }
 
     async fn list(&self) -> Result<Vec<InstanceId>, Fault> {
+        let host = self.host;
         self.link
-            .call(|connection| {
+            .call(move |connection| {
                 let mut found = Vec::new();
                 for domain in meaning(connection.list_all_domains(0))? {
                     let Ok(instance) = domain.uuid_string().unwrap_or_default().parse::<InstanceId>() else {
@@ -300,7 +309,7 @@ impl Hypervisor for LibvirtHypervisor {
                     // cheaper than the whole definition of everybody's domains
                     if domain.metadata(kind, Some(MARK_URI), 0).is_ok()
                         && read(&domain)
-                            .is_ok_and(|x| x.mark().is_some_and(|m| m.instance == instance.to_string()))
+                            .is_ok_and(|x| x.mark().is_some_and(|m| m.was_made_by(host, instance)))
                     {
                         found.push(instance);
                     }
@@ -319,7 +328,10 @@ impl Hypervisor for LibvirtHypervisor {
 
     async fn agent_exec(&self, instance: InstanceId, call: &ExecCall) -> Result<ExecOutcome, Fault> {
         let begun = call.clone();
-        let pid = self.on(instance, move |_, domain| agent::begin(&domain, &begun)).await?;
+        let pid = match self.on(instance, move |_, domain| agent::begin(&domain, &begun)).await? {
+            agent::Begun::Runs(pid) => pid,
+            agent::Begun::Not(outcome) => return Ok(outcome),
+        };
         let since = Instant::now();
         loop {
             if let Some(outcome) = self.on(instance, move |_, domain| agent::status(&domain, pid)).await? {

@@ -3,6 +3,7 @@
 //! Everything is serialized by serde: whatever a name or a command line holds, it stays text. What libvirt adds
 //! (addresses, aliases, controllers) is ignored when reading. Format: https://libvirt.org/formatdomain.html
 
+use kernel::{HostId, InstanceId};
 use serde::{Deserialize, Serialize};
 
 /// The namespace of our mark.
@@ -62,6 +63,9 @@ pub struct Mark {
     /// [`MARK_URI`].
     #[serde(rename = "@xmlns:berth", alias = "@berth", default)]
     pub namespace: String,
+    /// The id of the host that made it; "" on VMs made before hosts were written into marks.
+    #[serde(rename = "@host", default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// The instance id.
     #[serde(rename = "@instance")]
     pub instance: String,
@@ -71,6 +75,19 @@ pub struct Mark {
     /// Fingerprint of the definition.
     #[serde(rename = "@definition")]
     pub definition: String,
+}
+
+impl Mark {
+    /// This host made it: only such VMs are counted among the host's own, ordered or not.
+    pub fn was_made_by(&self, host: HostId, instance: InstanceId) -> bool {
+        self.instance == instance.to_string() && self.host == host.to_string()
+    }
+
+    /// The VM is this host's to work on once an order names it. A mark without a host is taken over by whoever has the
+    /// order, and gets the host with the next definition.
+    pub fn is_of(&self, host: HostId, instance: InstanceId) -> bool {
+        self.was_made_by(host, instance) || (self.instance == instance.to_string() && self.host.is_empty())
+    }
 }
 
 /// `<memory>`.

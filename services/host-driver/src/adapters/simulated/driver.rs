@@ -71,7 +71,8 @@ impl Hypervisor for SimulatedHypervisor {
     async fn capacity(&self) -> Result<Capacity, Fault> {
         self.0.operate("capacity", |_, _| Ok(())).await?;
         let (vcpus, memory, _) = self.0.capacity();
-        Ok(Capacity { vcpus, memory })
+        let settings = &self.0.settings;
+        Ok(Capacity { vcpus, memory, gpus: settings.gpus, gpu_model: settings.gpu_model.clone() })
     }
 
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// What a simulated host has and how fast it is.
@@ -21,6 +21,10 @@ pub struct WorldSettings {
     pub memory_bytes: u64,
     /// Room for disks in bytes.
     pub disk_bytes: u64,
+    /// GPUs.
+    pub gpus: u32,
+    /// Their model; reported as the label `gpu.model` too.
+    pub gpu_model: String,
     /// How long each operation takes.
     pub latency_ms: u64,
     /// How long a guest boots until its agent answers.
@@ -35,6 +39,8 @@ impl Default for WorldSettings {
             vcpus_milli: 64_000,
             memory_bytes: 256 << 30,
             disk_bytes: 4 << 40,
+            gpus: 0,
+            gpu_model: String::new(),
             latency_ms: 0,
             boot_ms: 20,
             faults: FaultSettings::default(),
@@ -59,12 +65,20 @@ struct State {
     files: BTreeMap<InstanceId, Files>,
     quarantined: Vec<InstanceId>,
     faults: Faults,
+    halt: Option<(String, u64, When)>,
     watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(WorldSettings::default())
+    }
 }
 
 /// A simulated host. Outlives the service that drives it, as a real one does.
 pub struct World {
     pub(super) settings: WorldSettings,
+    halted: Notify,
     state: Mutex<State>,
 }
 
@@ -77,9 +91,10 @@ impl World {
             files: BTreeMap::new(),
             quarantined: Vec::new(),
             faults: Faults::new(settings.faults.clone()),
+            halt: None,
             watchers: Vec::new(),
         };
-        Self { settings, state: Mutex::new(state) }
+        Self { settings, halted: Notify::new(), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -101,6 +116,22 @@ impl World {
         if self.settings.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.settings.latency_ms)).await;
         }
+        let halt = self.halts(operation);
+        if halt == Some(When::Before) {
+            return self.never().await;
+        }
+        let done = self.operate_now(operation, act);
+        if halt == Some(When::After) {
+            return self.never().await;
+        }
+        done
+    }
+
+    fn operate_now<T>(
+        &self,
+        operation: &str,
+        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut state = self.state();
         let fault = state.faults.next(operation);
         if let Some((When::Before, fault)) = fault {
@@ -112,6 +143,19 @@ impl World {
             Some((_, lost)) => Err(lost),
             None => done,
         }
+    }
+
+    /// Whether this call is the one that does not return.
+    fn halts(&self, operation: &str) -> Option<When> {
+        let mut state = self.state();
+        let next = state.faults.calls(operation) + 1;
+        let (_, _, when) = state.halt.take_if(|(name, nth, _)| name == operation && *nth == next)?;
+        Some(when)
+    }
+
+    async fn never<T>(&self) -> T {
+        self.halted.notify_one();
+        std::future::pending().await
     }
 
     pub(super) fn changed(&self, instance: InstanceId) {
@@ -182,6 +226,11 @@ impl World {
         self.state().foreign.push(instance);
     }
 
+    /// The VM of somebody else is gone.
+    pub fn vacate(&self, instance: InstanceId) {
+        self.state().foreign.retain(|known| *known != instance);
+    }
+
     /// The host loses power: nothing runs, everything is still defined.
     pub fn lose_power(&self) {
         for vm in self.state().vms.values_mut() {
@@ -194,6 +243,23 @@ impl World {
     /// The `nth` call of `operation` from now fails.
     pub fn fail(&self, operation: &str, nth: u64, when: When, fault: Fault) {
         self.state().faults.script(operation, nth, when, fault);
+    }
+
+    /// The next call of `operation` never returns: there the process that made it is killed.
+    pub fn halt(&self, operation: &str, when: When) {
+        let mut state = self.state();
+        let next = state.faults.calls(operation) + 1;
+        state.halt = Some((operation.to_owned(), next, when));
+    }
+
+    /// Resolves when such a call was made.
+    pub async fn halted(&self) {
+        self.halted.notified().await;
+    }
+
+    /// How often the guest began to boot.
+    pub fn boots(&self, instance: InstanceId) -> u64 {
+        self.look(instance).map_or(0, |vm| vm.domain.boot)
     }
 
     /// How often `operation` was called.
@@ -223,7 +289,7 @@ impl World {
     pub(super) fn domain(&self, instance: InstanceId) -> Domain {
         match self.look(instance) {
             Some(vm) => Domain::Ours(vm.domain),
-            None if self.is_foreign(instance) => Domain::Foreign,
+            None if self.is_foreign(instance) => Domain::Foreign { active: true },
             None => Domain::Missing,
         }
     }

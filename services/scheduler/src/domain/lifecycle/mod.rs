@@ -13,9 +13,11 @@ mod properties;
 mod requests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
 
 use super::host::Driver;
-use super::instance::{Instance, OperationKind, Step};
+use super::instance::{Instance, OperationKind, Placement, Step};
 pub use course::intent;
 
 use course::Course;
@@ -38,6 +40,8 @@ pub enum Input {
         host_name: String,
         /// The driver that will run it.
         driver: Driver,
+        /// Which of the host's GPUs it gets.
+        gpu_indexes: Vec<u32>,
     },
     /// The solver found none.
     NoRoom {
@@ -257,7 +261,9 @@ pub fn step(instance: Instance, input: Input, now: Timestamp, limits: &Limits) -
     let mut course = Course::new(instance, now, limits);
     match input {
         Input::Accept { operation } => placement::accept(&mut course, operation),
-        Input::Placed { host, host_name, driver } => placement::placed(&mut course, host, host_name, driver),
+        Input::Placed { host, host_name, driver, gpu_indexes } => {
+            placement::placed(&mut course, Placement { host, host_name, driver, gpu_indexes });
+        }
         Input::NoRoom { refusal } => placement::no_room(&mut course, refusal),
         Input::Observed(observation) => observed::observed(&mut course, observation),
         Input::Start { operation } => requests::start(&mut course, operation),

@@ -1,9 +1,8 @@
 //! Being accepted, and finding a host or none.
 
 use super::course::Course;
-use crate::domain::host::Driver;
 use crate::domain::instance::{OperationKind, Phase, Placement};
-use kernel::{HostId, OperationId, Refusal};
+use kernel::{OperationId, Refusal};
 
 pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
     if course.instance.revision > 0 {
@@ -16,12 +15,12 @@ pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
     course.request_placement = true;
 }
 
-pub(super) fn placed(course: &mut Course<'_>, host: HostId, host_name: String, driver: Driver) {
+pub(super) fn placed(course: &mut Course<'_>, placement: Placement) {
     if !course.instance.waits_for_host() {
         return;
     }
     let instance = &mut course.instance;
-    instance.placement = Some(Placement { host, host_name, driver });
+    instance.placement = Some(placement);
     instance.generation += 1;
     instance.phase = Phase::Starting;
     instance.refusal = None;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::instance::{Boot, Draft, Phase, Policy, RestartPolicy, Spec};
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use kernel::InstanceId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub(super) fn life() -> Life {
         avoid_host_labels: BTreeMap::new(),
         affinity_group: String::new(),
         anti_affinity_group: String::new(),
+        max_per_host: 0,
+        gpus: Gpus::default(),
         restart_policy: RestartPolicy::Always,
         policy: Policy::Spread,
     };
@@ -74,7 +76,8 @@ impl Life {
     }
 
     pub fn place(&mut self, host: HostId) -> Outputs {
-        self.input(Input::Placed { host, host_name: "h".into(), driver: Driver::Libvirt })
+        let (host_name, driver) = ("h".into(), Driver::Libvirt);
+        self.input(Input::Placed { host, host_name, driver, gpu_indexes: Vec::new() })
     }
 
     pub fn start(&mut self) -> Outputs {

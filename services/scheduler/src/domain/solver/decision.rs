@@ -24,17 +24,19 @@ pub enum Filter {
     Labels,
     /// The group is elsewhere.
     Affinity,
-    /// The group is here.
+    /// The group has as many members here as may be.
     AntiAffinity,
     /// It could not start this instance before.
     FailedBefore,
+    /// It lacks GPUs.
+    Gpu,
     /// It lacks room.
     Capacity,
 }
 
 impl Filter {
     /// All filters in the order in which they are asked.
-    pub const ALL: [Filter; 9] = [
+    pub const ALL: [Filter; 10] = [
         Filter::State,
         Filter::Cordon,
         Filter::Driver,
@@ -43,6 +45,7 @@ impl Filter {
         Filter::Affinity,
         Filter::AntiAffinity,
         Filter::FailedBefore,
+        Filter::Gpu,
         Filter::Capacity,
     ];
 
@@ -57,6 +60,7 @@ impl Filter {
             Filter::Affinity => "affinity",
             Filter::AntiAffinity => "anti-affinity",
             Filter::FailedBefore => "failed-before",
+            Filter::Gpu => "gpu",
             Filter::Capacity => "capacity",
         }
     }
@@ -93,6 +97,8 @@ pub struct Decision {
     pub index: Option<usize>,
     /// The driver that will run it, if a host was found.
     pub driver: Option<Driver>,
+    /// Which of the host's GPUs it gets.
+    pub gpu_indexes: Vec<u32>,
     /// What "best" meant.
     pub policy: Policy,
     /// How many hosts were looked at.

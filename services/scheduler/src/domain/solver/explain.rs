@@ -13,6 +13,7 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     let mut decision = Decision {
         index: None,
         driver: None,
+        gpu_indexes: Vec::new(),
         policy: request.policy,
         considered: fleet.len(),
         candidates: Vec::new(),
@@ -21,7 +22,7 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
         refusal: None,
     };
     let mut counts = [0_usize; Filter::ALL.len()];
-    let mut scarce = [0_usize; 3];
+    let mut scarce = Scarce::default();
     let mut best: Vec<(i64, usize)> = Vec::with_capacity(MAX_CANDIDATES);
     for host in 0..fleet.len() {
         match filters::first_against(fleet, &prepared, host) {
@@ -29,8 +30,9 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
             Some(filter) => {
                 counts[filter as usize] += 1;
                 if let (Filter::Capacity, Some(kind)) = (filter, filters::scarcest(fleet, &prepared, host)) {
-                    scarce[kind] += 1;
+                    scarce.kinds[kind] += 1;
                 }
+                scarce.without_gpu += usize::from(filter == Filter::Gpu && fleet.gpus.count[host] == 0);
                 if decision.rejections.len() < MAX_REJECTIONS {
                     let row = fleet.host(host);
                     let reason = filters::reason(filter, fleet, &prepared, host);
@@ -47,6 +49,9 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     decision.rejected_by = Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
     decision.index = best.first().map(|(_, host)| *host);
     decision.driver = decision.index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
+    if let Some(host) = decision.index {
+        decision.gpu_indexes = fleet.choose_gpus(host, request.gpus);
+    }
     let candidate = |(score, host): (i64, usize)| {
         let row = fleet.host(host);
         Candidate { host: row.id, name: row.name.clone(), score }
@@ -70,7 +75,16 @@ fn keep_best(best: &mut Vec<(i64, usize)>, score: i64, host: usize) {
     best.insert(place, (score, host));
 }
 
-fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: [usize; 3]) -> Refusal {
+/// What the hosts lack that were ruled out for room.
+#[derive(Debug, Clone, Copy, Default)]
+struct Scarce {
+    /// Most of all CPUs, memory, disk.
+    kinds: [usize; 3],
+    /// Have no GPU at all.
+    without_gpu: usize,
+}
+
+fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: Scarce) -> Refusal {
     if rejected_by.is_empty() {
         return Refusal::new("NO_HOSTS", "no host has reported to this platform yet");
     }
@@ -78,8 +92,12 @@ fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: [usize; 3
     for (filter, count) in rejected_by {
         if *filter == Filter::Capacity {
             let lack = |(count, what): (usize, &str)| (count, counted(count, "lacks", "lack", what));
-            let kinds = scarce.into_iter().zip(["CPUs", "memory", "disk"]);
+            let kinds = scarce.kinds.into_iter().zip(["CPUs", "memory", "disk"]);
             reasons.extend(kinds.filter(|(count, _)| *count > 0).map(lack));
+        } else if *filter == Filter::Gpu {
+            let (none, busy) = (scarce.without_gpu, count - scarce.without_gpu);
+            let kinds = [(none, counted(none, "has", "have", "no GPU")), (busy, told(*filter, busy))];
+            reasons.extend(kinds.into_iter().filter(|(count, _)| *count > 0));
         } else {
             reasons.push((*count, told(*filter, *count)));
         }
@@ -87,10 +105,18 @@ fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: [usize; 3
     // the most frequent reason first; equal ones stay in the order of the filters
     reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let reasons: Vec<String> = reasons.into_iter().map(|(_, text)| text).collect();
-    let room = rejected_by.iter().any(|(filter, _)| *filter == Filter::Capacity);
+    let room = rejected_by.iter().any(|(filter, count)| match filter {
+        Filter::Capacity => true,
+        Filter::Gpu => *count > scarce.without_gpu,
+        _ => false,
+    });
     let code = if room { "NO_HOST_HAS_ROOM" } else { "NO_HOST_FITS" };
     let verb = if room { "has room for" } else { "can take" };
-    Refusal::new(code, format!("no host {verb} {}", request.resources)).because(reasons)
+    let mut message = format!("no host {verb} {}", request.resources);
+    if request.gpus.count > 0 {
+        message += &format!(", {}", request.gpus);
+    }
+    Refusal::new(code, message).because(reasons)
 }
 
 fn counted(count: usize, one: &str, many: &str, rest: &str) -> String {
@@ -105,8 +131,11 @@ fn told(filter: Filter, count: usize) -> String {
         Filter::Image => counted(count, "cannot", "cannot", "boot the image"),
         Filter::Labels => counted(count, "has", "have", "the wrong labels"),
         Filter::Affinity => counted(count, "is", "are", "not where the affinity group is"),
-        Filter::AntiAffinity => counted(count, "has", "have", "a member of the anti-affinity group"),
+        Filter::AntiAffinity => {
+            counted(count, "has", "have", "as many members of the anti-affinity group as may be")
+        }
         Filter::FailedBefore => counted(count, "could", "could", "not start it before"),
+        Filter::Gpu => counted(count, "lacks", "lack", "free GPUs"),
         Filter::Capacity => counted(count, "lacks", "lack", "room"),
     }
 }
@@ -119,7 +148,7 @@ mod tests {
     fn the_most_frequent_reason_comes_first() {
         let request = super::super::properties::plain_request();
         let counts = [(Filter::State, 1), (Filter::Cordon, 2), (Filter::Capacity, 14)];
-        let refusal = refusal(&request, &counts, [0, 13, 1]);
+        let refusal = refusal(&request, &counts, Scarce { kinds: [0, 13, 1], without_gpu: 0 });
         assert_eq!(refusal.code, "NO_HOST_HAS_ROOM");
         assert_eq!(
             refusal.reasons,

@@ -1,91 +1,38 @@
 //! All hosts as columns, in order of their ids, with what is taken on each.
 
-use crate::domain::host::{Driver, DriverCaps, Host, HostState};
-use crate::domain::resources::Resources;
+mod gpus;
+mod groups;
+
+use super::rows::{GroupKey, HostRow, Resident};
+use crate::domain::host::Driver;
+use crate::domain::resources::Gpus;
+use gpus::GpuColumns;
+use groups::Groups;
 use kernel::{HostId, InstanceId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// How many kinds of resource there are: CPUs, memory, disk.
 pub(super) const KINDS: usize = 3;
-
-/// A group of one tenant; groups of different tenants never meet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupKey {
-    /// Whose group.
-    pub tenant: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// A reservation that is already there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resident {
-    /// Whose.
-    pub instance: InstanceId,
-    /// Where.
-    pub host: HostId,
-    /// How much.
-    pub resources: Resources,
-    /// Whose members share a host.
-    pub affinity: Option<GroupKey>,
-    /// Whose members never do.
-    pub anti_affinity: Option<GroupKey>,
-}
-
-/// One host as the solver wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRow {
-    /// Its id.
-    pub id: HostId,
-    /// Its name.
-    pub name: String,
-    /// Answers.
-    pub up: bool,
-    /// Takes nothing new.
-    pub cordoned: bool,
-    /// Why.
-    pub cordon_reason: String,
-    /// What may be promised in all (overcommit applied).
-    pub limit: Resources,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Drivers.
-    pub drivers: Vec<DriverCaps>,
-    /// "x86_64".
-    pub architecture: String,
-}
-
-impl From<&Host> for HostRow {
-    fn from(host: &Host) -> Self {
-        Self {
-            id: host.id,
-            name: host.name.clone(),
-            up: host.state == HostState::Up,
-            cordoned: host.cordoned,
-            cordon_reason: host.cordon_reason.clone(),
-            limit: host.limit(),
-            labels: host.labels.clone(),
-            drivers: host.drivers.clone(),
-            architecture: host.architecture.clone(),
-        }
-    }
-}
 
 /// All hosts. Columns that the hot loop reads are plain integers side by side.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     rows: Vec<HostRow>,
+    /// What is promised, by resource, by host.
+    used: [Vec<u64>; KINDS],
     /// What is still free of the limit, by resource, by host. Zero when more is promised than the limit allows.
     pub(super) free: [Vec<u64>; KINDS],
     /// 1,000,000 / limit in 32-bit fixed point of MiB (or thousandths of a CPU), for scoring without dividing.
     pub(super) reciprocal: [Vec<u64>; KINDS],
+    pub(super) gpus: GpuColumns,
     /// Bits: see `bit`.
     pub(super) traits: Vec<u32>,
     /// Architecture as a small number.
     pub(super) architecture: Vec<u16>,
     architectures: Vec<String>,
-    affinity: HashMap<GroupKey, Vec<u32>>,
-    anti_affinity: HashMap<GroupKey, Vec<u32>>,
+    affinity: Groups,
+    anti_affinity: Groups,
+    residents: HashMap<InstanceId, Resident>,
 }
 
 /// Bits of `Fleet::traits`.
@@ -108,58 +55,145 @@ pub(super) fn coarse(kind: usize, amount: u64) -> u64 {
 }
 
 impl Fleet {
-    /// The fleet of these hosts with these reservations. Reservations on unknown hosts are ignored: there is
-    /// nothing of such a host to promise.
+    /// The fleet of these hosts with these reservations.
     pub fn new(mut rows: Vec<HostRow>, residents: impl IntoIterator<Item = Resident>) -> Self {
         rows.sort_by_key(|row| row.id);
-        rows.dedup_by_key(|row| row.id);
         let mut fleet = Self::default();
         for row in rows {
-            fleet.push(row);
+            fleet.put(row);
         }
         for resident in residents {
-            fleet.reserve(&resident);
+            fleet.reserve(resident);
         }
         fleet
     }
 
-    fn push(&mut self, row: HostRow) {
-        let mut traits = 0;
-        if row.up {
-            traits |= bit::UP;
-        }
-        if !row.cordoned {
-            traits |= bit::OPEN;
-        }
-        for caps in &row.drivers {
-            let driver = caps.driver as u32;
-            traits |= 1 << (bit::HAS + driver);
-            traits |= u32::from(caps.direct_kernel_boot) << (bit::KERNEL + driver);
-            traits |= u32::from(caps.disk_boot) << (bit::DISK + driver);
-        }
-        self.traits.push(traits);
-        let known = self.architectures.iter().position(|name| *name == row.architecture);
-        let number = known.unwrap_or_else(|| {
-            self.architectures.push(row.architecture.clone());
-            self.architectures.len() - 1
-        });
-        self.architecture.push(u16::try_from(number).unwrap_or(u16::MAX));
+    /// Takes a host in, or what is new about it; answers what was known before.
+    pub fn put(&mut self, row: HostRow) -> Option<HostRow> {
+        let known = self.index_of(row.id).map(|host| self.rows[host].clone());
+        let host = match self.rows.binary_search_by_key(&row.id, |known| known.id) {
+            Ok(host) => host,
+            Err(host) => {
+                self.make_place(host, &row);
+                host
+            }
+        };
+        self.traits[host] = traits(&row);
+        self.architecture[host] = self.architecture_of(&row.architecture);
+        self.gpus.set_count(host, row.gpus);
         for (kind, limit) in row.limit.amounts().into_iter().enumerate() {
-            self.free[kind].push(limit);
-            let scale = (1_000_000_u64 << 32).checked_div(coarse(kind, limit)).unwrap_or(0);
-            self.reciprocal[kind].push(scale);
+            self.reciprocal[kind][host] = (1_000_000_u64 << 32).checked_div(coarse(kind, limit)).unwrap_or(0);
         }
-        self.rows.push(row);
+        self.rows[host] = row;
+        self.sum_up(host);
+        known
     }
 
-    /// Takes a resident's share off its host, so that the next decision sees it.
-    pub fn reserve(&mut self, resident: &Resident) {
-        let Some(host) = self.index_of(resident.host) else { return };
-        for (kind, amount) in resident.resources.amounts().into_iter().enumerate() {
-            self.free[kind][host] = self.free[kind][host].saturating_sub(amount);
+    /// A new host, and what was reserved on it before it was known.
+    fn make_place(&mut self, host: usize, row: &HostRow) {
+        for kind in 0..KINDS {
+            self.used[kind].insert(host, 0);
+            self.free[kind].insert(host, 0);
+            self.reciprocal[kind].insert(host, 0);
         }
-        join(&mut self.affinity, resident.affinity.as_ref(), host);
-        join(&mut self.anti_affinity, resident.anti_affinity.as_ref(), host);
+        self.gpus.insert(host, row.gpus);
+        self.traits.insert(host, 0);
+        self.architecture.insert(host, 0);
+        if host < self.rows.len() {
+            let first = u32::try_from(host).unwrap_or(u32::MAX);
+            self.affinity.shift(first);
+            self.anti_affinity.shift(first);
+        }
+        self.rows.insert(host, row.clone());
+        let strays: Vec<Resident> = self.residents.values().filter(|r| r.host == row.id).cloned().collect();
+        for resident in strays {
+            self.add(host, &resident);
+        }
+    }
+
+    /// Forgets a host. What is reserved there stays reserved, should it come back.
+    pub fn remove(&mut self, id: HostId) -> Option<HostRow> {
+        let host = self.index_of(id)?;
+        for resident in self.residents.values().filter(|r| r.host == id).cloned().collect::<Vec<_>>() {
+            self.take_off(host, &resident);
+        }
+        for kind in 0..KINDS {
+            self.used[kind].remove(host);
+            self.free[kind].remove(host);
+            self.reciprocal[kind].remove(host);
+        }
+        self.gpus.remove(host);
+        self.traits.remove(host);
+        self.architecture.remove(host);
+        if let Ok(first) = u32::try_from(host) {
+            self.affinity.close_up(first);
+            self.anti_affinity.close_up(first);
+        }
+        Some(self.rows.remove(host))
+    }
+
+    fn architecture_of(&mut self, name: &str) -> u16 {
+        let known = self.architectures.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.architectures.push(name.to_owned());
+            self.architectures.len() - 1
+        });
+        u16::try_from(known).unwrap_or(u16::MAX)
+    }
+
+    /// Takes a resident's share off its host, so that the next decision sees it. One that is known already moves;
+    /// answers what it held before. A reservation on an unknown host takes nothing until the host is known.
+    pub fn reserve(&mut self, resident: Resident) -> Option<Resident> {
+        let before = self.release(resident.instance);
+        if let Some(host) = self.index_of(resident.host) {
+            self.add(host, &resident);
+        }
+        self.residents.insert(resident.instance, resident);
+        before
+    }
+
+    /// Gives back what an instance holds, if it holds anything.
+    pub fn release(&mut self, instance: InstanceId) -> Option<Resident> {
+        let resident = self.residents.remove(&instance)?;
+        if let Some(host) = self.index_of(resident.host) {
+            self.take_off(host, &resident);
+        }
+        Some(resident)
+    }
+
+    fn take_off(&mut self, host: usize, resident: &Resident) {
+        for (kind, amount) in resident.resources.amounts().into_iter().enumerate() {
+            self.used[kind][host] = self.used[kind][host].saturating_sub(amount);
+        }
+        self.gpus.give_back(host, resident.gpus, &resident.gpu_indexes);
+        let number = u32::try_from(host).unwrap_or(u32::MAX);
+        if let Some(group) = &resident.affinity {
+            self.affinity.leave(group, number, 0);
+        }
+        if let Some(group) = &resident.anti_affinity {
+            self.anti_affinity.leave(group, number, resident.max_per_host.max(1));
+        }
+        self.sum_up(host);
+    }
+
+    fn add(&mut self, host: usize, resident: &Resident) {
+        for (kind, amount) in resident.resources.amounts().into_iter().enumerate() {
+            self.used[kind][host] = self.used[kind][host].saturating_add(amount);
+        }
+        self.gpus.take(host, resident.gpus, &resident.gpu_indexes);
+        let number = u32::try_from(host).unwrap_or(u32::MAX);
+        if let Some(group) = &resident.affinity {
+            self.affinity.join(group, number, 0);
+        }
+        if let Some(group) = &resident.anti_affinity {
+            self.anti_affinity.join(group, number, resident.max_per_host.max(1));
+        }
+        self.sum_up(host);
+    }
+
+    fn sum_up(&mut self, host: usize) {
+        for (kind, limit) in self.rows[host].limit.amounts().into_iter().enumerate() {
+            self.free[kind][host] = limit.saturating_sub(self.used[kind][host]);
+        }
     }
 
     /// How many hosts there are.
@@ -177,6 +211,16 @@ impl Fleet {
         &self.rows[index]
     }
 
+    /// Everything that is promised, in no order.
+    pub fn residents(&self) -> impl Iterator<Item = &Resident> {
+        self.residents.values()
+    }
+
+    /// All hosts, in order of their ids.
+    pub fn hosts(&self) -> &[HostRow] {
+        &self.rows
+    }
+
     /// Where a host is.
     pub fn index_of(&self, host: HostId) -> Option<usize> {
         self.rows.binary_search_by_key(&host, |row| row.id).ok()
@@ -185,6 +229,11 @@ impl Fleet {
     /// What is free on a host: thousandths of a CPU, bytes of memory, bytes of disk.
     pub fn free(&self, host: usize) -> [u64; KINDS] {
         [self.free[0][host], self.free[1][host], self.free[2][host]]
+    }
+
+    /// The GPUs that a request gets on a host that has them.
+    pub(super) fn choose_gpus(&self, host: usize, gpus: Gpus) -> Vec<u32> {
+        self.gpus.choose(host, gpus)
     }
 
     pub(super) fn architecture_number(&self, name: &str) -> Option<u16> {
@@ -196,12 +245,18 @@ impl Fleet {
         self.architectures.len() == 1
     }
 
-    pub(super) fn hosts_of(&self, group: &GroupKey) -> &[u32] {
-        self.affinity.get(group).map_or(&[], Vec::as_slice)
+    pub(super) fn hosts_of(&self, group: &GroupKey) -> Vec<u32> {
+        self.affinity.hosts(group)
     }
 
-    pub(super) fn hosts_with_rival(&self, group: &GroupKey) -> &[u32] {
-        self.anti_affinity.get(group).map_or(&[], Vec::as_slice)
+    /// Hosts that bear no further member of an anti-affinity group.
+    pub(super) fn full_hosts(&self, group: &GroupKey, max_per_host: u32) -> Vec<u32> {
+        self.anti_affinity.full(group, max_per_host)
+    }
+
+    /// Members of an anti-affinity group on a host.
+    pub(super) fn rivals(&self, group: &GroupKey, host: usize) -> usize {
+        u32::try_from(host).map_or(0, |host| self.anti_affinity.members(group, host))
     }
 
     /// The most preferred driver of a host among those whose bits are set.
@@ -210,11 +265,34 @@ impl Fleet {
     }
 }
 
-/// Keeps a group's hosts sorted and without repetition.
-fn join(groups: &mut HashMap<GroupKey, Vec<u32>>, group: Option<&GroupKey>, host: usize) {
-    let (Some(group), Ok(host)) = (group, u32::try_from(host)) else { return };
-    let hosts = groups.entry(group.clone()).or_default();
-    if let Err(place) = hosts.binary_search(&host) {
-        hosts.insert(place, host);
+/// The same hosts with the same reservations, and every column that follows from them.
+impl PartialEq for Fleet {
+    fn eq(&self, other: &Self) -> bool {
+        self.rows == other.rows
+            && self.residents == other.residents
+            && self.used == other.used
+            && self.free == other.free
+            && self.reciprocal == other.reciprocal
+            && self.gpus == other.gpus
+            && self.traits == other.traits
+            && self.affinity == other.affinity
+            && self.anti_affinity == other.anti_affinity
     }
+}
+
+fn traits(row: &HostRow) -> u32 {
+    let mut traits = 0;
+    if row.up {
+        traits |= bit::UP;
+    }
+    if !row.cordoned {
+        traits |= bit::OPEN;
+    }
+    for caps in &row.drivers {
+        let driver = caps.driver as u32;
+        traits |= 1 << (bit::HAS + driver);
+        traits |= u32::from(caps.direct_kernel_boot) << (bit::KERNEL + driver);
+        traits |= u32::from(caps.disk_boot) << (bit::DISK + driver);
+    }
+    traits
 }

@@ -16,12 +16,14 @@ mod fleet;
 #[cfg(test)]
 mod properties;
 mod request;
+mod rows;
 mod score;
 
 pub use decision::{Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, Rejection};
 pub use explain::decide;
-pub use fleet::{Fleet, GroupKey, HostRow, Resident};
+pub use fleet::Fleet;
 pub use request::Request;
+pub use rows::{GroupKey, HostRow, Resident};
 
 use request::Prepared;
 

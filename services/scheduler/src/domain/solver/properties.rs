@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::host::{Driver, DriverCaps};
 use crate::domain::instance::Policy;
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub(super) fn plain_request() -> Request {
         avoid: BTreeMap::new(),
         affinity: None,
         anti_affinity: None,
+        max_per_host: 1,
+        gpus: Gpus::default(),
         failed_hosts: Vec::new(),
         policy: Policy::Spread,
     }
@@ -70,8 +72,9 @@ fn any_host() -> impl Strategy<Value = HostRow> {
         0..3,
     );
     let often = || prop::bool::weighted(0.85);
-    (1..40_u128, often(), often(), any_resources(), any_labels(), drivers, often()).prop_map(
-        |(id, up, open, limit, labels, mut drivers, x86)| {
+    let gpus = prop_oneof![1 => Just(0_u32), 1 => 1..4_u32];
+    (1..40_u128, often(), often(), any_resources(), any_labels(), drivers, often(), gpus).prop_map(
+        |(id, up, open, limit, labels, mut drivers, x86, gpus)| {
             drivers.sort_by_key(|caps| caps.driver);
             drivers.dedup_by_key(|caps| caps.driver);
             HostRow {
@@ -84,6 +87,8 @@ fn any_host() -> impl Strategy<Value = HostRow> {
                 labels,
                 drivers,
                 architecture: if x86 { "x86_64" } else { "aarch64" }.into(),
+                gpus,
+                agent_id: String::new(),
             }
         },
     )
@@ -94,9 +99,10 @@ fn any_group() -> impl Strategy<Value = Option<GroupKey>> {
 }
 
 fn any_resident() -> impl Strategy<Value = Resident> {
-    (1..40_u128, any_resources(), any_group(), any_group()).prop_map(
-        |(host, resources, affinity, anti_affinity)| Resident {
-            instance: InstanceId::from_u128(host),
+    let gpus = (any_gpus(), prop::collection::btree_set(0..4_u32, 3));
+    (1..40_u128, any::<u64>(), any_resources(), any_group(), any_group(), 0..4_u32, gpus).prop_map(
+        |(host, id, resources, affinity, anti_affinity, max_per_host, (gpus, indexes))| Resident {
+            instance: InstanceId::from_u128(id.into()),
             host: HostId::from_u128(host),
             resources: Resources {
                 vcpus: MilliVcpus(resources.vcpus.0 / 4),
@@ -105,8 +111,19 @@ fn any_resident() -> impl Strategy<Value = Resident> {
             },
             affinity,
             anti_affinity,
+            max_per_host,
+            gpus,
+            gpu_indexes: indexes.into_iter().take(gpus.count as usize).collect(),
         },
     )
+}
+
+fn any_gpus() -> impl Strategy<Value = Gpus> {
+    prop_oneof![
+        3 => Just(Gpus::default()),
+        1 => (1..4_u32).prop_map(|count| Gpus { count, milli: 1000 }),
+        1 => prop::sample::select(vec![250, 500, 999]).prop_map(|milli| Gpus { count: 1, milli }),
+    ]
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
@@ -120,7 +137,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         any_group(),
         any_group(),
         prop::collection::vec((1..40_u128).prop_map(HostId::from_u128), 0..3),
-        any::<bool>(),
+        (any::<bool>(), 1..4_u32, any_gpus()),
     )
         .prop_map(
             |(
@@ -133,7 +150,7 @@ fn any_request() -> impl Strategy<Value = Request> {
                 affinity,
                 anti_affinity,
                 failed_hosts,
-                pack,
+                (pack, max_per_host, gpus),
             )| Request {
                 resources,
                 driver,
@@ -143,6 +160,8 @@ fn any_request() -> impl Strategy<Value = Request> {
                 avoid,
                 affinity,
                 anti_affinity,
+                max_per_host,
+                gpus,
                 failed_hosts,
                 policy: if pack { Policy::Pack } else { Policy::Spread },
             },
@@ -191,13 +210,31 @@ fn verdict((hosts, residents, request): &World, host: &HostRow) -> Option<Filter
             return Some(Filter::Affinity);
         }
     }
-    if let Some(group) = &request.anti_affinity
-        && on(host.id).any(|resident| resident.anti_affinity.as_ref() == Some(group))
-    {
-        return Some(Filter::AntiAffinity);
+    if let Some(group) = &request.anti_affinity {
+        let rivals: Vec<u32> = on(host.id)
+            .filter(|resident| resident.anti_affinity.as_ref() == Some(group))
+            .map(|resident| resident.max_per_host.max(1))
+            .collect();
+        let together = rivals.len() as u32 + 1;
+        if together > request.max_per_host || rivals.iter().any(|most| together > *most) && !rivals.is_empty()
+        {
+            return Some(Filter::AntiAffinity);
+        }
     }
     if request.failed_hosts.contains(&host.id) {
         return Some(Filter::FailedBefore);
+    }
+    let taken = |index: u32| {
+        on(host.id).filter(|r| r.gpu_indexes.contains(&index)).map(|r| r.gpus.milli).sum::<u32>()
+    };
+    let free: Vec<u32> = (0..host.gpus).map(|index| 1000_u32.saturating_sub(taken(index))).collect();
+    let enough = match request.gpus {
+        Gpus { count: 0, .. } => true,
+        Gpus { count, milli: 1000 } => free.iter().filter(|free| **free == 1000).count() >= count as usize,
+        Gpus { milli, .. } => free.iter().any(|free| *free >= milli),
+    };
+    if !enough {
+        return Some(Filter::Gpu);
     }
     let used =
         |pick: fn(&Resources) -> u64| on(host.id).map(|resident| pick(&resident.resources)).sum::<u64>();
@@ -261,21 +298,33 @@ proptest! {
     ) {
         let mut fleet = Fleet::new(hosts, []);
         let mut taken: BTreeMap<HostId, [u64; 3]> = BTreeMap::new();
+        let mut gpus: BTreeMap<(HostId, u32), u32> = BTreeMap::new();
         for (number, request) in (0_u128..).zip(&requests) {
-            let Some(index) = choose(&fleet, request) else { continue };
+            let decision = decide(&fleet, request);
+            prop_assert_eq!(decision.index, choose(&fleet, request));
+            let Some(index) = decision.index else { continue };
             let host = fleet.host(index).id;
+            prop_assert_eq!(decision.gpu_indexes.len() as u32, request.gpus.count);
+            for gpu in &decision.gpu_indexes {
+                *gpus.entry((host, *gpu)).or_default() += request.gpus.milli;
+                prop_assert!(*gpu < fleet.host(index).gpus);
+            }
             let used = taken.entry(host).or_default();
             for (sum, amount) in used.iter_mut().zip(request.resources.amounts()) {
                 *sum += amount;
             }
-            fleet.reserve(&Resident {
+            fleet.reserve(Resident {
                 instance: InstanceId::from_u128(number),
                 host,
                 resources: request.resources,
                 affinity: request.affinity.clone(),
                 anti_affinity: request.anti_affinity.clone(),
+                max_per_host: request.max_per_host,
+                gpus: request.gpus,
+                gpu_indexes: decision.gpu_indexes,
             });
         }
+        prop_assert!(gpus.values().all(|milli| *milli <= 1000), "{:?}", gpus);
         for (host, used) in taken {
             let index = fleet.index_of(host).expect("a chosen host");
             for (used, limit) in used.into_iter().zip(fleet.host(index).limit.amounts()) {
@@ -296,6 +345,8 @@ fn open_host(id: u128, limit: Resources) -> HostRow {
         labels: BTreeMap::new(),
         drivers: vec![caps(Driver::Libvirt, true, true)],
         architecture: "x86_64".into(),
+        gpus: 0,
+        agent_id: String::new(),
     }
 }
 
@@ -306,6 +357,9 @@ fn resident(host: u128, resources: Resources) -> Resident {
         resources,
         affinity: None,
         anti_affinity: None,
+        max_per_host: 0,
+        gpus: Gpus::default(),
+        gpu_indexes: Vec::new(),
     }
 }
 
@@ -347,6 +401,49 @@ fn a_rejection_says_what_is_missing() {
     let refusal = decision.refusal.expect("no room");
     assert_eq!(refusal.message, "no host has room for 2 vCPU, 4 GiB memory, 10 GiB disk");
     assert_eq!(refusal.reasons, ["1 host lacks memory"]);
+}
+
+#[test]
+fn who_needs_no_gpu_leaves_them_to_who_does() {
+    let hosts =
+        vec![HostRow { gpus: 8, ..open_host(1, amounts(64, 256, 900)) }, open_host(2, amounts(8, 32, 100))];
+    let fleet = Fleet::new(hosts, []);
+    for policy in [Policy::Pack, Policy::Spread] {
+        assert_eq!(choose(&fleet, &Request { policy, ..plain_request() }), Some(1));
+        let gpus = Gpus { count: 2, milli: 1000 };
+        assert_eq!(decide(&fleet, &Request { policy, gpus, ..plain_request() }).gpu_indexes, [0, 1]);
+    }
+    let gpus = Gpus { count: 9, milli: 1000 };
+    let decision = decide(&fleet, &Request { gpus, ..plain_request() });
+    let reasons: Vec<&str> = decision.rejections.iter().map(|rejection| rejection.reason.as_str()).collect();
+    assert_eq!(reasons, ["8 of 8 GPUs entirely free, 9 asked", "has no GPU"]);
+    let refusal = decision.refusal.expect("too many");
+    assert_eq!(refusal.message, "no host has room for 2 vCPU, 4 GiB memory, 10 GiB disk, 9 GPUs");
+    assert_eq!(refusal.reasons, ["1 host has no GPU", "1 host lacks free GPUs"]);
+}
+
+#[test]
+fn the_one_who_bears_the_fewest_rules_its_host() {
+    let member = |id: u128, max_per_host| Resident {
+        instance: InstanceId::from_u128(id),
+        anti_affinity: Some(group("db")),
+        max_per_host,
+        ..resident(1, amounts(0, 0, 0))
+    };
+    let asked = |max_per_host| Request { anti_affinity: Some(group("db")), max_per_host, ..plain_request() };
+    let why = |residents: &[Resident], max_per_host| {
+        let fleet = Fleet::new(vec![open_host(1, amounts(8, 32, 100))], residents.to_vec());
+        decide(&fleet, &asked(max_per_host)).rejections.first().map(|rejection| rejection.reason.clone())
+    };
+    assert_eq!(why(&[member(1, 3), member(2, 3)], 3), None);
+    assert_eq!(
+        why(&[member(1, 3), member(2, 3)], 2).as_deref(),
+        Some("already has 2 members of anti-affinity group \"db\", at most 2 may share a host")
+    );
+    assert_eq!(
+        why(&[member(1, 1)], 3).as_deref(),
+        Some("already has a member of anti-affinity group \"db\", which wants no other on its host")
+    );
 }
 
 #[test]

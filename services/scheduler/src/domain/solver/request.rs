@@ -1,9 +1,10 @@
 //! What is to be placed, as the caller says it and as the hot loop wants it.
 
-use super::fleet::{Fleet, GroupKey, KINDS, bit};
+use super::fleet::{Fleet, KINDS, bit};
+use super::rows::GroupKey;
 use crate::domain::host::Driver;
 use crate::domain::instance::{Instance, Policy};
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use kernel::HostId;
 use std::collections::BTreeMap;
 
@@ -24,8 +25,12 @@ pub struct Request {
     pub avoid: BTreeMap<String, String>,
     /// Must be on a host of this group, if the group is anywhere yet.
     pub affinity: Option<GroupKey>,
-    /// Must not be on a host of this group.
+    /// Must not be on a host with too many of this group.
     pub anti_affinity: Option<GroupKey>,
+    /// Members of the anti-affinity group on its host, itself counted: 1 or more.
+    pub max_per_host: u32,
+    /// GPUs.
+    pub gpus: Gpus,
     /// Hosts that could not start it.
     pub failed_hosts: Vec<HostId>,
     /// Which host is best.
@@ -47,6 +52,8 @@ impl From<&Instance> for Request {
             avoid: instance.spec.avoid_host_labels.clone(),
             affinity: group(&instance.spec.affinity_group),
             anti_affinity: group(&instance.spec.anti_affinity_group),
+            max_per_host: instance.spec.max_per_host.max(1),
+            gpus: instance.spec.gpus,
             failed_hosts: instance.failed_hosts.clone(),
             policy: instance.spec.policy,
         }
@@ -64,9 +71,13 @@ pub(super) struct Prepared<'a> {
     /// None: any. A number no host has: none.
     pub architecture: Option<u16>,
     /// Sorted. None: anywhere.
-    pub together: Option<&'a [u32]>,
+    pub together: Option<Vec<u32>>,
     /// Sorted.
-    pub apart: &'a [u32],
+    pub apart: Vec<u32>,
+    /// GPUs that must be entirely free.
+    pub gpus_whole: u32,
+    /// Thousandths that must be free on one GPU.
+    pub gpu_share: u32,
     /// Sorted.
     pub failed: Vec<u32>,
     pub any_label: bool,
@@ -75,7 +86,7 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    pub fn new(fleet: &'a Fleet, request: &'a Request) -> Self {
+    pub fn new(fleet: &Fleet, request: &'a Request) -> Self {
         let all = Driver::ALL.into_iter().fold(0, |bits, driver| bits | 1 << driver as u32);
         let together = request.affinity.as_ref().map(|group| fleet.hosts_of(group));
         let number = |host: &HostId| fleet.index_of(*host).and_then(|index| u32::try_from(index).ok());
@@ -89,7 +100,12 @@ impl<'a> Prepared<'a> {
             architecture: (!request.architecture.is_empty())
                 .then(|| fleet.architecture_number(&request.architecture).unwrap_or(u16::MAX)),
             together: together.filter(|hosts| !hosts.is_empty()),
-            apart: request.anti_affinity.as_ref().map_or(&[], |group| fleet.hosts_with_rival(group)),
+            apart: request
+                .anti_affinity
+                .as_ref()
+                .map_or_else(Vec::new, |group| fleet.full_hosts(group, request.max_per_host)),
+            gpus_whole: if request.gpus.milli == Gpus::WHOLE { request.gpus.count } else { 0 },
+            gpu_share: if request.gpus.milli == Gpus::WHOLE { 0 } else { request.gpus.milli },
             failed,
             any_label: !request.require.is_empty() || !request.avoid.is_empty(),
             plain: false,
@@ -102,6 +118,7 @@ impl<'a> Prepared<'a> {
             && prepared.together.is_none()
             && prepared.apart.is_empty()
             && prepared.failed.is_empty()
+            && request.gpus.count == 0
             && !prepared.any_label;
         prepared
     }

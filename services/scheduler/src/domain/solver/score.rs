@@ -9,6 +9,8 @@ use super::request::Prepared;
 use crate::domain::instance::Policy;
 
 const WHOLE: i64 = 1_000_000;
+/// More than any two scores differ by otherwise.
+const GPU_HOSTS_LAST: i64 = 8 * WHOLE;
 
 /// Score of a host that passed every filter.
 pub(super) fn of(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> i64 {
@@ -19,9 +21,24 @@ pub(super) fn of(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> i64 {
         least = least.min(left);
         most = most.max(left);
     }
-    match prepared.request.policy {
+    let room = match prepared.request.policy {
         Policy::Pack => 4 * WHOLE - sum - (most - least),
         Policy::Spread => 3 * least + sum,
+    };
+    room + gpus(fleet, prepared, host)
+}
+
+/// Who needs no GPU goes where there is one only when there is no other room: CPUs there are for the GPUs. Of those
+/// who need one, the GPUs weigh more than all the rest.
+fn gpus(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> i64 {
+    if prepared.gpus_whole + prepared.gpu_share == 0 {
+        return if fleet.gpus.count[host] > 0 { -GPU_HOSTS_LAST } else { 0 };
+    }
+    let left = fleet.gpus.left[host].saturating_sub(prepared.request.gpus.total());
+    let share = i64::try_from((u64::from(left) * fleet.gpus.reciprocal[host]) >> 16).unwrap_or(WHOLE);
+    match prepared.request.policy {
+        Policy::Pack => 4 * (WHOLE - share),
+        Policy::Spread => 4 * share,
     }
 }
 

@@ -6,6 +6,7 @@ mod capacity;
 mod cordon;
 mod driver;
 mod failed_before;
+mod gpu;
 mod image;
 mod labels;
 mod state;
@@ -26,6 +27,7 @@ pub(super) fn pass(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool 
         && prepared.able(traits) != 0
         && (prepared.plain
             || image::passes(fleet, prepared, host)
+                && gpu::passes(fleet, prepared, host)
                 && failed_before::passes(prepared, host)
                 && affinity::passes(prepared, host)
                 && anti_affinity::passes(prepared, host)
@@ -47,6 +49,7 @@ pub(super) fn passes(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, hos
         Filter::Affinity => affinity::passes(prepared, host),
         Filter::AntiAffinity => anti_affinity::passes(prepared, host),
         Filter::FailedBefore => failed_before::passes(prepared, host),
+        Filter::Gpu => gpu::passes(fleet, prepared, host),
         Filter::Capacity => capacity::passes(fleet, prepared, host),
     }
 }
@@ -60,8 +63,9 @@ pub(super) fn reason(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, hos
         Filter::Image => image::reason(fleet, prepared, host),
         Filter::Labels => labels::reason(fleet, prepared, host),
         Filter::Affinity => affinity::reason(fleet, prepared),
-        Filter::AntiAffinity => anti_affinity::reason(prepared),
+        Filter::AntiAffinity => anti_affinity::reason(fleet, prepared, host),
         Filter::FailedBefore => failed_before::reason(prepared),
+        Filter::Gpu => gpu::reason(fleet, prepared, host),
         Filter::Capacity => capacity::reason(fleet, prepared, host),
     }
 }

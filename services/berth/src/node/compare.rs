@@ -1,15 +1,14 @@
 //! `berth replay verify`: every table again from the event stream alone, compared with the present ones row by row.
 
 use anyhow::Context;
-use bus::watch::{Item, Query, watch};
-use bus::{Cause, Connection, Desk, Envelope, Subscriptions};
-use futures::future::BoxFuture;
-use kernel::{Subject, SystemClock};
-use sqlx::AnyConnection;
+use bus::rebuild::{Rebuild, apply_all};
+use bus::watch::{Gap, Item, Query, watch};
+use bus::{Connection, Desk};
+use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use store::{MigrationFile, RowDump, Store, dump_table};
+use store::{MigrationFile, RowDump, Store, dump_table, key_columns};
 
 /// Differences shown of one table; the rest is counted.
 const SHOWN: usize = 20;
@@ -29,26 +28,14 @@ pub struct TableVerdict {
     pub differences: Vec<String>,
 }
 
-type Folding<'c> = BoxFuture<'c, Result<(), String>>;
-
-/// How a service makes rows of events.
-pub(super) enum Maker {
-    /// A function for this purpose.
-    Fold(for<'c> fn(&'c mut AnyConnection, &'c Subject, &'c [u8]) -> Folding<'c>),
-    /// The handlers that make them every day.
-    Handlers(fn(&Store) -> Subscriptions),
-}
-
-/// How one service's tables are made from events.
+/// One service's database, and how its tables are made from events.
 pub(super) struct Service {
     /// "scheduler".
     pub name: &'static str,
     /// Its schema.
     pub migrations: &'static [MigrationFile],
-    /// Tables that are a function of the events.
-    pub tables: &'static [&'static str],
-    /// Makes their rows.
-    pub maker: Maker,
+    /// Makes its tables.
+    pub tables: Box<dyn Fn(&Store) -> Box<dyn Rebuild>>,
     /// The live database.
     pub database_url: String,
 }
@@ -69,13 +56,13 @@ pub(super) async fn verify(
     for (service, fresh) in services.iter().zip(&fresh) {
         let live =
             Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
-        for table in service.tables {
+        for table in (service.tables)(fresh).tables() {
             let (expected, found) = (dump_table(fresh, table).await?, dump_table(&live, table).await?);
             verdicts.push(TableVerdict {
                 service: service.name.to_owned(),
                 table: (*table).to_owned(),
                 rows: found.len() as u64,
-                differences: differences(&expected, &found),
+                differences: differences(&expected, &found, &key_columns(fresh, table).await?),
             });
         }
         live.close().await;
@@ -92,6 +79,7 @@ async fn replay(
     fresh: &[Store],
 ) -> anyhow::Result<Vec<TableVerdict>> {
     let mut verdicts = Vec::new();
+    let tables: Vec<_> = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
     let mut items = watch(connection.clone(), Query::default());
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -99,6 +87,8 @@ async fn replay(
         let ended = item.is_none();
         match item {
             Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
+            // what a hole held comes again later
+            Some(Ok(Item::Gap { kind: Gap::Hole, .. })) => continue,
             Some(Ok(Item::Gap { reason, .. })) => {
                 anyhow::bail!("the stream does not begin at its beginning: {reason}")
             }
@@ -106,11 +96,12 @@ async fn replay(
             None => {}
         }
         if batch.len() == BATCH || ended {
-            for (service, store) in services.iter().zip(fresh) {
-                let unreadable = apply(service, store, &batch).await?;
+            for (tables, store) in tables.iter().zip(fresh) {
+                let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
+                let unreadable = apply_all(&desk, &**tables, &batch).await?;
                 if !unreadable.is_empty() {
                     verdicts.push(TableVerdict {
-                        service: service.name.to_owned(),
+                        service: tables.service().to_owned(),
                         table: "(events)".to_owned(),
                         rows: unreadable.len() as u64,
                         differences: unreadable,
@@ -125,37 +116,8 @@ async fn replay(
     }
 }
 
-/// Applies a batch; answers one line for each event that the service cannot take.
-async fn apply(
-    service: &Service,
-    store: &Store,
-    batch: &[(u64, Box<Envelope>)],
-) -> anyhow::Result<Vec<String>> {
-    let mut unreadable = Vec::new();
-    let desk = Desk::new(service.name, store.clone(), Arc::new(SystemClock));
-    let mut work = desk.begin(Cause::own(service.name)).await?;
-    let handlers = match service.maker {
-        Maker::Handlers(make) => Some(make(store)),
-        Maker::Fold(_) => None,
-    };
-    for (sequence, envelope) in batch {
-        let applied = match (&service.maker, &handlers) {
-            (Maker::Fold(fold), _) => fold(work.tx(), &envelope.subject, &envelope.payload).await,
-            (Maker::Handlers(_), Some(handlers)) => {
-                handlers.apply(&mut work, envelope).await.map(|_| ()).map_err(|e| e.to_string())
-            }
-            (Maker::Handlers(_), None) => Ok(()),
-        };
-        if let Err(reason) = applied {
-            unreadable.push(format!("event {sequence} ({}): {reason}", envelope.subject));
-        }
-    }
-    work.commit().await?;
-    Ok(unreadable)
-}
-
 /// One line per row that differs: which row, which column, what the events say and what the table says.
-fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
+fn differences(expected: &RowDump, found: &RowDump, keys: &[String]) -> Vec<String> {
     let (expected_rows, found_rows): (BTreeSet<_>, BTreeSet<_>) =
         (expected.iter().collect(), found.iter().collect());
     let missing: Vec<_> = expected_rows.difference(&found_rows).copied().collect();
@@ -163,8 +125,9 @@ fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
     let mut lines = Vec::new();
     let mut unpaired: Vec<_> = surplus.clone();
     for row in missing {
-        // the row with the same identity, when there is one, tells which column went wrong
-        let twin = unpaired.iter().position(|other| identity(other) == identity(row));
+        // the row with the same key, when there is one, tells which column went wrong
+        let key = |row: &Row| keys.iter().map(|column| row.get(column).cloned()).collect::<Vec<_>>();
+        let twin = unpaired.iter().position(|other| key(other) == key(row));
         match twin.map(|index| unpaired.swap_remove(index)) {
             Some(other) => lines.push(format!("{}: {}", label(row), columns(row, other))),
             None => lines.push(format!("{}: the events make this row, the table lacks it", label(row))),
@@ -183,13 +146,6 @@ fn differences(expected: &RowDump, found: &RowDump) -> Vec<String> {
 }
 
 type Row = BTreeMap<String, String>;
-
-fn identity(row: &Row) -> Vec<&String> {
-    row.iter()
-        .filter(|(column, _)| *column == "id" || *column == "name" || column.ends_with("_id"))
-        .map(|(_, v)| v)
-        .collect()
-}
 
 fn label(row: &Row) -> String {
     let keys = ["id", "instance_id", "name", "host_id", "image_id", "sha256"];
@@ -221,17 +177,21 @@ mod tests {
         cells.iter().map(|(c, v)| ((*c).to_owned(), (*v).to_owned())).collect()
     }
 
+    fn id() -> Vec<String> {
+        vec!["id".to_owned()]
+    }
+
     #[test]
     fn equal_tables_have_no_differences() {
         let rows = vec![row(&[("id", "1"), ("phase", "4")])];
-        assert!(differences(&rows, &rows).is_empty());
+        assert!(differences(&rows, &rows, &id()).is_empty());
     }
 
     #[test]
     fn a_changed_a_missing_and_a_surplus_row_are_told_apart() {
         let expected = vec![row(&[("id", "1"), ("phase", "4")]), row(&[("id", "2"), ("phase", "4")])];
         let found = vec![row(&[("id", "1"), ("phase", "9")]), row(&[("id", "3"), ("phase", "4")])];
-        let lines = differences(&expected, &found);
+        let lines = differences(&expected, &found, &id());
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0], "id 1: phase is \"9\", the events say \"4\"");
         assert!(lines[1].contains("id 2") && lines[1].contains("lacks"));
@@ -241,6 +201,6 @@ mod tests {
     #[test]
     fn a_row_that_is_there_twice_is_noticed() {
         let one = row(&[("size", "1")]);
-        assert!(!differences(&vec![one.clone()], &vec![one.clone(), one]).is_empty());
+        assert!(!differences(&vec![one.clone()], &vec![one.clone(), one], &id()).is_empty());
     }
 }

@@ -1,0 +1,108 @@
+//! `berth replay rebuild`: a service's database again from the events, in the place of the one that is there.
+
+use super::assembly::Folders;
+use super::settings::NodeSettings;
+use super::verify::services;
+use super::{broker_for, pki};
+use anyhow::Context;
+use bus::Desk;
+use bus::rebuild::{Rebuilt, rebuild};
+use kernel::{Clock, SystemClock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+
+/// Services whose databases can be made again.
+pub const REBUILDABLE: [&str; 4] = ["gateway", "scheduler", "storage", "host_driver"];
+
+/// A database that was made again.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Restored {
+    /// What was read and applied.
+    pub rebuilt: Rebuilt,
+    /// Where the old database is now; none: there was none.
+    pub kept: Option<PathBuf>,
+}
+
+/// Makes the database of `service` from the events and puts it in the place of the old one, which is kept beside it.
+/// The node must not run: its broker is started for this alone. An error leaves the old database where it was.
+pub async fn replay_rebuild(settings: NodeSettings, service: &str) -> anyhow::Result<Restored> {
+    let folders = Folders::of(&settings);
+    let pki = pki::existing(&folders.pki());
+    let health = chassis::Health::default();
+    let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
+    let outcome = async {
+        let connection = bus::Connection::open(&bus, "replay rebuild", bus::Report::none()).await?;
+        replace(&connection, &settings, &folders, service).await
+    }
+    .await;
+    if let Some(broker) = broker {
+        broker.stop().await;
+    }
+    outcome
+}
+
+async fn replace(
+    connection: &bus::Connection,
+    settings: &NodeSettings,
+    folders: &Folders,
+    service: &str,
+) -> anyhow::Result<Restored> {
+    let all = services(settings, folders)?;
+    let found = all.iter().find(|s| s.name == service).context("no such service")?;
+    let (place, fresh) =
+        (folders.database_file(service), folders.database_file(service).with_extension("rebuilt"));
+    for leftover in files_of(&fresh) {
+        remove(&leftover)?;
+    }
+    let migrations = [bus::MIGRATIONS, found.migrations].concat();
+    let store = Store::open(&format!("sqlite://{}", fresh.display()), &migrations).await?;
+    let desk = Desk::new(found.name, store.clone(), Arc::new(SystemClock));
+    let rebuilt = rebuild(connection, &desk, &*(found.tables)(&store)).await;
+    store.close().await;
+    let rebuilt = rebuilt.context("the old database is as it was")?;
+    let kept = set_aside(&place)?;
+    for (from, to) in files_of(&fresh).into_iter().zip(files_of(&place)) {
+        if from.exists() {
+            std::fs::rename(&from, &to).with_context(|| format!("renaming {}", from.display()))?;
+        }
+    }
+    Ok(Restored { rebuilt, kept })
+}
+
+/// A SQLite database and what may lie beside it.
+fn files_of(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    })
+}
+
+fn set_aside(database: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if !database.exists() {
+        // what lies beside a missing database belongs to nothing
+        for leftover in files_of(database) {
+            remove(&leftover)?;
+        }
+        return Ok(None);
+    }
+    let mut name = database.as_os_str().to_owned();
+    name.push(format!(".{}", SystemClock.now().micros()));
+    let aside = PathBuf::from(name);
+    for (from, to) in files_of(database).into_iter().zip(files_of(&aside)) {
+        if from.exists() {
+            std::fs::rename(&from, &to).with_context(|| format!("renaming {}", from.display()))?;
+        }
+    }
+    Ok(Some(aside))
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

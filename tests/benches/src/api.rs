@@ -4,7 +4,7 @@
 use crate::Effort;
 use crate::figure::{Figure, Judged, Round, Target, Unit};
 use crate::measure::{per_second, percentile};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use async_nats::jetstream::consumer::pull;
 use berth::client::{Connect, Gateway, IdempotencyKey};
 use contracts::gateway::v1::CreateInstanceRequest;
@@ -61,9 +61,8 @@ async fn round(count: usize) -> Result<Load> {
     node.cli().ok(&["image", "import", IMAGE, "--manifest", &image, "--if-absent"]);
     let gateway = gateway_of(&node)?;
     wait_for_hosts(&node).await?;
-    let running = tokio::spawn(all_running(node.data_dir(), count));
-    // the reader of events is there before there are any
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let events = started(node.data_dir()).await?;
+    let running = tokio::spawn(all_running(events, count));
     let began = Instant::now();
     let mut latencies: Vec<Duration> = futures::stream::iter(0..count)
         .map(|number| create(&gateway, number))
@@ -101,20 +100,13 @@ fn gateway_of(node: &Node) -> Result<Gateway> {
 
 async fn wait_for_hosts(node: &Node) -> Result<()> {
     let wanted: usize = HOSTS.parse()?;
-    let end = Instant::now() + PATIENCE;
-    loop {
+    testkit::eventually(PATIENCE, "every host to be up", async || {
         let hosts = node.cli().json(&["host", "list"]);
-        let up = hosts["hosts"]
-            .as_array()
-            .map_or(0, |hosts| hosts.iter().filter(|host| host["host"]["state"] == "HOST_STATE_UP").count());
-        if up == wanted {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            bail!("{up} of {wanted} hosts are up");
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        let up = |host: &&serde_json::Value| host["host"]["state"] == "HOST_STATE_UP";
+        (hosts["hosts"].as_array()?.iter().filter(up).count() == wanted).then_some(())
+    })
+    .await;
+    Ok(())
 }
 
 /// One create, as a client sends it. How long its answer took.
@@ -132,8 +124,8 @@ async fn create(gateway: &Gateway, number: usize) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// When the last of `count` instances was said to run, heard on the broker itself: asking the API would be load as well.
-async fn all_running(folder: std::path::PathBuf, count: usize) -> Result<Instant> {
+/// What is said of instances that begin to run, heard on the broker itself: asking the API would be load as well.
+async fn started(folder: std::path::PathBuf) -> Result<pull::Ordered> {
     let settings = berth::node::settings_in_force(&folder).context("the node has settings")?;
     let broker = berth::node::broker_settings(&settings)?;
     let connection = bus::Connection::open(&broker, "load", bus::Report::none()).await?;
@@ -143,7 +135,11 @@ async fn all_running(folder: std::path::PathBuf, count: usize) -> Result<Instant
         headers_only: true,
         ..pull::OrderedConfig::default()
     };
-    let mut events = stream.create_consumer(config).await?.messages().await?;
+    Ok(stream.create_consumer(config).await?.messages().await?)
+}
+
+/// When the last of `count` instances was said to run.
+async fn all_running(mut events: pull::Ordered, count: usize) -> Result<Instant> {
     let mut running = HashSet::new();
     while running.len() < count {
         let event = events.next().await.context("the stream of events ended")??;

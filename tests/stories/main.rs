@@ -1,6 +1,8 @@
 //! The whole system, as a user meets it: built programs, a real broker, real databases, and a real guest.
 
 mod broken_pieces;
+mod chaos;
+mod checked;
 mod damaged_rows;
 mod doctor;
 mod libvirt_restarts;

@@ -6,10 +6,16 @@
 //! - [`doctor`]: what is wrong with a node, and what to do about it
 //! - [`output`]: tables for people, JSON and YAML for programs
 //! - [`node`]: everything in one process
+//! - [`invariants`]: an independent checker of log, tables and hypervisors
+//! - [`simulate`]: a workload through the whole system in virtual time
+//! - [`store`]: the services' databases, read from outside
 
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod doctor;
+pub mod invariants;
 pub mod node;
 pub mod output;
+pub mod simulate;
+pub mod store;

@@ -22,6 +22,8 @@ pub struct Host {
     pub id: HostId,
     /// Its name for people.
     pub name: String,
+    /// Its own labels, besides those of all hosts of the process.
+    pub labels: BTreeMap<String, String>,
     /// What it can run VMs with, in the order of preference.
     pub backends: Vec<(DriverKind, Backend)>,
 }

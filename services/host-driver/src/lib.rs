@@ -110,11 +110,15 @@ impl Parts {
 
 /// Starts the service on the hosts that the settings describe.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    wire_hosts(settings, chassis, Arc::new(settings.hosts()?)).await
+    wire_hosts(settings, chassis, Arc::new(settings.hosts()?)).await.map(|_| ())
 }
 
-/// Starts the service on these hosts; tests keep a hand on simulated ones.
-pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts>) -> anyhow::Result<()> {
+/// Starts the service on these hosts; tests and simulations keep a hand on them, and see what is due.
+pub async fn wire_hosts(
+    settings: &Settings,
+    chassis: &Chassis,
+    hosts: Arc<Hosts>,
+) -> anyhow::Result<Attention> {
     let agent_id = settings.agent_id()?.to_string();
     let tables = Tables::of(&agent_id).with_hosts(&hosts);
     let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
@@ -125,6 +129,7 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     chassis.serve(&desk, parts.subscriptions().only_key(&agent_id));
     let tasks = &chassis.tasks;
     let Parts { attention, visitor, execs, exec_wake, doubt, .. } = parts;
+    let due = attention.clone();
 
     tasks.spawn(Stage::Work, "vms", |stop| {
         reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
@@ -156,7 +161,7 @@ pub async fn wire_hosts(settings: &Settings, chassis: &Chassis, hosts: Arc<Hosts
     tasks.spawn(Stage::Intake, "consoles", |stop| {
         reconcilers::console::serve(bus, agent_id, store, hosts, stop)
     });
-    Ok(())
+    Ok(due)
 }
 
 fn spawn_reports(

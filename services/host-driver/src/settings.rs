@@ -53,11 +53,13 @@ pub struct SimulatedSettings {
     pub count: usize,
     /// What each is like.
     pub host: WorldSettings,
+    /// Folder with a file for each host, in which it outlives the process as a real one does; "" = in memory only.
+    pub state_dir: PathBuf,
 }
 
 impl Default for SimulatedSettings {
     fn default() -> Self {
-        Self { count: 3, host: WorldSettings::default() }
+        Self { count: 3, host: WorldSettings::default(), state_dir: PathBuf::new() }
     }
 }
 
@@ -102,7 +104,7 @@ impl Settings {
         Ok(id)
     }
 
-    /// The hosts that these settings describe. Simulated ones are empty at each start.
+    /// The hosts that these settings describe. Simulated ones are empty at each start, unless they are kept.
     pub fn hosts(&self) -> anyhow::Result<Hosts> {
         let agent = self.agent_id()?;
         let mut hosts = Vec::new();
@@ -110,7 +112,9 @@ impl Settings {
             match driver.as_str() {
                 "libvirt" => hosts.push(self.libvirt_host(agent)?),
                 "simulated" => {
-                    hosts.extend((1..=self.simulated.count).map(|number| self.simulated_host(agent, number)))
+                    for number in 1..=self.simulated.count {
+                        hosts.push(self.simulated_host(agent, number)?);
+                    }
                 }
                 other => bail!("drivers: {other:?} is not known here: expected \"libvirt\" or \"simulated\""),
             }
@@ -126,14 +130,27 @@ impl Settings {
         let disks = LocalDisks::open(&self.data_dir, images)?;
         let hypervisor = LibvirtHypervisor::new(self.libvirt.clone(), &self.data_dir, id);
         let backend = Backend { hypervisor: Arc::new(hypervisor), disks: Arc::new(disks) };
-        Ok(Host { id, name: self.name()?, backends: vec![(DriverKind::Libvirt, backend)] })
+        Ok(Host {
+            id,
+            name: self.name()?,
+            labels: BTreeMap::new(),
+            backends: vec![(DriverKind::Libvirt, backend)],
+        })
     }
 
-    fn simulated_host(&self, agent: HostId, number: usize) -> Host {
+    fn simulated_host(&self, agent: HostId, number: usize) -> anyhow::Result<Host> {
         let mut world = self.simulated.host.clone();
         world.faults.seed = world.faults.seed.wrapping_add(number as u64);
         let id = HostId::from_u128(agent.as_u128().wrapping_add(number as u128));
-        simulated_host(id, format!("simulated-{number:05}"), Arc::new(World::new(world)))
+        let folder = &self.simulated.state_dir;
+        let world = if folder.as_os_str().is_empty() {
+            World::new(world)
+        } else {
+            let file = folder.join(format!("{id}.json"));
+            World::kept_in(world, &file)
+                .with_context(|| format!("simulated.state_dir: {}", file.display()))?
+        };
+        Ok(simulated_host(id, format!("simulated-{number:05}"), Arc::new(world)))
     }
 
     fn name(&self) -> anyhow::Result<String> {
@@ -152,5 +169,5 @@ pub fn simulated_host(id: HostId, name: String, world: Arc<World>) -> Host {
         hypervisor: Arc::new(SimulatedHypervisor(world.clone())),
         disks: Arc::new(SimulatedDisks(world)),
     };
-    Host { id, name, backends: vec![(DriverKind::Simulated, backend)] }
+    Host { id, name, labels: BTreeMap::new(), backends: vec![(DriverKind::Simulated, backend)] }
 }

@@ -16,7 +16,7 @@ pub use settings::Settings;
 
 use ::store::{MigrationFile, Store};
 use anyhow::Result;
-use bus::Subscriptions;
+use bus::{Desk, Subscriptions};
 use chassis::{Chassis, Stage, reconcile};
 use handlers::*;
 use opentelemetry::metrics::Meter;
@@ -74,12 +74,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
 
 /// Starts the scheduler in this process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
-    settings.check()?;
-    let desk =
-        chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables)).await?;
-    let context = context(settings, desk.store().clone(), &chassis.meter);
-    chassis.serve(&desk, subscriptions(&context));
-
+    let (desk, context) = serve(settings, chassis).await?;
     // each pass owns what it needs: a pass that borrowed from its loop could not move between threads
     let own = (desk.clone(), context.clone());
     let (wake, period) = (context.placement.clone(), settings.placement_period());
@@ -89,23 +84,33 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
             async move { reconcilers::placement::pass(&desk, &context).await }
         })
     });
-    let own = (desk.clone(), context.clone());
     let (wake, period) = (Arc::new(Notify::new()), settings.deadline_period());
     chassis.tasks.spawn(Stage::Work, "deadlines", move |stop| {
         reconcile("deadlines", stop, wake, period, move || {
-            let (desk, context) = own.clone();
+            let (desk, context) = (desk.clone(), context.clone());
             async move { reconcilers::deadlines::pass(&desk, &context).await }
         })
     });
+    Ok(())
+}
+
+/// Everything but the loops that follow the clock, placement and deadlines: a simulation runs their passes itself,
+/// when its virtual time says so.
+pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Context)> {
+    settings.check()?;
+    let desk =
+        chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables)).await?;
+    let context = context(settings, desk.store().clone(), &chassis.meter);
+    chassis.serve(&desk, subscriptions(&context));
     let wake = Arc::new(Notify::new());
     let (own, bus, beats) = (context.clone(), chassis.bus.clone(), wake.clone());
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::hosts::listen(bus, own, beats, stop));
-    let (own, limit) = ((desk, context), settings.host_silence());
+    let (own, limit) = ((desk.clone(), context.clone()), settings.host_silence());
     chassis.tasks.spawn(Stage::Work, "hosts", move |stop| {
         reconcile("hosts", stop, wake, limit / 6, move || {
             let (desk, context) = own.clone();
             async move { reconcilers::hosts::pass(&desk, &context, limit).await }
         })
     });
-    Ok(())
+    Ok((desk, context))
 }

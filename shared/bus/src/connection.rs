@@ -135,11 +135,6 @@ impl Connection {
         Ok(topology::reconcile(&self.jetstream, self.replicas, &self.limits).await?)
     }
 
-    /// What the broker is and what it keeps, compared with what it should keep.
-    pub async fn survey(&self) -> Result<crate::survey::Survey, crate::survey::SurveyError> {
-        crate::survey::ask(&self.client, self.replicas, &self.limits).await
-    }
-
     /// Between two equal answers it was the same server all the time. It changes before anything is received on a new
     /// connection.
     pub(crate) fn identity(&self) -> Identity {
@@ -150,6 +145,11 @@ impl Connection {
     /// How much the streams take.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What the broker is and what it keeps, compared with what it should keep.
+    pub async fn survey(&self) -> Result<crate::survey::Survey, crate::survey::SurveyError> {
+        crate::survey::ask(&self.client, self.replicas, &self.limits).await
     }
 
     /// Publishing and subscribing without a stream.

@@ -16,6 +16,7 @@ mod inbox;
 mod limits;
 pub mod live;
 mod outbox;
+pub mod queues;
 pub mod rebuild;
 mod relay;
 mod report;

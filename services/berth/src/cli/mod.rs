@@ -15,6 +15,7 @@ mod manifest;
 mod operation;
 mod replay;
 mod session;
+mod simulate;
 mod status;
 mod up;
 
@@ -57,6 +58,7 @@ enum Command {
     Dead(dead::DeadCommand),
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    Simulate(simulate::SimulateArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Completion(completion::CompletionArgs),
@@ -97,6 +99,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Up(args) => up::up(args, &global).await?,
         Command::Down(args) => up::down(args, &global).await?,
         Command::Replay(command) => replay::run(command, &global).await?,
+        Command::Simulate(args) => simulate::simulate(args, &global).await?,
         Command::Config(command) => config::run(command, &global)?,
         Command::Completion(args) => completion::run(&args)?,
         Command::Version(args) => status::version(&args, &global).await?,

@@ -3,6 +3,7 @@
 use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
+use crate::invariants::Judgement;
 use crate::node::TableVerdict;
 use crate::node::settings::NodeSettings;
 use crate::output::Table;
@@ -21,6 +22,17 @@ Examples:
   berth replay verify --data-dir /var/lib/berth"
     )]
     Verify,
+    /// Judge the platform after every event of its log, and log, tables and hypervisor against each other at its end
+    #[command(
+        after_help = "Reads only, with code that the services do not share: reservations within capacity, one owner for each \
+instance, revisions without gaps, operations that end once, commands accepted = completed + failed + pending + dead, \
+and no VM lost, doubled or orphaned. Runs on the machine of the node, which should be idle. Ends with 1 when something is wrong.
+
+Examples:
+  berth replay check --data-dir /var/lib/berth
+  berth replay check -o json | jq '.violations[].sentence'"
+    )]
+    Check,
     /// Make a service's database again from the event stream; the old one is kept beside it
     #[command(
         after_help = "Runs on the machine of the node, while the node is down. The old database keeps its name with the time added.
@@ -54,10 +66,39 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
             Failure::new(Exit::NotFound, text).hint("name its folder with --data-dir or BERTH_DATA_DIR")
         );
     }
-    if let ReplayCommand::Rebuild { service } = command {
-        return rebuild(loaded.settings, &service, global).await;
+    match command {
+        ReplayCommand::Verify => verify(loaded.settings, global).await,
+        ReplayCommand::Check => check(loaded.settings, global).await,
+        ReplayCommand::Rebuild { service } => rebuild(loaded.settings, &service, global).await,
     }
-    let verdicts = crate::node::replay_verify(loaded.settings).await?;
+}
+
+async fn check(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let judgement = crate::node::replay_check(settings).await?;
+    let value =
+        serde_json::to_value(&judgement).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || render_judgement(&judgement))?;
+    match judgement.violations.len() as u64 + judgement.surplus {
+        0 => Ok(()),
+        count => Err(Failure::new(Exit::Failed, format!("{count} invariants are violated"))),
+    }
+}
+
+fn render_judgement(judgement: &Judgement) -> String {
+    let mut table = Table::new(["event", "violation"], "no violations");
+    for found in &judgement.violations {
+        table.row([found.sequence.to_string(), found.sentence.clone()]);
+    }
+    let asked = if judgement.hypervisors_asked {
+        "hypervisors were asked too"
+    } else {
+        "simulated hypervisors cannot be asked from outside"
+    };
+    format!("{}{} events judged; {asked}\n", table.render(), judgement.events)
+}
+
+async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {
+    let verdicts = crate::node::replay_verify(settings).await?;
     let value =
         serde_json::to_value(&verdicts).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     global

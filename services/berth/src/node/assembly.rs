@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Where everything is kept.
-pub(super) struct Folders {
+pub(crate) struct Folders {
     data: PathBuf,
 }
 
@@ -62,7 +62,7 @@ impl Folders {
 }
 
 /// What the process needs besides its services.
-pub(super) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> ChassisSettings {
+pub(crate) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> ChassisSettings {
     ChassisSettings {
         bus,
         telemetry: telemetry(settings),
@@ -71,7 +71,7 @@ pub(super) fn chassis(settings: &NodeSettings, bus: bus::BusSettings) -> Chassis
     }
 }
 
-pub(super) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
+pub(crate) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
     TelemetrySettings {
         log: settings.telemetry.log_level.clone(),
         log_format: match settings.telemetry.log_format {
@@ -83,27 +83,40 @@ pub(super) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
 }
 
 /// Starts every service in this process. Answers the address of the gateway.
-pub(super) async fn wire(
+pub(crate) async fn wire(
     settings: &NodeSettings,
     folders: &Folders,
     certificate: Option<(&Path, &Path)>,
     chassis: &Chassis,
 ) -> anyhow::Result<SocketAddr> {
-    let storage = storage::Settings {
-        database_url: folders.database("storage"),
-        datastore_url: folders.datastore(),
-        allow_private_urls: settings.insecure_dev,
-        ..storage::Settings::default()
-    };
-    storage::wire(&storage, chassis).await?;
+    storage::wire(&storage(settings, folders), chassis).await?;
     let scheduler =
         scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
     scheduler::wire(&scheduler, chassis).await?;
     host_driver::wire(&host(settings, folders), chassis).await?;
     // the door opens last: what comes in finds everybody there
+    gateway::start(&gateway(settings, folders, certificate), chassis).await
+}
+
+/// Settings of the storage service.
+pub(crate) fn storage(settings: &NodeSettings, folders: &Folders) -> storage::Settings {
+    storage::Settings {
+        database_url: folders.database("storage"),
+        datastore_url: folders.datastore(),
+        allow_private_urls: settings.insecure_dev,
+        ..storage::Settings::default()
+    }
+}
+
+/// Settings of the gateway, with its certificate and key when it speaks TLS.
+pub(crate) fn gateway(
+    settings: &NodeSettings,
+    folders: &Folders,
+    certificate: Option<(&Path, &Path)>,
+) -> gateway::Settings {
     let (tls_cert_file, tls_key_file) =
         certificate.map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).unwrap_or_default();
-    let gateway = gateway::Settings {
+    gateway::Settings {
         listen: settings.listen.to_string(),
         data_dir: folders.gateway(),
         database_url: folders.database("gateway"),
@@ -112,12 +125,11 @@ pub(super) async fn wire(
         tls_key_file,
         insecure_dev: settings.insecure_dev,
         ..gateway::Settings::default()
-    };
-    gateway::start(&gateway, chassis).await
+    }
 }
 
 /// Settings of the node's host-driver.
-pub(super) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+pub(crate) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
     let host = &settings.host;
     let mut made = host_driver::Settings {
         database_url: folders.database("host_driver"),

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const USER: &str = "node";
 
 /// What the server is told.
-pub(super) struct BrokerSettings {
+pub(crate) struct BrokerSettings {
     /// The nats-server program.
     pub program: PathBuf,
     /// 0 = the port of last time, or any free one.
@@ -31,7 +31,7 @@ pub(super) struct BrokerSettings {
 }
 
 /// A running server that is looked after.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     port: u16,
     password_file: PathBuf,
     stop: CancellationToken,
@@ -71,7 +71,7 @@ impl Broker {
 }
 
 /// Settings for connections to the server that runs with its files in `folder`.
-pub(super) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<bus::BusSettings> {
+pub(crate) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<bus::BusSettings> {
     let conf = folder.join("nats-server.conf");
     let text = std::fs::read_to_string(&conf).with_context(|| format!("reading {}", conf.display()))?;
     let port = text.lines().find_map(|line| line.strip_prefix("port: ")?.trim().parse().ok());

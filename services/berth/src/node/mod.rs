@@ -1,7 +1,8 @@
 //! The all-in-one node: the broker, every service and a host in one process, behind `berth up`.
 
-mod assembly;
-mod broker;
+pub(crate) mod assembly;
+pub(crate) mod broker;
+pub(crate) mod check;
 mod compare;
 mod driver;
 mod in_force;
@@ -11,6 +12,7 @@ pub mod settings;
 mod verify;
 
 pub use broker::check_version as broker_program;
+pub use check::replay_check;
 pub use compare::TableVerdict;
 pub use driver::{OtherDriver, remember_driver};
 pub use in_force::{read as settings_in_force, write as write_settings_in_force};

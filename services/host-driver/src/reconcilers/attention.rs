@@ -81,6 +81,12 @@ impl Attention {
         self.0.wake.notify_one();
     }
 
+    /// Nobody is looked at, and nobody waits to be, now or later.
+    pub fn is_idle(&self) -> bool {
+        let queue = self.queue();
+        queue.busy.is_empty() && queue.due.is_empty()
+    }
+
     /// When the next free VM is due.
     pub fn next_due(&self) -> Option<Instant> {
         let queue = self.queue();
@@ -113,6 +119,12 @@ mod tests {
         assert_eq!((attention.take_due(now, 9), attention.next_due()), (vec![], None));
         attention.done(key(1), None);
         assert_eq!(attention.take_due(now, 9), [key(1)], "what came meanwhile is not forgotten");
+        assert!(!attention.is_idle(), "it is being looked at");
+        attention.done(key(1), Some(now + Duration::from_secs(5)));
+        assert!(!attention.is_idle(), "it will be looked at");
+        let again = attention.take_due(now + Duration::from_secs(5), 9);
+        attention.done(again[0], None);
+        assert!(attention.is_idle());
     }
 
     #[tokio::test(start_paused = true)]

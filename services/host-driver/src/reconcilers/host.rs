@@ -90,6 +90,8 @@ impl HostReports {
         for (_, backend) in &host.backends {
             drivers.push(outgoing::driver_report(&backend.hypervisor.capabilities().await?));
         }
+        let mut labels = self.labels.clone();
+        labels.extend(host.labels.clone());
         Ok(HostReport {
             host_id: host.id.to_string(),
             name: host.name.clone(),
@@ -100,7 +102,7 @@ impl HostReports {
                 memory_bytes: capacity.memory.0.saturating_sub(self.reserve_memory),
                 disk_bytes: first.disks.capacity().await?.0,
             }),
-            labels: with_model(self.labels.clone(), &capacity.gpu_model),
+            labels: with_model(labels, &capacity.gpu_model),
             drivers,
             architecture: std::env::consts::ARCH.to_owned(),
             store_id: self.store_id.clone(),

@@ -17,8 +17,8 @@ pub struct SimulatedDisks(pub Arc<World>);
 #[async_trait]
 impl Disks for SimulatedDisks {
     fn durable(&self) -> bool {
-        // a simulated host is empty at each start, and everything on it is made again
-        false
+        // a host in memory is empty at each start, and everything on it is made again
+        self.0.is_kept()
     }
 
     fn paths(&self, spec: &VmSpec) -> Paths {

@@ -6,6 +6,7 @@
 mod disks;
 mod driver;
 mod faults;
+mod kept;
 mod world;
 
 pub use disks::SimulatedDisks;

@@ -1,11 +1,13 @@
 //! The state behind a simulated host, and the hands that change it behind our back.
 
 use super::faults::{FaultSettings, Faults, When};
+use super::kept::Kept;
 use crate::adapters::fault::Fault;
 use crate::domain::{Domain, Ended, Files, Ours, Power};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -67,6 +69,15 @@ struct State {
     faults: Faults,
     halt: Option<(String, u64, When)>,
     watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
+    kept: Option<Kept>,
+}
+
+impl State {
+    fn keep(&mut self) -> Result<(), Fault> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        kept.save(&self.vms, &self.files)
+            .map_err(|error| Fault::Unavailable(format!("the simulated host cannot be kept: {error}")))
+    }
 }
 
 impl Default for World {
@@ -85,16 +96,33 @@ pub struct World {
 impl World {
     /// An empty host.
     pub fn new(settings: WorldSettings) -> Self {
+        let faults = Faults::new(settings.faults.clone());
         let state = State {
             vms: BTreeMap::new(),
             foreign: Vec::new(),
             files: BTreeMap::new(),
             quarantined: Vec::new(),
-            faults: Faults::new(settings.faults.clone()),
+            faults,
             halt: None,
             watchers: Vec::new(),
+            kept: None,
         };
         Self { settings, halted: Notify::new(), state: Mutex::new(state) }
+    }
+
+    /// The host that is kept in `file`; an empty one when there is no such file.
+    pub fn kept_in(settings: WorldSettings, file: &Path) -> std::io::Result<Self> {
+        let world = Self::new(settings);
+        let (kept, vms, files) = Kept::open(file)?;
+        let mut state = world.state();
+        (state.kept, state.vms, state.files) = (Some(kept), vms, files);
+        drop(state);
+        Ok(world)
+    }
+
+    /// It outlives this process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.state().kept.is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,6 +167,7 @@ impl World {
         }
         let State { vms, files, .. } = &mut *state;
         let done = act(vms, files);
+        state.keep()?;
         match fault {
             Some((_, lost)) => Err(lost),
             None => done,
@@ -179,9 +208,13 @@ impl World {
     // --- what happens behind our back ---
 
     fn change(&self, instance: InstanceId, how: impl FnOnce(&mut Vm)) {
-        if let Some(vm) = self.state().vms.get_mut(&instance) {
+        let mut state = self.state();
+        if let Some(vm) = state.vms.get_mut(&instance) {
             how(vm);
         }
+        // nobody is asked, so nobody can be told; the next operation keeps it
+        let _ = state.keep();
+        drop(state);
         self.changed(instance);
     }
 
@@ -212,7 +245,10 @@ impl World {
 
     /// Somebody makes the hypervisor forget it.
     pub fn forget(&self, instance: InstanceId) {
-        self.state().vms.remove(&instance);
+        let mut state = self.state();
+        state.vms.remove(&instance);
+        let _ = state.keep();
+        drop(state);
         self.changed(instance);
     }
 

@@ -1,0 +1,55 @@
+//! `berth replay check`: the invariants of a node that is up, judged by its log, its tables and its hypervisor.
+
+use super::assembly::{self, Folders};
+use super::settings::{NodeDriver, NodeSettings};
+use super::{broker, pki};
+use crate::invariants::{Database, Judgement, PowerSeen, Truth, VmSeen, judge};
+use anyhow::Context;
+use host_driver::Hosts;
+use host_driver::domain::{Domain, Power};
+
+/// The services whose databases are read.
+pub(crate) const SERVICES: [&str; 4] = ["gateway", "scheduler", "storage", "host_driver"];
+
+/// Judges the node in `settings.data_dir`. Changes nothing. The node should be idle: what is under way looks wrong.
+pub async fn replay_check(settings: NodeSettings) -> anyhow::Result<Judgement> {
+    let folders = Folders::of(&settings);
+    let bus = if settings.nats.url.is_empty() {
+        broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())
+            .context("the node is not up: start it with `berth up`")?
+    } else {
+        bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() }
+    };
+    let connection = bus::Connection::open(&bus, "replay check", bus::Report::none()).await?;
+    let truth = match settings.host.driver {
+        NodeDriver::Libvirt => Some(ask(&assembly::host(&settings, &folders).hosts()?).await?),
+        // they live in the memory of the node
+        NodeDriver::Simulated => None,
+    };
+    judge(&connection, &databases(&folders), truth).await
+}
+
+fn databases(folders: &Folders) -> Vec<Database> {
+    let of = |service: &str| Database { service: service.to_owned(), url: folders.database(service) };
+    SERVICES.map(of).into()
+}
+
+/// Asks every hypervisor what it has.
+pub(crate) async fn ask(hosts: &Hosts) -> anyhow::Result<Truth> {
+    let mut truth = Truth::default();
+    for host in hosts.all() {
+        truth.hosts.push(host.id.to_string());
+        for (_, backend) in &host.backends {
+            for instance in backend.hypervisor.list().await? {
+                let Domain::Ours(vm) = backend.hypervisor.observe(instance).await? else { continue };
+                let power = match vm.power {
+                    Power::Running => PowerSeen::Running,
+                    Power::Paused => PowerSeen::Paused,
+                    Power::Off(_) => PowerSeen::Off,
+                };
+                truth.vms.push(VmSeen { host: host.id.to_string(), instance: instance.to_string(), power });
+            }
+        }
+    }
+    Ok(truth)
+}

@@ -3,6 +3,7 @@
 
 pub mod bus_paths;
 pub mod bus_service;
+pub mod api;
 pub mod figure;
 pub mod hosts;
 pub mod libvirt;
@@ -85,5 +86,10 @@ pub const ALL: &[Benchmark] = &[
         name: "memory",
         about: "resident memory of a whole node, idle and with many simulated hosts and instances",
         run: |effort| Box::pin(memory::run(effort)),
+    },
+    Benchmark {
+        name: "api",
+        about: "instances created through the API until they run, and how long calls take meanwhile",
+        run: |effort| Box::pin(api::run(effort)),
     },
 ];

@@ -7,6 +7,7 @@ mod damaged_rows;
 mod doctor;
 mod libvirt_restarts;
 mod lost_databases;
+mod no_room;
 mod one_instance;
 mod processes;
 mod public_door;

@@ -7,7 +7,6 @@ use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
 use crate::store::{hosts, instances};
 use crate::translate::status;
-use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
 use contracts::scheduler::v1 as scheduler;
@@ -60,10 +59,8 @@ impl HostService for Api {
             }
             let host_id = self.host(&host).await?.id;
             let id = host_id.clone();
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&scheduler::CordonHost { host_id: id, operation_id, reason });
-            };
-            self.accept(&asked, &host_id, 0, tell).await
+            let command = |operation_id| scheduler::CordonHost { host_id: id, operation_id, reason };
+            self.accept(&asked, &host_id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }
@@ -76,10 +73,8 @@ impl HostService for Api {
         let take = async {
             let host_id = self.host(&request.get_ref().host).await?.id;
             let id = host_id.clone();
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&scheduler::UncordonHost { host_id: id, operation_id });
-            };
-            self.accept(&asked, &host_id, 0, tell).await
+            let command = |operation_id| scheduler::UncordonHost { host_id: id, operation_id };
+            self.accept(&asked, &host_id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }

@@ -30,7 +30,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue_messages: 2_000_000,
-            queue_bytes: 4 << 30,
+            // the broker sets room aside for the limits of all streams: it must fit on a small disk
+            queue_bytes: 1 << 30,
             events_bytes: -1,
             dead_bytes: 1 << 30,
             telemetry_bytes: 64 << 20,

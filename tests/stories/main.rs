@@ -4,6 +4,7 @@ mod broken_pieces;
 mod chaos;
 mod checked;
 mod damaged_rows;
+mod doctor;
 mod libvirt_restarts;
 mod lost_databases;
 mod one_instance;

@@ -17,6 +17,7 @@ mod wakeups;
 pub use handlers::subscriptions;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
+pub use translate::diagnosis::broker as broker_diagnosis;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
@@ -109,7 +110,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 /// Starts the gateway and answers the address it listens on (the port may be 0 in the settings).
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
     let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
-    let key = TokenKey::from_file(&settings.token_key_file())?;
+    let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;
 
@@ -117,13 +118,13 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.serve(&desk, subscriptions(desk.store(), &wakeups));
 
     let staging = Arc::new(Staging::open(&settings.datastore_url, settings.upload_limit_bytes)?);
-    let (sweep, clock) = (staging.clone(), desk.clock().clone());
+    let (sweep, rows, wake) = (staging.clone(), desk.clone(), wakeups.staging());
     let pass = move || {
-        let (sweep, clock) = (sweep.clone(), clock.clone());
-        async move { reconcilers::staging::pass(&sweep, &*clock).await }
+        let (sweep, rows) = (sweep.clone(), rows.clone());
+        async move { reconcilers::staging::pass(&rows, &sweep).await }
     };
     chassis.tasks.spawn(Stage::Work, "gateway staging", |stop| {
-        reconcile("staging", stop, Arc::new(Notify::new()), reconcilers::staging::PERIOD, pass)
+        reconcile("staging", stop, wake, reconcilers::staging::PERIOD, pass)
     });
     let late = desk.clone();
     let pass = move || {
@@ -139,9 +140,11 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         desk: desk.clone(),
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
+        key: key.clone(),
         wakeups,
         staging,
         health: chassis.health.clone(),
+        desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
     let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));

@@ -1,7 +1,8 @@
 //! Who waits for an operation learns at once that it changed.
 
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// Changes that may wait for a slow listener; one that lags looks into the table.
 const BACKLOG: usize = 1024;
@@ -9,13 +10,16 @@ const BACKLOG: usize = 1024;
 /// How often a waiter looks into the table although nobody woke it: another replica may have written.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Tells waiters in this process of changed operations. Cheap to clone.
+/// Tells waiters in this process of changed operations, and the staging area of images that changed. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Wakeups(broadcast::Sender<String>);
+pub struct Wakeups {
+    changes: broadcast::Sender<String>,
+    staging: Arc<Notify>,
+}
 
 impl Default for Wakeups {
     fn default() -> Self {
-        Self(broadcast::channel(BACKLOG).0)
+        Self { changes: broadcast::channel(BACKLOG).0, staging: Arc::default() }
     }
 }
 
@@ -23,12 +27,17 @@ impl Wakeups {
     /// The operation, or object, of this id changed.
     pub fn changed(&self, id: String) {
         // nobody waits: nobody to tell
-        let _ = self.0.send(id);
+        let _ = self.changes.send(id);
     }
 
     /// Begins to listen: what changes from now on is not missed.
     pub fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+        Listener(self.changes.subscribe())
+    }
+
+    /// Woken when an image changed: its uploads may be of no more use.
+    pub fn staging(&self) -> Arc<Notify> {
+        self.staging.clone()
     }
 }
 

@@ -147,6 +147,11 @@ impl Connection {
         &self.limits
     }
 
+    /// What the broker is and what it keeps, compared with what it should keep.
+    pub async fn survey(&self) -> Result<crate::survey::Survey, crate::survey::SurveyError> {
+        crate::survey::ask(&self.client, self.replicas, &self.limits).await
+    }
+
     /// Publishing and subscribing without a stream.
     pub fn client(&self) -> &async_nats::Client {
         &self.client

@@ -22,6 +22,7 @@ mod relay;
 mod report;
 mod runner;
 pub mod samples;
+pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;

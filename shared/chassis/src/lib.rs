@@ -14,7 +14,7 @@ mod tasks;
 mod telemetry;
 
 pub use health::{ComponentHealth, Health, HealthHandle};
-pub use process::{Chassis, ChassisSettings, run};
+pub use process::{Chassis, ChassisSettings, Desks, run};
 pub use reconcile::reconcile;
 pub use sealing::{SealError, Sealer};
 pub use settings::{SettingsError, load};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{MigrationFile, Store};
 
 /// What every process needs, besides the settings of its service.
@@ -55,6 +55,23 @@ pub struct Chassis {
     pub sealer: Arc<Sealer>,
     /// When failed messages are tried again.
     pub retry: RetryPolicy,
+    /// The desks of the services in this process.
+    pub desks: Desks,
+}
+
+/// The desks of the services in one process: for whoever has to look at all of them. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Desks(Arc<Mutex<Vec<Desk>>>);
+
+impl Desks {
+    /// All that were opened so far.
+    pub fn all(&self) -> Vec<Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, desk: &Desk) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(desk.clone());
+    }
 }
 
 impl Chassis {
@@ -108,6 +125,7 @@ impl Chassis {
             meter: opentelemetry::global::meter(process),
             sealer: Arc::new(Sealer::from_file(&settings.sealing_key_file)?),
             retry: RetryPolicy::default(),
+            desks: Desks::default(),
         })
     }
 
@@ -160,6 +178,7 @@ impl Chassis {
         );
         self.tasks.spawn(Stage::Relay, &format!("{service} relay"), |stop| relay.run(stop));
         self.watch_store(desk);
+        self.desks.add(desk);
     }
 
     /// Starts handling what a service listens to.

@@ -72,6 +72,11 @@ impl Sealer {
         Ok(Self::new(&key))
     }
 
+    /// Which key this is, without telling it: the same in every process, or what one seals another cannot open.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// Seals with a random nonce.
     pub fn seal(&self, plain: &[u8]) -> Sealed {
         let nonce: [u8; NONCE_BYTES] = rand::random();

@@ -12,4 +12,4 @@ mod refusal;
 pub mod status;
 
 pub use catalogue::{CATALOGUE, Entry, entry};
-pub use reflect::{DESCRIPTORS, Method, methods, pool, to_json, to_struct};
+pub use reflect::{DESCRIPTORS, Method, json_of, methods, pool, to_json, to_struct};

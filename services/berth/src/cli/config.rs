@@ -11,6 +11,9 @@ use std::path::PathBuf;
 
 /// Settings: what is in force and why, and the gateways known by name
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth config check
+  berth config use production")]
 pub enum ConfigCommand {
     /// Check all settings and print them with where each came from; secrets are hidden
     #[command(

@@ -12,6 +12,9 @@ use contracts::gateway::v1::{
 
 /// Messages that no service could take
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth dead list
+  berth dead replay 17")]
 pub enum DeadCommand {
     /// List dead letters, oldest first
     #[command(after_help = "Examples:\n  berth dead list")]

@@ -10,6 +10,9 @@ use contracts::gateway::v1::{CreateFlavorRequest, Flavor, ListFlavorsRequest};
 
 /// Named sizes
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth flavor list
+  berth flavor create tiny --vcpus 0.5 --memory 256MiB --disk 2GiB")]
 pub enum FlavorCommand {
     /// List flavors
     #[command(

@@ -15,6 +15,9 @@ use kernel::MilliVcpus;
 
 /// The machines that run instances
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth host list
+  berth host cordon node-2 --reason 'disk is failing'")]
 pub enum HostCommand {
     /// List hosts with what is promised on them
     #[command(

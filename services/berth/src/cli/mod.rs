@@ -4,6 +4,7 @@ mod arguments;
 mod completion;
 mod config;
 mod dead;
+mod doctor;
 mod event_text;
 mod events;
 mod flavor;
@@ -41,6 +42,7 @@ enum Command {
     Up(up::UpArgs),
     Down(up::DownArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Image(image::ImageCommand),
     #[command(subcommand)]
@@ -101,6 +103,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Config(command) => config::run(command, &global)?,
         Command::Completion(args) => completion::run(&args)?,
         Command::Version(args) => status::version(&args, &global).await?,
+        Command::Doctor(args) => return doctor::run(args, &global).await,
         Command::Status(args) => return status::status(&args, &Session::open(&global)?).await,
         Command::Image(command) => image::run(command, &Session::open(&global)?).await?,
         Command::Flavor(command) => flavor::run(command, &Session::open(&global)?).await?,

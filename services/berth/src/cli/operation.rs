@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// Requests that take time
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth operation list --limit 5
+  berth operation wait 0199…")]
 pub enum OperationCommand {
     /// List operations, newest first
     #[command(
@@ -105,7 +108,7 @@ fn list(operations: &[Operation]) -> String {
 fn reached(operation: &Operation) -> String {
     match (operation.state(), &operation.refusal) {
         (OperationState::Failed, Some(refusal)) if !refusal.code.is_empty() => refusal.code.clone(),
-        _ => operation.steps.last().map(|step| step.name.clone()).unwrap_or_default(),
+        _ => in_order(&operation.steps).last().map(|step| step.name.clone()).unwrap_or_default(),
     }
 }
 
@@ -124,12 +127,21 @@ fn show(operation: &Operation) -> String {
     format!("{text}{}", steps(operation.created_at_us, &operation.steps))
 }
 
+/// Steps by time. Two services may each report the same step: the first report counts.
+pub(super) fn in_order(steps: &[Step]) -> Vec<&Step> {
+    let mut sorted: Vec<&Step> = steps.iter().collect();
+    sorted.sort_by_key(|step| step.at_us);
+    sorted.dedup_by(|later, earlier| later.name == earlier.name);
+    sorted
+}
+
 /// The steps with the time each took since the one before, and the whole.
 pub(super) fn steps(begun_us: i64, steps: &[Step]) -> String {
+    let steps = in_order(steps);
     let Some(last) = steps.last() else { return String::new() };
     let mut table = Table::new(["step", "took", "after"], "");
     let mut before = begun_us;
-    for step in steps {
+    for step in &steps {
         table.row([step.name.clone(), milliseconds(before, step.at_us), milliseconds(begun_us, step.at_us)]);
         before = before.max(step.at_us);
     }
@@ -161,5 +173,15 @@ mod tests {
             "STEP     TOOK     AFTER\nplaced   40 ms    40 ms\ndisk     300 ms   340 ms\nready    3.00 s   3.34 s\nin all 3.34 s\n"
         );
         assert_eq!(steps(0, &[]), "");
+    }
+
+    #[test]
+    fn steps_stand_in_order_and_none_twice() {
+        let at = |name: &str, at_us| Step { name: name.into(), at_us };
+        let mixed =
+            [at("ready", 40), at("accepted", 10), at("placed", 30), at("accepted", 12), at("placed", 90)];
+        let names: Vec<(&str, i64)> = in_order(&mixed).iter().map(|s| (s.name.as_str(), s.at_us)).collect();
+        // placed again after it was ready is another placement
+        assert_eq!(names, [("accepted", 10), ("placed", 30), ("ready", 40), ("placed", 90)]);
     }
 }

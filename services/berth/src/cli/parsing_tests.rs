@@ -21,7 +21,8 @@ fn every_verb_explains_itself_with_an_example() {
         for argument in command.get_arguments().filter(|a| a.get_id() != "help") {
             assert!(argument.get_help().is_some(), "{path}: {} has no help", argument.get_id());
         }
-        if command.get_subcommands().next().is_none() {
+        // groups of verbs as well: their help is the first that is read
+        if path.contains(' ') && path.trim() != "berth" {
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(
                 examples.contains("Examples:\n  berth ") || examples.contains("| berth "),

@@ -11,6 +11,8 @@ use clap::Subcommand;
 
 /// The tables against the event stream they came from
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth replay verify")]
 pub enum ReplayCommand {
     /// Rebuild every table from the event stream, beside the present ones, and compare row by row
     #[command(

@@ -1,5 +1,6 @@
 //! What a verb works with: settings, the gateway, where output goes.
 
+use super::operation::in_order;
 use super::{GlobalArgs, arguments::WaitArgs};
 use crate::client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
 use crate::config::{Environment, load};
@@ -53,13 +54,22 @@ impl Session {
         done: &str,
     ) -> Result<(), Failure> {
         if !wait.wait {
-            return self.format.print("OperationResponse", answer, || {
+            self.format.print("OperationResponse", answer, || {
                 format!("accepted: operation {}\n", answer.operation_id)
-            });
+            })?;
+            self.how_to_wait(&answer.operation_id);
+            return Ok(());
         }
         let operation = self.follow(&answer.operation_id, wait.timeout, None).await?;
         let response = GetOperationResponse { operation: Some(operation) };
         self.format.print("GetOperationResponse", &response, || format!("{done}\n"))
+    }
+
+    /// Tells a person how to wait for what was only begun.
+    pub fn how_to_wait(&self, operation_id: &str) {
+        if self.format == Format::Table {
+            self.note(&format!("wait for it with: berth operation wait {operation_id}"));
+        }
     }
 
     /// Waits for an operation and shows its steps on the way; of an instance also why it waits.
@@ -103,7 +113,7 @@ impl Session {
 
 fn standing(operation: &Operation) -> String {
     let state = word(operation.state().as_str_name(), "OPERATION_STATE_");
-    match operation.steps.last() {
+    match in_order(&operation.steps).last() {
         Some(step) => format!("{}: {} ({state})", operation.method, step.name),
         None => format!("{}: {state}", operation.method),
     }

@@ -130,6 +130,7 @@ async fn run(settings: NodeSettings) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(stop_on_signal(stop.clone()));
     let folder = settings.data_dir.clone();
+    crate::node::write_settings_in_force(&settings)?;
     let mut unwritten = None;
     let announce = |ready: crate::node::Ready| match write_local_context(&folder, &ready) {
         Ok(_) => note(&format!("berth is up at {} (data in {})", ready.endpoint, folder.display())),
@@ -193,6 +194,15 @@ impl Running {
             }
         }
     }
+}
+
+/// The process that runs the node in a folder, if one does.
+pub(super) fn process_of(folder: &Path) -> Result<Option<String>, Failure> {
+    let path = folder.join("berth.pid");
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(try_lock(&path)?.err())
 }
 
 /// The lock, or the id of the process that holds it.

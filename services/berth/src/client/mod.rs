@@ -3,6 +3,7 @@
 mod connect;
 mod failure;
 mod retry;
+mod scheme;
 mod upload;
 mod wait;
 

@@ -129,7 +129,10 @@ impl Gateway {
             match retries.next_pause() {
                 Some(pause) if is_transport(&status) => tokio::time::sleep(pause).await,
                 _ if timed_out_here(&status) => return Err(self.too_slow(key, limit)),
-                _ => return Err(Failure::from_status(&status, &self.endpoint)),
+                _ => {
+                    let failure = Failure::from_status(&status, &self.endpoint);
+                    return Err(super::scheme::explain(failure, &self.endpoint).await);
+                }
             }
         }
     }

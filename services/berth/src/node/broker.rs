@@ -90,7 +90,8 @@ fn connection(port: u16, password_file: &Path, ca_file: Option<&Path>) -> bus::B
     }
 }
 
-async fn check_version(program: &Path) -> anyhow::Result<()> {
+/// Whether a program is a nats-server that is new enough; the error says what would be right.
+pub async fn check_version(program: &Path) -> anyhow::Result<()> {
     let hint = "install a current one with: deploy/prerequisites.sh run";
     let output = Command::new(program)
         .arg("--version")

@@ -5,14 +5,17 @@ pub(crate) mod broker;
 pub(crate) mod check;
 mod compare;
 mod driver;
+mod in_force;
 mod pki;
 mod restore;
 pub mod settings;
 mod verify;
 
+pub use broker::check_version as broker_program;
 pub use check::replay_check;
 pub use compare::TableVerdict;
 pub use driver::{OtherDriver, remember_driver};
+pub use in_force::{read as settings_in_force, write as write_settings_in_force};
 pub use restore::{REBUILDABLE, Restored, replay_rebuild};
 pub use settings::NodeSettings;
 pub use verify::replay_verify;
@@ -113,6 +116,16 @@ async fn broker_for(
     .await
     .context("the node's broker")?;
     Ok((broker.connection(pki.map(|pki| pki.ca.as_path())), Some(broker)))
+}
+
+/// How to reach the broker of a node that is up.
+pub fn broker_settings(settings: &NodeSettings) -> anyhow::Result<bus::BusSettings> {
+    if !settings.nats.url.is_empty() {
+        return Ok(bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() });
+    }
+    let folders = Folders::of(settings);
+    broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())
+        .context("the node is not up: start it with `berth up`")
 }
 
 fn reachable(

@@ -3,8 +3,6 @@
 use super::assembly::{self, Folders};
 use super::compare::{Service, TableVerdict, verify};
 use super::settings::NodeSettings;
-use super::{broker, pki};
-use anyhow::Context;
 use bus::rebuild::Rebuild;
 use store::Store;
 
@@ -13,12 +11,7 @@ use store::Store;
 /// difference.
 pub async fn replay_verify(settings: NodeSettings) -> anyhow::Result<Vec<TableVerdict>> {
     let folders = Folders::of(&settings);
-    let bus = if settings.nats.url.is_empty() {
-        broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())
-            .context("the node is not up: start it with `berth up`")?
-    } else {
-        bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() }
-    };
+    let bus = super::broker_settings(&settings)?;
     let connection = bus::Connection::open(&bus, "replay verify", bus::Report::none()).await?;
     let scratch = tempfile::Builder::new().prefix("berth-verify").tempdir_in(&settings.data_dir)?;
     verify(&connection, &services(&settings, &folders)?, scratch.path()).await

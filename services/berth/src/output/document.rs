@@ -1,12 +1,12 @@
 //! Any message as a JSON document, by its descriptor.
 
 use crate::client::{Exit, Failure};
-use prost_reflect::{DynamicMessage, SerializeOptions};
+use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
-/// The message called `full_name` as JSON: protobuf's JSON mapping with the names of the .proto files. Unlike the
-/// mapping's default every field is there, also those at their default, and 64-bit integers are numbers: a script
-/// may rely on both.
+/// The message called `full_name` as JSON: protobuf's JSON mapping with the names of the .proto files, the same that REST
+/// answers. Unlike the mapping's default every field is there, also those at their default, and 64-bit integers are
+/// numbers up to 2^53: a script may rely on both.
 pub fn json_of<M: prost::Message>(full_name: &str, message: &M) -> Result<Value, Failure> {
     let broken =
         |why: String| Failure::new(Exit::Failed, format!("{full_name} cannot be written as JSON: {why}"));
@@ -15,11 +15,7 @@ pub fn json_of<M: prost::Message>(full_name: &str, message: &M) -> Result<Value,
         .ok_or_else(|| broken("no message has this name".into()))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|e| broken(e.to_string()))?;
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .skip_default_fields(false)
-        .stringify_64_bit_integers(false);
-    dynamic.serialize_with_options(serde_json::value::Serializer, &options).map_err(|e| broken(e.to_string()))
+    contracts::json_of(&dynamic).map_err(broken)
 }
 
 #[cfg(test)]

@@ -188,6 +188,17 @@ impl Platform {
         }
     }
 
+    /// How many instances wait for a host.
+    pub async fn waiting(&self) -> anyhow::Result<u64> {
+        let mut waiting = 0;
+        for (reader, database) in self.readers.iter().zip(&self.databases) {
+            if database.service == "scheduler" {
+                waiting += reader.waiting().await?;
+            }
+        }
+        Ok(waiting)
+    }
+
     async fn count_up(&self) -> anyhow::Result<usize> {
         let (mut up, mut page_token) = (0, String::new());
         loop {

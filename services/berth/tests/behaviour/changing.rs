@@ -111,12 +111,15 @@ async fn waiting_follows_to_ready_and_tells_each_step() {
         ..Instance::default()
     };
     fake.answer("GetInstance", &GetInstanceResponse { instance: Some(waits) });
-    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(ready) });
+    // its address comes a moment after its guest
+    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(ready.clone()) });
+    let reached = Instance { addresses: vec!["192.0.2.7".into()], ..ready };
+    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(reached) });
     let outcome = Berth::at(&fake).run(&format!("{CREATE} --wait --timeout 1m")).await;
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert_eq!(
         outcome.out,
-        "web-1 is ready on h1\nSTEP     TOOK     AFTER\nplaced   0 ms     0 ms\nready    2.48 s   2.48 s\nin all 2.48 s\n"
+        "web-1 is ready on h1, 192.0.2.7\nSTEP     TOOK     AFTER\nplaced   0 ms     0 ms\nready    2.48 s   2.48 s\nin all 2.48 s\n"
     );
     assert!(
         outcome.err.contains("waits: no host has room") && outcome.err.contains("placed (running)"),

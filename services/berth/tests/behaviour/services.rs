@@ -258,6 +258,13 @@ impl platform_service_server::PlatformService for Services {
         self.0.unary("GetStatus", r).await
     }
 
+    async fn get_diagnosis(
+        &self,
+        r: Request<GetDiagnosisRequest>,
+    ) -> Result<Response<GetDiagnosisResponse>, Status> {
+        self.0.unary("GetDiagnosis", r).await
+    }
+
     async fn list_dead_letters(
         &self,
         r: Request<ListDeadLettersRequest>,

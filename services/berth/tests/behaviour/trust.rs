@@ -55,3 +55,22 @@ async fn any_other_gateway_hears_nothing() {
         assert!(fake.all_calls().is_empty() && !outcome.err.contains("secret-1"), "{outcome:?}");
     }
 }
+
+#[tokio::test]
+async fn the_wrong_scheme_is_told_with_the_right_one() {
+    let authority = authority();
+    let secure = gateway(&authority, "127.0.0.1").await;
+    let plainly = secure.endpoint.replace("https", "http");
+    let outcome = berth(&secure, &authority).run(&format!("flavor list --endpoint {plainly}")).await;
+    assert_eq!(outcome.code, 5, "{outcome:?}");
+    assert!(outcome.err.contains(&format!("hint: it speaks TLS: write {}", secure.endpoint)), "{outcome:?}");
+
+    let plain = Fake::start().await;
+    let securely = plain.endpoint.replace("http", "https");
+    let outcome = berth(&plain, &authority).run(&format!("flavor list --endpoint {securely}")).await;
+    assert_eq!(outcome.code, 5, "{outcome:?}");
+    assert!(
+        outcome.err.contains(&format!("hint: it speaks without TLS: write {}", plain.endpoint)),
+        "{outcome:?}"
+    );
+}

@@ -82,6 +82,29 @@ impl Staging {
         Ok(Incoming { writer, hash: Sha256::new(), size: 0, limit: self.limit })
     }
 
+    /// Ids of the finished files.
+    pub async fn list(&self) -> anyhow::Result<Vec<String>> {
+        let files: Vec<_> = self.store.list(Some(&Path::from("staging"))).try_collect().await?;
+        Ok(files.iter().filter_map(|file| file.location.filename().map(str::to_owned)).collect())
+    }
+
+    /// Whether a finished file of this id is there.
+    pub async fn holds(&self, id: &str) -> anyhow::Result<bool> {
+        match self.store.head(&Path::from(format!("staging/{id}"))).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a file; one that is gone already is no mistake.
+    pub async fn remove(&self, id: &str) -> anyhow::Result<()> {
+        match self.store.delete(&Path::from(format!("staging/{id}"))).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes files that nobody imported within `age`. Returns how many.
     pub async fn sweep(&self, now: Timestamp, age: Duration) -> anyhow::Result<usize> {
         let old = |at_us: i64| now.since(Timestamp(at_us)) > age;

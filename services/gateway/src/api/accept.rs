@@ -11,7 +11,7 @@ use bus::{Cause, Work};
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::gateway::v1::{Operation, OperationAccepted, OperationResponse};
 use kernel::{CorrelationId, OperationId, Refusal};
-use sha2::{Digest, Sha256};
+use std::future::Future;
 use tonic::{Code, Request, Status};
 
 /// A request that changes something.
@@ -20,7 +20,7 @@ pub struct Asked {
     pub caller: Caller,
     method: &'static str,
     key: String,
-    sha256: String,
+    fingerprint: String,
     traceparent: String,
 }
 
@@ -55,25 +55,6 @@ pub enum Entered {
 }
 
 impl Asked {
-    /// Reads who asks and under which key. The hash covers the method and every field of the request.
-    pub fn read<T: prost::Message>(request: &Request<T>, method: &'static str) -> Result<Self, Status> {
-        let header =
-            |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
-        let key = header("idempotency-key").unwrap_or_default();
-        idempotency::check_key(&key).map_err(status::invalid)?;
-        let mut hash = Sha256::new();
-        hash.update(method.as_bytes());
-        hash.update([0]);
-        hash.update(request.get_ref().encode_to_vec());
-        Ok(Self {
-            caller: caller(request)?,
-            method,
-            key,
-            sha256: hex::encode(hash.finalize()),
-            traceparent: header("traceparent").unwrap_or_default(),
-        })
-    }
-
     fn cause(&self, operation: OperationId) -> Cause {
         Cause {
             // what belongs to an operation is found by its id
@@ -87,7 +68,7 @@ impl Asked {
 
     fn judge(&self, earlier: Option<Operation>) -> Result<Option<Accepted>, Status> {
         let seen = earlier.as_ref().map(|o| Earlier { method: &o.method, request_sha256: &o.request_sha256 });
-        match (idempotency::decide(seen, self.method, &self.sha256), earlier) {
+        match (idempotency::decide(seen, self.method, &self.fingerprint), earlier) {
             (Decision::Repeat, Some(o)) => Ok(Some(Accepted { operation_id: o.id, object_id: o.object_id })),
             (Decision::Conflict, _) => {
                 let text =
@@ -101,8 +82,44 @@ impl Asked {
 }
 
 impl Api {
-    /// The answer that the same request got before. Asked first: by now its object may be gone.
-    pub async fn earlier(&self, asked: &Asked) -> Result<Option<Accepted>, Status> {
+    /// Reads who asks and under which key. The fingerprint covers the method and every field of the request.
+    pub fn asked<T: prost::Message>(
+        &self,
+        request: &Request<T>,
+        method: &'static str,
+    ) -> Result<Asked, Status> {
+        let header =
+            |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
+        let key = header("idempotency-key").unwrap_or_default();
+        idempotency::check_key(&key).map_err(status::invalid)?;
+        Ok(Asked {
+            caller: caller(request)?,
+            method,
+            key,
+            fingerprint: self.key.fingerprint(method, &request.get_ref().encode_to_vec()),
+            traceparent: header("traceparent").unwrap_or_default(),
+        })
+    }
+
+    /// Answers a repeated request with its first answer, and lets `take` do a new one. Asked first: by now its object
+    /// may be gone. Asked once more before a refusal goes out: of two equal requests under way at once, what the one
+    /// led to must not refuse the other.
+    pub async fn once(
+        &self,
+        asked: &Asked,
+        take: impl Future<Output = Result<Accepted, Status>>,
+    ) -> Result<Accepted, Status> {
+        if let Some(accepted) = self.earlier(asked).await? {
+            return Ok(accepted);
+        }
+        match take.await {
+            Ok(accepted) => Ok(accepted),
+            Err(refused) => self.earlier(asked).await?.ok_or(refused),
+        }
+    }
+
+    /// The answer that the same request got before.
+    async fn earlier(&self, asked: &Asked) -> Result<Option<Accepted>, Status> {
         if asked.key.is_empty() {
             return Ok(None);
         }
@@ -131,7 +148,7 @@ impl Api {
             object_id,
             actor: &asked.caller.actor,
             idempotency_key: &asked.key,
-            request_sha256: &asked.sha256,
+            request_sha256: &asked.fingerprint,
             deadline_us,
         };
         let operation = translate::accepted(new, work.now());
@@ -144,7 +161,7 @@ impl Api {
         asked: &Asked,
         object_id: &str,
         deadline_us: i64,
-        tell: impl FnOnce(&mut Work, String),
+        tell: impl FnOnce(&mut Work, String) + Send + 'static,
     ) -> Result<Accepted, Status> {
         match self.enter(asked, object_id, deadline_us).await? {
             Entered::Repeat(accepted) => Ok(accepted),

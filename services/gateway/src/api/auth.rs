@@ -22,12 +22,12 @@ const TOKEN_LIMIT: usize = 256;
 pub struct Doorkeeper {
     store: Store,
     clock: Arc<dyn Clock>,
-    key: TokenKey,
+    key: Arc<TokenKey>,
 }
 
 impl Doorkeeper {
     /// A doorkeeper over the table of tokens.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, key: TokenKey) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, key: Arc<TokenKey>) -> Self {
         Self { store, clock, key }
     }
 
@@ -117,7 +117,7 @@ mod tests {
         use crate::domain::caller::Permissions;
         use kernel::{ManualClock, Timestamp};
         let folder = tempfile::tempdir().expect("a folder");
-        let key = || TokenKey::from_file(&folder.path().join("token.key")).expect("a key");
+        let key = || Arc::new(TokenKey::from_file(&folder.path().join("token.key")).expect("a key"));
         let database = testkit::Database::sqlite(crate::store::MIGRATIONS).await;
         let permissions = Permissions::Only(vec!["host.read".into()]);
         let caller = Caller { actor: "ann".into(), tenant: "acme".into(), permissions };

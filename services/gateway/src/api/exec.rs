@@ -1,11 +1,11 @@
 //! Programs in guests.
 
-use super::accept::Asked;
 use super::{Api, caller};
 use crate::domain::exec;
 use crate::store::operations;
 use crate::translate::operations::is_final;
 use crate::translate::status;
+use bus::Work;
 use contracts::gateway::v1::{
     ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse,
 };
@@ -23,31 +23,30 @@ impl Api {
         &self,
         request: Request<ExecInstanceRequest>,
     ) -> Result<Response<OperationResponse>, Status> {
-        let asked = Asked::read(&request, "ExecInstance")?;
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return Ok(Response::new(accepted.into()));
-        }
+        let asked = self.asked(&request, "ExecInstance")?;
         let ExecInstanceRequest { instance, argv, stdin, timeout_s } = request.into_inner();
-        let timeout_s = exec::check(&argv, &stdin, timeout_s).map_err(status::invalid)?;
-        let found = self.living_instance(&asked.caller, &instance).await?;
-        let host = self.host_of(&found).await?;
-        let sealed = self.sealer.seal(&ExecRequest { argv, stdin }.encode_to_vec());
-        let patience = Duration::from_secs(timeout_s.into()) + SLACK;
-        let deadline = self.desk.clock().now().after(patience);
-        let accepted = self
-            .accept(&asked, &found.id, deadline.micros(), |work, operation_id| {
+        let take = async {
+            let timeout_s = exec::check(&argv, &stdin, timeout_s).map_err(status::invalid)?;
+            let found = self.living_instance(&asked.caller, &instance).await?;
+            let host = self.host_of(&found).await?;
+            let sealed = self.sealer.seal(&ExecRequest { argv, stdin }.encode_to_vec());
+            let patience = Duration::from_secs(timeout_s.into()) + SLACK;
+            let deadline = self.desk.clock().now().after(patience);
+            let (instance_id, tenant) = (found.id.clone(), found.tenant);
+            let tell = move |work: &mut Work, operation_id| {
                 work.tell(&ExecInVm {
-                    agent_id: host.agent_id.clone(),
-                    host_id: host.id.clone(),
-                    instance_id: found.id.clone(),
-                    tenant: found.tenant.clone(),
+                    agent_id: host.agent_id,
+                    host_id: host.id,
+                    instance_id,
+                    tenant,
                     operation_id,
                     request: Some(sealed),
                     timeout_s,
                 });
-            })
-            .await?;
-        Ok(Response::new(accepted.into()))
+            };
+            self.accept(&asked, &found.id, deadline.micros(), tell).await
+        };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 
     pub(super) async fn exec_output(

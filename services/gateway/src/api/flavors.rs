@@ -1,7 +1,7 @@
 //! Flavors.
 
 use super::Api;
-use super::accept::{Asked, Entered};
+use super::accept::{Accepted, Asked, Entered};
 use crate::domain::names;
 use crate::domain::violation::Violation;
 use crate::store::flavors;
@@ -17,28 +17,12 @@ const DESCRIPTION_LIMIT: usize = 1024;
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Api {
-    async fn flavor(&self, name: &str) -> Answer<wire::CreateFlavorResponse> {
-        let flavor = flavors::get(self.desk.store().reader(), name).await.map_err(status::broken)?;
-        Ok(Response::new(wire::CreateFlavorResponse { flavor }))
-    }
-}
-
-#[tonic::async_trait]
-impl FlavorService for Api {
-    async fn list_flavors(&self, _: Request<wire::ListFlavorsRequest>) -> Answer<wire::ListFlavorsResponse> {
-        let flavors = flavors::all(self.desk.store().reader()).await.map_err(status::broken)?;
-        Ok(Response::new(wire::ListFlavorsResponse { flavors }))
-    }
-
-    async fn create_flavor(
+    async fn create_named_size(
         &self,
-        request: Request<wire::CreateFlavorRequest>,
-    ) -> Answer<wire::CreateFlavorResponse> {
-        let asked = Asked::read(&request, "CreateFlavor")?;
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return self.flavor(&accepted.object_id).await;
-        }
-        let wire::CreateFlavorRequest { name, resources: sizes, description } = request.into_inner();
+        asked: &Asked,
+        request: wire::CreateFlavorRequest,
+    ) -> Result<Accepted, Status> {
+        let wire::CreateFlavorRequest { name, resources: sizes, description } = request;
         names::dotted("name", &name).map_err(status::invalid)?;
         let sizes = resources::read(sizes).map_err(status::invalid)?;
         if description.len() > DESCRIPTION_LIMIT {
@@ -46,7 +30,7 @@ impl FlavorService for Api {
             return Err(status::invalid(Violation::new("description", text)));
         }
         let mut entry = match self.enter(&asked, &name, 0).await? {
-            Entered::Repeat(accepted) => return self.flavor(&accepted.object_id).await,
+            Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
         self.desk.store().lock(entry.work.tx(), &format!("flavor {name}")).await.map_err(status::broken)?;
@@ -62,8 +46,25 @@ impl FlavorService for Api {
             created_at_us: entry.work.now().micros(),
         };
         flavors::put(entry.work.tx(), &flavor).await.map_err(status::broken)?;
-        entry.work.say_for(PLATFORM, &wire::FlavorCreated { flavor: Some(flavor.clone()) });
-        entry.done().await?;
-        Ok(Response::new(wire::CreateFlavorResponse { flavor: Some(flavor) }))
+        entry.work.say_for(PLATFORM, &wire::FlavorCreated { flavor: Some(flavor) });
+        entry.done().await
+    }
+}
+
+#[tonic::async_trait]
+impl FlavorService for Api {
+    async fn list_flavors(&self, _: Request<wire::ListFlavorsRequest>) -> Answer<wire::ListFlavorsResponse> {
+        let flavors = flavors::all(self.desk.store().reader()).await.map_err(status::broken)?;
+        Ok(Response::new(wire::ListFlavorsResponse { flavors }))
+    }
+
+    async fn create_flavor(
+        &self,
+        request: Request<wire::CreateFlavorRequest>,
+    ) -> Answer<wire::CreateFlavorResponse> {
+        let asked = self.asked(&request, "CreateFlavor")?;
+        let accepted = self.once(&asked, self.create_named_size(&asked, request.into_inner())).await?;
+        let flavor = flavors::get(self.desk.store().reader(), &accepted.object_id).await;
+        Ok(Response::new(wire::CreateFlavorResponse { flavor: flavor.map_err(status::broken)? }))
     }
 }

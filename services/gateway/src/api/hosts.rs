@@ -1,12 +1,12 @@
 //! Hosts.
 
 use super::Api;
-use super::accept::Asked;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
 use crate::store::{hosts, instances};
 use crate::translate::status;
+use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
 use contracts::scheduler::v1 as scheduler;
@@ -50,34 +50,36 @@ impl HostService for Api {
         &self,
         request: Request<wire::CordonHostRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "CordonHost")?;
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return Ok(Response::new(accepted.into()));
-        }
+        let asked = self.asked(&request, "CordonHost")?;
         let wire::CordonHostRequest { host, reason } = request.into_inner();
-        if reason.len() > REASON_LIMIT || reason.chars().any(char::is_control) {
-            let text = format!("a reason is one line of at most {REASON_LIMIT} bytes");
-            return Err(status::invalid(Violation::new("reason", text)));
-        }
-        let found = self.host(&host).await?;
-        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
-            work.tell(&scheduler::CordonHost { host_id: found.id.clone(), operation_id, reason });
-        });
-        Ok(Response::new(accepted.await?.into()))
+        let take = async {
+            if reason.len() > REASON_LIMIT || reason.chars().any(char::is_control) {
+                let text = format!("a reason is one line of at most {REASON_LIMIT} bytes");
+                return Err(status::invalid(Violation::new("reason", text)));
+            }
+            let host_id = self.host(&host).await?.id;
+            let id = host_id.clone();
+            let tell = |work: &mut Work, operation_id| {
+                work.tell(&scheduler::CordonHost { host_id: id, operation_id, reason });
+            };
+            self.accept(&asked, &host_id, 0, tell).await
+        };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 
     async fn uncordon_host(
         &self,
         request: Request<wire::UncordonHostRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "UncordonHost")?;
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return Ok(Response::new(accepted.into()));
-        }
-        let found = self.host(&request.get_ref().host).await?;
-        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
-            work.tell(&scheduler::UncordonHost { host_id: found.id.clone(), operation_id });
-        });
-        Ok(Response::new(accepted.await?.into()))
+        let asked = self.asked(&request, "UncordonHost")?;
+        let take = async {
+            let host_id = self.host(&request.get_ref().host).await?.id;
+            let id = host_id.clone();
+            let tell = |work: &mut Work, operation_id| {
+                work.tell(&scheduler::UncordonHost { host_id: id, operation_id });
+            };
+            self.accept(&asked, &host_id, 0, tell).await
+        };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 }

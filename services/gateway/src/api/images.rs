@@ -1,11 +1,12 @@
 //! Images.
 
-use super::accept::Asked;
+use super::accept::{Accepted, Asked};
 use super::{Api, caller};
 use crate::domain::page::Page;
 use crate::store::images;
 use crate::translate::images::read;
 use crate::translate::status;
+use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::image_service_server::ImageService;
 use contracts::storage::v1::{DeleteImage, ImagePhase, ImportImage};
@@ -14,34 +15,36 @@ use tonic::{Request, Response, Status, Streaming};
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl Api {
+    async fn import(&self, asked: &Asked, request: wire::ImportImageRequest) -> Result<Accepted, Status> {
+        let request = read(request).map_err(status::invalid)?;
+        self.check_import(&asked.caller, &request.name, &request.sources).await?;
+        let image_id = ImageId::new().to_string();
+        let (id, tenant) = (image_id.clone(), asked.caller.tenant.clone());
+        let tell = move |work: &mut Work, operation_id| {
+            work.tell(&ImportImage {
+                image_id: id,
+                operation_id,
+                tenant,
+                name: request.name,
+                sources: request.sources,
+                architecture: request.architecture,
+                kernel_cmdline: request.kernel_cmdline,
+                guest_agent: !request.without_guest_agent,
+            });
+        };
+        self.accept(asked, &image_id, 0, tell).await
+    }
+}
+
 #[tonic::async_trait]
 impl ImageService for Api {
     async fn import_image(
         &self,
         request: Request<wire::ImportImageRequest>,
     ) -> Answer<wire::ImportImageResponse> {
-        let asked = Asked::read(&request, "ImportImage")?;
-        let accepted = match self.earlier(&asked).await? {
-            Some(accepted) => accepted,
-            None => {
-                let request = read(request.into_inner()).map_err(status::invalid)?;
-                let image_id = ImageId::new().to_string();
-                let tenant = asked.caller.tenant.clone();
-                self.accept(&asked, &image_id, 0, |work, operation_id| {
-                    work.tell(&ImportImage {
-                        image_id: image_id.clone(),
-                        operation_id,
-                        tenant,
-                        name: request.name,
-                        sources: request.sources,
-                        architecture: request.architecture,
-                        kernel_cmdline: request.kernel_cmdline,
-                        guest_agent: !request.without_guest_agent,
-                    });
-                })
-                .await?
-            }
-        };
+        let asked = self.asked(&request, "ImportImage")?;
+        let accepted = self.once(&asked, self.import(&asked, request.into_inner())).await?;
         let answer =
             wire::ImportImageResponse { image_id: accepted.object_id, operation_id: accepted.operation_id };
         Ok(Response::new(answer))
@@ -70,23 +73,21 @@ impl ImageService for Api {
         &self,
         request: Request<wire::DeleteImageRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "DeleteImage")?;
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return Ok(Response::new(accepted.into()));
-        }
-        let name = &request.get_ref().image;
-        let found = self.image(&asked.caller, name).await?;
-        if found.phase == ImagePhase::Deleted as i32 {
-            return Err(status::not_found("image", "image", name));
-        }
-        let accepted = self.accept(&asked, &found.id, 0, |work, operation_id| {
-            work.tell(&DeleteImage {
-                image_id: found.id.clone(),
-                operation_id,
-                tenant: found.tenant.clone(),
-            });
-        });
-        Ok(Response::new(accepted.await?.into()))
+        let asked = self.asked(&request, "DeleteImage")?;
+        let take = async {
+            let name = &request.get_ref().image;
+            let found = self.image(&asked.caller, name).await?;
+            if found.phase == ImagePhase::Deleted as i32 {
+                return Err(status::not_found("image", "image", name));
+            }
+            self.check_unused(&found).await?;
+            let (image_id, tenant) = (found.id.clone(), found.tenant);
+            let tell = |work: &mut Work, operation_id| {
+                work.tell(&DeleteImage { image_id, operation_id, tenant });
+            };
+            self.accept(&asked, &found.id, 0, tell).await
+        };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 
     async fn upload_file(

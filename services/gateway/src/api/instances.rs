@@ -1,13 +1,15 @@
 //! Instances.
 
-use super::accept::Asked;
+use super::accept::{Accepted, Asked};
 use super::{Api, caller};
+use crate::domain::admission::Verb;
 use crate::domain::instance as rules;
 use crate::domain::instance::Size;
 use crate::domain::page::Page;
 use crate::store::{decisions, flavors, instances};
 use crate::translate::instances::{Resolved, read, spec};
 use crate::translate::{redact, resources, status};
+use bus::Work;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::instance_service_server::InstanceService;
@@ -39,23 +41,51 @@ impl Api {
     async fn command<M: Message>(
         &self,
         asked: &Asked,
+        verb: Verb,
         instance: &str,
-        command: impl FnOnce(Ids) -> M,
+        command: impl FnOnce(Ids) -> M + Send + 'static,
     ) -> Answer<wire::OperationResponse> {
-        if let Some(accepted) = self.earlier(asked).await? {
-            return Ok(Response::new(accepted.into()));
-        }
-        let found = self.living_instance(&asked.caller, instance).await?;
-        let accepted = self
-            .accept(asked, &found.id, 0, |work, operation_id| {
-                work.tell(&command(Ids {
-                    instance_id: found.id.clone(),
-                    operation_id,
-                    tenant: found.tenant.clone(),
-                }));
-            })
-            .await?;
-        Ok(Response::new(accepted.into()))
+        let take = async {
+            let found = self.living_instance(&asked.caller, instance).await?;
+            self.check_verb(verb, &found).await?;
+            let (instance_id, tenant) = (found.id.clone(), found.tenant);
+            let tell = |work: &mut Work, operation_id| {
+                work.tell(&command(Ids { instance_id, operation_id, tenant }));
+            };
+            self.accept(asked, &found.id, 0, tell).await
+        };
+        Ok(Response::new(self.once(asked, take).await?.into()))
+    }
+
+    async fn create(&self, asked: &Asked, request: wire::CreateInstanceRequest) -> Result<Accepted, Status> {
+        let (mut wish, choices) = read(request).map_err(status::invalid)?;
+        let image = self.image(&asked.caller, &wish.image).await?;
+        let resources = self.size(&wish.size).await?;
+        let size_field = match wish.size {
+            Size::Flavor(_) => "flavor",
+            Size::Custom(_) => "resources.disk_bytes",
+        };
+        self.check_boot(&image, &wish.image, resources.disk_bytes, size_field)?;
+        self.check_instance_name(&asked.caller, &wish.name).await?;
+        let user_data = std::mem::take(&mut wish.user_data);
+        let resolved = Resolved {
+            image_id: image.id,
+            image_name: image.name,
+            resources,
+            user_data: (!user_data.is_empty()).then(|| self.sealer.seal(user_data.as_bytes())),
+        };
+        let instance_id = InstanceId::new().to_string();
+        let (id, tenant) = (instance_id.clone(), asked.caller.tenant.clone());
+        let tell = move |work: &mut Work, operation_id| {
+            work.tell(&scheduler::CreateInstance {
+                instance_id: id,
+                operation_id,
+                tenant,
+                name: wish.name.clone(),
+                spec: Some(spec(wish, choices, resolved)),
+            });
+        };
+        self.accept(asked, &instance_id, 0, tell).await
     }
 }
 
@@ -65,34 +95,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::CreateInstanceRequest>,
     ) -> Answer<wire::CreateInstanceResponse> {
-        let asked = Asked::read(&request, "CreateInstance")?;
-        if let Some(a) = self.earlier(&asked).await? {
-            let answer =
-                wire::CreateInstanceResponse { instance_id: a.object_id, operation_id: a.operation_id };
-            return Ok(Response::new(answer));
-        }
-        let (mut wish, choices) = read(request.into_inner()).map_err(status::invalid)?;
-        let image = self.image(&asked.caller, &wish.image).await?;
-        let user_data = std::mem::take(&mut wish.user_data);
-        let resolved = Resolved {
-            image_id: image.id,
-            image_name: image.name,
-            resources: self.size(&wish.size).await?,
-            user_data: (!user_data.is_empty()).then(|| self.sealer.seal(user_data.as_bytes())),
-        };
-        let instance_id = InstanceId::new().to_string();
-        let tenant = asked.caller.tenant.clone();
-        let accepted = self
-            .accept(&asked, &instance_id, 0, |work, operation_id| {
-                work.tell(&scheduler::CreateInstance {
-                    instance_id: instance_id.clone(),
-                    operation_id,
-                    tenant,
-                    name: wish.name.clone(),
-                    spec: Some(spec(wish, choices, resolved)),
-                });
-            })
-            .await?;
+        let asked = self.asked(&request, "CreateInstance")?;
+        let accepted = self.once(&asked, self.create(&asked, request.into_inner())).await?;
         let answer = wire::CreateInstanceResponse {
             instance_id: accepted.object_id,
             operation_id: accepted.operation_id,
@@ -127,8 +131,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::StartInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "StartInstance")?;
-        self.command(&asked, &request.get_ref().instance, |ids| scheduler::StartInstance {
+        let asked = self.asked(&request, "StartInstance")?;
+        self.command(&asked, Verb::Start, &request.get_ref().instance, |ids| scheduler::StartInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
@@ -140,10 +144,10 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::StopInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "StopInstance")?;
+        let asked = self.asked(&request, "StopInstance")?;
         let wire::StopInstanceRequest { instance, grace_s } = request.into_inner();
         let grace_s = rules::grace(grace_s).map_err(status::invalid)?;
-        self.command(&asked, &instance, |ids| scheduler::StopInstance {
+        self.command(&asked, Verb::Stop, &instance, move |ids| scheduler::StopInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
@@ -156,8 +160,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::RebootInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "RebootInstance")?;
-        self.command(&asked, &request.get_ref().instance, |ids| scheduler::RebootInstance {
+        let asked = self.asked(&request, "RebootInstance")?;
+        self.command(&asked, Verb::Reboot, &request.get_ref().instance, |ids| scheduler::RebootInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
@@ -169,8 +173,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::PauseInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "PauseInstance")?;
-        self.command(&asked, &request.get_ref().instance, |ids| scheduler::PauseInstance {
+        let asked = self.asked(&request, "PauseInstance")?;
+        self.command(&asked, Verb::Pause, &request.get_ref().instance, |ids| scheduler::PauseInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
@@ -182,8 +186,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::ResumeInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "ResumeInstance")?;
-        self.command(&asked, &request.get_ref().instance, |ids| scheduler::ResumeInstance {
+        let asked = self.asked(&request, "ResumeInstance")?;
+        self.command(&asked, Verb::Resume, &request.get_ref().instance, |ids| scheduler::ResumeInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
@@ -195,8 +199,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::DeleteInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = Asked::read(&request, "DeleteInstance")?;
-        self.command(&asked, &request.get_ref().instance, |ids| scheduler::DeleteInstance {
+        let asked = self.asked(&request, "DeleteInstance")?;
+        self.command(&asked, Verb::Delete, &request.get_ref().instance, |ids| scheduler::DeleteInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod auth;
 mod console;
+mod diagnosis;
 mod events;
 mod exec;
 mod flavors;
@@ -12,13 +13,15 @@ mod instances;
 mod lookup;
 mod operations;
 mod platform;
+mod precheck;
 mod uploads;
 
+use crate::adapters::keys::TokenKey;
 use crate::adapters::staging::Staging;
 use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
 use bus::{Connection, Desk};
-use chassis::{Health, Sealer};
+use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -44,12 +47,16 @@ pub struct Api {
     pub bus: Connection,
     /// Seals user data and what runs in guests.
     pub sealer: Arc<Sealer>,
+    /// Tells requests apart.
+    pub key: Arc<TokenKey>,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Where uploads go.
     pub staging: Arc<Staging>,
     /// How the parts of this process are.
     pub health: Health,
+    /// The services of this process.
+    pub desks: Desks,
     /// Cancelled when the gateway stops: open streams end.
     pub stopping: CancellationToken,
 }

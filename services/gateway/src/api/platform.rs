@@ -1,7 +1,7 @@
 //! Health of the platform, and dead letters.
 
 use super::Api;
-use super::accept::{Asked, Entered};
+use super::accept::{Accepted, Asked, Entered};
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::translate::{redact, status};
@@ -17,6 +17,40 @@ impl Api {
     async fn letter(&self, sequence: u64) -> Result<dead::DeadLetter, Status> {
         let found = dead::get(&self.bus, sequence).await.map_err(status::broken)?;
         found.ok_or_else(|| status::not_found("dead letter", "sequence", &sequence.to_string()))
+    }
+}
+
+impl Api {
+    async fn replay(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
+        let letter = self.letter(sequence).await?;
+        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+            Entered::Repeat(accepted) => return Ok(accepted),
+            Entered::Fresh(entry) => entry,
+        };
+        let replayed = dead::replay(&mut entry.work, &letter).map_err(|why| {
+            status::refused(Code::FailedPrecondition, Refusal::new("CANNOT_BE_REPLAYED", why), "sequence")
+        })?;
+        let replayed_as = replayed.to_string();
+        entry.about(&replayed_as);
+        entry
+            .work
+            .say_for(PLATFORM, &wire::DeadLetterReplayed { message_id: letter.message_id, replayed_as });
+        let accepted = entry.done().await?;
+        // the new message is safe in the outbox; a letter that stays behind can only be replayed under the same id
+        dead::remove(&self.bus, letter.sequence).await.map_err(status::broken)?;
+        Ok(accepted)
+    }
+
+    async fn throw_away(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
+        let letter = self.letter(sequence).await?;
+        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+            Entered::Repeat(accepted) => return Ok(accepted),
+            Entered::Fresh(entry) => entry,
+        };
+        entry.work.say_for(PLATFORM, &wire::DeadLetterDropped { message_id: letter.message_id });
+        let accepted = entry.done().await?;
+        dead::remove(&self.bus, letter.sequence).await.map_err(status::broken)?;
+        Ok(accepted)
     }
 }
 
@@ -50,6 +84,13 @@ impl PlatformService for Api {
         }))
     }
 
+    async fn get_diagnosis(
+        &self,
+        _: Request<wire::GetDiagnosisRequest>,
+    ) -> Answer<wire::GetDiagnosisResponse> {
+        Ok(Response::new(self.diagnosis().await?))
+    }
+
     async fn list_dead_letters(
         &self,
         request: Request<wire::ListDeadLettersRequest>,
@@ -80,47 +121,17 @@ impl PlatformService for Api {
         &self,
         request: Request<wire::ReplayDeadLetterRequest>,
     ) -> Answer<wire::ReplayDeadLetterResponse> {
-        let asked = Asked::read(&request, "ReplayDeadLetter")?;
-        let answer = |replayed_as: String| Ok(Response::new(wire::ReplayDeadLetterResponse { replayed_as }));
-        if let Some(accepted) = self.earlier(&asked).await? {
-            return answer(accepted.object_id);
-        }
-        let letter = self.letter(request.get_ref().sequence).await?;
-        let mut entry = match self.enter(&asked, &letter.message_id, 0).await? {
-            Entered::Repeat(accepted) => return answer(accepted.object_id),
-            Entered::Fresh(entry) => entry,
-        };
-        let replayed = dead::replay(&mut entry.work, &letter).map_err(|why| {
-            status::refused(Code::FailedPrecondition, Refusal::new("CANNOT_BE_REPLAYED", why), "sequence")
-        })?;
-        let replayed_as = replayed.to_string();
-        entry.about(&replayed_as);
-        let said =
-            wire::DeadLetterReplayed { message_id: letter.message_id, replayed_as: replayed_as.clone() };
-        entry.work.say_for(PLATFORM, &said);
-        entry.done().await?;
-        // the new message is safe in the outbox; a letter that stays behind can only be replayed under the same id
-        dead::remove(&self.bus, letter.sequence).await.map_err(status::broken)?;
-        answer(replayed_as)
+        let asked = self.asked(&request, "ReplayDeadLetter")?;
+        let accepted = self.once(&asked, self.replay(&asked, request.get_ref().sequence)).await?;
+        Ok(Response::new(wire::ReplayDeadLetterResponse { replayed_as: accepted.object_id }))
     }
 
     async fn drop_dead_letter(
         &self,
         request: Request<wire::DropDeadLetterRequest>,
     ) -> Answer<wire::DropDeadLetterResponse> {
-        let asked = Asked::read(&request, "DropDeadLetter")?;
-        let answer = || Ok(Response::new(wire::DropDeadLetterResponse {}));
-        if self.earlier(&asked).await?.is_some() {
-            return answer();
-        }
-        let letter = self.letter(request.get_ref().sequence).await?;
-        let mut entry = match self.enter(&asked, &letter.message_id, 0).await? {
-            Entered::Repeat(_) => return answer(),
-            Entered::Fresh(entry) => entry,
-        };
-        entry.work.say_for(PLATFORM, &wire::DeadLetterDropped { message_id: letter.message_id });
-        entry.done().await?;
-        dead::remove(&self.bus, letter.sequence).await.map_err(status::broken)?;
-        answer()
+        let asked = self.asked(&request, "DropDeadLetter")?;
+        self.once(&asked, self.throw_away(&asked, request.get_ref().sequence)).await?;
+        Ok(Response::new(wire::DropDeadLetterResponse {}))
     }
 }

@@ -1,5 +1,6 @@
 //! What is right and what is wrong, decided without clock, database or network.
 
+pub mod admission;
 pub mod caller;
 pub mod exec;
 pub mod idempotency;

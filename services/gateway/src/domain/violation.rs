@@ -5,7 +5,7 @@ use std::fmt;
 /// One wrong field of a request: where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Path of the field: "resources.memory_bytes", "ssh_authorized_keys[2]".
+    /// Path of the field: "resources.memory_bytes", "ssh_authorized_keys[2]"; "" = the request as a whole.
     pub field: String,
     /// One sentence: what is wrong and what would be right.
     pub message: String,
@@ -25,6 +25,9 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            return f.write_str(&self.message);
+        }
         write!(f, "{}: {}", self.field, self.message)
     }
 }

@@ -1,7 +1,7 @@
 //! Images as the storage service says they are.
 
 use super::Projection;
-use crate::store::images;
+use crate::store::{images, uploads};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::common::v1::OperationProgress;
@@ -27,8 +27,11 @@ impl<M: Message> Handle<M> for Project<M> {
         let Some(image) = image else {
             return Err(Failure::Poison(format!("{} without an image", M::NAME)));
         };
+        uploads::put(work.tx(), &image).await?;
         if images::put(work.tx(), &image).await? {
             self.on.wake(work, &image.id);
+            let staging = self.on.wakeups.staging();
+            work.after_commit(move || staging.notify_one());
         }
         self.on.advance(work, &progress, |_| {}).await
     }

@@ -107,11 +107,13 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&scheduler::HostRegistered { host: Some(host.clone()), operations: vec![] }).await?;
     let cordoned = scheduler::Host { revision: 2, cordoned: true, ..host };
     bench.deliver(&scheduler::HostChanged { host: Some(cordoned), operations: vec![] }).await?;
+    let upload = Some(storage::artifact_source::Source::UploadId("u".into()));
     let image = storage::Image {
         id: "m".into(),
         tenant: "default".into(),
         name: "debian".into(),
         revision: 1,
+        sources: vec![storage::ArtifactSource { source: upload, ..Default::default() }],
         ..Default::default()
     };
     bench.deliver(&storage::ImageImportStarted { image: Some(image.clone()), operations: vec![] }).await?;

@@ -5,42 +5,16 @@
 //! Sealed secrets are left out.
 
 use crate::translate::redact;
-use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 use tonic::Status;
-
-/// Whole numbers beyond this are written as strings: 2^53, where doubles begin to round.
-const EXACT: u64 = 1 << 53;
 
 /// One answer as JSON.
 pub fn json(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, Status> {
     let broken = |e: String| Status::internal(format!("an answer that cannot be read: {e}"));
     let mut message = DynamicMessage::decode(descriptor.clone(), bytes).map_err(|e| broken(e.to_string()))?;
     redact::strip(&mut message);
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .skip_default_fields(false)
-        .stringify_64_bit_integers(false);
-    let mut value = message
-        .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|e| broken(e.to_string()))?;
-    exact(&mut value);
-    Ok(value)
-}
-
-fn exact(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            let big = number.as_u64().is_some_and(|n| n > EXACT)
-                || number.as_i64().is_some_and(|n| n.unsigned_abs() > EXACT);
-            if big {
-                *value = Value::String(number.to_string());
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(exact),
-        Value::Object(fields) => fields.values_mut().for_each(exact),
-        _ => {}
-    }
+    contracts::json_of(&message).map_err(broken)
 }
 
 #[cfg(test)]

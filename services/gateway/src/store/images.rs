@@ -47,6 +47,23 @@ pub async fn find<'a>(
     row.as_ref().map(snapshot).transpose()
 }
 
+/// The id of the image of a tenant that holds a name: one that is there or being taken in.
+pub async fn holder_of_name<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT id FROM images WHERE tenant = $1 AND name = $2 AND phase IN ($3, $4) ORDER BY id DESC LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(name)
+    .bind(IMPORTING)
+    .bind(READY)
+    .fetch_optional(db)
+    .await
+}
+
 /// A page of a tenant's images that are there or being taken in, by name.
 pub async fn page<'a>(
     db: impl AnyExecutor<'a>,

@@ -14,12 +14,13 @@ const DELETED: i64 = InstancePhase::Deleted as i64;
 /// Takes an instance in. False: the row is as new already.
 pub async fn put(db: &mut AnyConnection, instance: &Instance) -> Result<bool, sqlx::Error> {
     let resources = instance.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
+    let image_id = instance.spec.as_ref().map_or("", |spec| spec.image_id.as_str());
     let done = sqlx::query(
-        "INSERT INTO instances (id, tenant, name, phase, host_id, vcpus_milli, memory_bytes, disk_bytes, revision, snapshot)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "INSERT INTO instances (id, tenant, name, phase, host_id, vcpus_milli, memory_bytes, disk_bytes, image_id, revision, snapshot)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, phase = excluded.phase,
            host_id = excluded.host_id, vcpus_milli = excluded.vcpus_milli, memory_bytes = excluded.memory_bytes,
-           disk_bytes = excluded.disk_bytes, revision = excluded.revision, snapshot = excluded.snapshot
+           disk_bytes = excluded.disk_bytes, image_id = excluded.image_id, revision = excluded.revision, snapshot = excluded.snapshot
          WHERE instances.revision < excluded.revision",
     )
     .bind(&instance.id)
@@ -30,6 +31,7 @@ pub async fn put(db: &mut AnyConnection, instance: &Instance) -> Result<bool, sq
     .bind(column(resources.vcpus_milli))
     .bind(column(resources.memory_bytes))
     .bind(column(resources.disk_bytes))
+    .bind(image_id)
     .bind(column(instance.revision))
     .bind(instance.encode_to_vec())
     .execute(db)
@@ -53,6 +55,42 @@ pub async fn find<'a>(
     .fetch_optional(db)
     .await?;
     row.as_ref().map(snapshot).transpose()
+}
+
+/// The instance of a tenant that holds a name: the one that is not deleted.
+pub async fn holder_of_name<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    name: &str,
+) -> Result<Option<Instance>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT snapshot FROM instances WHERE tenant = $1 AND name = $2 AND phase <> $3 ORDER BY id DESC LIMIT 1",
+    )
+    .bind(tenant)
+    .bind(name)
+    .bind(DELETED)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// Names of a tenant's instances that boot from an image and are not deleted, at most `limit`.
+pub async fn names_on_image<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    image_id: &str,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT name FROM instances WHERE image_id = $1 AND image_id <> '' AND tenant = $2 AND phase <> $3
+         ORDER BY name, id LIMIT $4",
+    )
+    .bind(image_id)
+    .bind(tenant)
+    .bind(DELETED)
+    .bind(limit)
+    .fetch_all(db)
+    .await
 }
 
 /// A page of a tenant's instances, by name.

@@ -3,12 +3,14 @@
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
 pub mod decisions;
+pub mod diagnosis;
 pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
 pub mod tokens;
+pub mod uploads;
 
 #[cfg(test)]
 mod tests;
@@ -18,14 +20,18 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 /// The schema.
-pub const MIGRATIONS: &[MigrationFile] = &[MigrationFile {
-    version: 1000,
-    name: "gateway",
-    sql: include_str!("../../migrations/1000_gateway.sql"),
-}];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "gateway", sql: include_str!("../../migrations/1000_gateway.sql") },
+    MigrationFile {
+        version: 1001,
+        name: "admission",
+        sql: include_str!("../../migrations/1001_admission.sql"),
+    },
+];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
-pub const STATE_TABLES: &[&str] = &["operations", "flavors", "instances", "hosts", "images", "decisions"];
+pub const STATE_TABLES: &[&str] =
+    &["operations", "flavors", "instances", "hosts", "images", "image_uploads", "decisions"];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
 fn column(number: u64) -> i64 {

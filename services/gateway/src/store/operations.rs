@@ -109,6 +109,23 @@ pub async fn unfinished<'a>(
     row.as_ref().map(snapshot).transpose()
 }
 
+/// The id of the newest unfinished request that changes an object; programs in guests change none.
+pub async fn newest_unfinished<'a>(
+    db: impl AnyExecutor<'a>,
+    tenant: &str,
+    object_id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT id FROM operations WHERE object_id = $1 AND tenant = $2 AND state < $3 AND method <> 'ExecInstance'
+         ORDER BY id DESC LIMIT 1",
+    )
+    .bind(object_id)
+    .bind(tenant)
+    .bind(OperationState::Succeeded as i64)
+    .fetch_optional(db)
+    .await
+}
+
 /// Unfinished operations that wait for an answer with a deadline: those past it at `now_us`, and those whose
 /// instance is deleted. Oldest deadline first.
 pub async fn overdue<'a>(

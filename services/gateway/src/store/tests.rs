@@ -267,3 +267,53 @@ async fn flavors_and_tokens_are_written_once() {
         database.remove().await;
     }
 }
+
+#[tokio::test]
+async fn an_operator_learns_what_is_late_and_what_is_broken() {
+    use contracts::scheduler::v1::HostState;
+    for database in databases(MIGRATIONS).await {
+        let store = &database.store;
+        let operation = |id: &str, state: OperationState, deadline_us| Operation {
+            id: id.into(),
+            tenant: "acme".into(),
+            method: "CreateInstance".into(),
+            state: state as i32,
+            revision: 1,
+            deadline_us,
+            ..Operation::default()
+        };
+        let host = |id: &str, state: HostState| Host {
+            id: id.into(),
+            name: format!("node-{id}"),
+            revision: 1,
+            state: state as i32,
+            ..Host::default()
+        };
+        let mut tx = store.begin().await.expect("begins");
+        for one in [
+            operation("018a", OperationState::Running, 0),
+            operation("018b", OperationState::Succeeded, 0),
+            operation("019a", OperationState::Pending, 50),
+            operation("019b", OperationState::Pending, 0),
+        ] {
+            operations::put(&mut tx, &one).await.expect("written");
+        }
+        for one in [host("a", HostState::Up), host("b", HostState::Unreachable)] {
+            hosts::put(&mut tx, &one).await.expect("written");
+        }
+        for one in
+            [instance("1", "web", InstancePhase::Failed, 1), instance("2", "db", InstancePhase::Ready, 1)]
+        {
+            instances::put(&mut tx, &one).await.expect("written");
+        }
+        tx.commit().await.expect("commits");
+        let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let late = names(&["CreateInstance 018a", "CreateInstance 019a"]);
+        assert_eq!(diagnosis::overdue(store, "019", 60).await.expect("read"), (2, late));
+        assert_eq!(diagnosis::unreachable(store).await.expect("read"), (2, (1, names(&["node-b"]))));
+        assert_eq!(diagnosis::failed(store).await.expect("read"), (1, names(&["web"])));
+        let clock = diagnosis::clock(store).await.expect("read");
+        assert!(clock == 0 || clock > 1_700_000_000_000_000, "{clock}");
+        database.remove().await;
+    }
+}

@@ -14,8 +14,9 @@ pub fn invalid(violation: Violation) -> Status {
 /// Nothing of that name in the caller's reach; the same for what belongs to somebody else.
 pub fn not_found(what: &str, field: &str, name: &str) -> Status {
     let name = crate::domain::violation::excerpt(name, 128);
-    let refusal =
-        Refusal::new(&format!("{}_NOT_FOUND", what.to_uppercase()), format!("no {what} is called {name:?}"));
+    // a code is one word, whatever the thing is called: "dead letter" is DEAD_LETTER_NOT_FOUND
+    let code = format!("{}_NOT_FOUND", what.to_uppercase().replace(' ', "_"));
+    let refusal = Refusal::new(&code, format!("no {what} is called {name:?}"));
     refused(Code::NotFound, refusal, field)
 }
 
@@ -24,4 +25,23 @@ pub fn broken(error: impl std::fmt::Display) -> Status {
     tracing::error!(%error, "request failed");
     let refusal = Refusal::new("UNAVAILABLE", "the gateway could not finish this just now; try again");
     refused(Code::Unavailable, refusal, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_one_word() {
+        let code = |what: &str| details(&not_found(what, "f", "x")).0.map(|refusal| refusal.code);
+        assert_eq!(code("dead letter").as_deref(), Some("DEAD_LETTER_NOT_FOUND"));
+        assert_eq!(code("instance").as_deref(), Some("INSTANCE_NOT_FOUND"));
+    }
+
+    #[test]
+    fn a_violation_of_the_whole_request_names_no_field() {
+        let whole = invalid(Violation::new("", "the body must be a JSON object"));
+        assert_eq!(whole.message(), "the body must be a JSON object");
+        assert_eq!(invalid(Violation::new("name", "is missing")).message(), "name: is missing");
+    }
 }

@@ -160,11 +160,13 @@ impl Gateway {
 
     /// Makes an image known.
     pub async fn image(&self, id: &str, name: &str) {
+        let upload = storage::artifact_source::Source::UploadId(format!("upload of {name}"));
         let image = storage::Image {
             id: id.into(),
             tenant: "default".into(),
             name: name.into(),
             revision: 1,
+            sources: vec![storage::ArtifactSource { source: Some(upload), ..Default::default() }],
             phase: storage::ImagePhase::Ready as i32,
             ..storage::Image::default()
         };

@@ -95,9 +95,11 @@ pub(super) async fn run(args: ImportArgs, session: &Session) -> Result<(), Failu
     let answer =
         gateway.change(request, session.key(), async |r| gateway.images().import_image(r).await).await?;
     if args.no_wait {
-        return session.format.print("ImportImageResponse", &answer, || {
+        session.format.print("ImportImageResponse", &answer, || {
             format!("accepted: image {}, operation {}\n", answer.image_id, answer.operation_id)
-        });
+        })?;
+        session.how_to_wait(&answer.operation_id);
+        return Ok(());
     }
     session.follow(&answer.operation_id, args.timeout, None).await?;
     show_ready(&answer.image_id, "imported", session).await

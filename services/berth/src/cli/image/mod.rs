@@ -15,6 +15,9 @@ use contracts::storage::v1::Image;
 
 /// Images to boot from
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth image import debian-12 --file debian-12.qcow2
+  berth image list")]
 pub enum ImageCommand {
     Import(Box<import::ImportArgs>),
     /// List images

@@ -6,10 +6,16 @@ use super::{get, show};
 use crate::client::Failure;
 use clap::{Args, ValueEnum};
 use contracts::common::v1::{Driver, Resources, RestartPolicy};
-use contracts::gateway::v1::CreateInstanceRequest;
-use contracts::scheduler::v1::PlacementPolicy;
+use contracts::gateway::v1::{CreateInstanceRequest, GetInstanceResponse};
+use contracts::scheduler::v1::{Instance, InstancePhase, PlacementPolicy};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long to wait for the address of a guest that is up, and how often to look.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// The platform takes no more.
 const MAX_USER_DATA_BYTES: u64 = 64 << 10;
@@ -116,15 +122,42 @@ pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failu
         .change(request, session.key(), async |r| gateway.instances().create_instance(r).await)
         .await?;
     if !wait.wait {
-        return session.format.print("CreateInstanceResponse", &answer, || {
+        session.format.print("CreateInstanceResponse", &answer, || {
             format!("accepted: instance {}, operation {}\n", answer.instance_id, answer.operation_id)
-        });
+        })?;
+        session.how_to_wait(&answer.operation_id);
+        return Ok(());
     }
+    let begun = Instant::now();
     session.follow(&answer.operation_id, wait.timeout, Some(&answer.instance_id)).await?;
-    let answer = get(&answer.instance_id, session).await?;
+    let left = wait.timeout.map_or(ADDRESS_PATIENCE, |limit| limit.saturating_sub(begun.elapsed()));
+    let answer = with_address(&answer.instance_id, left.min(ADDRESS_PATIENCE), session).await?;
     session.format.print("GetInstanceResponse", &answer, || {
         answer.instance.as_ref().map(show::came_up).unwrap_or_default()
     })
+}
+
+/// The instance as soon as its address is known: the guest asks for one while it answers already. Without an address when
+/// it takes longer than `patience`.
+async fn with_address(
+    instance: &str,
+    patience: Duration,
+    session: &Session,
+) -> Result<GetInstanceResponse, Failure> {
+    let end = Instant::now() + patience;
+    loop {
+        let answer = get(instance, session).await?;
+        let known = answer.instance.as_ref().is_none_or(|i| !i.addresses.is_empty() || !runs(i));
+        if known || Instant::now() >= end {
+            return Ok(answer);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What does not run gets no address.
+fn runs(instance: &Instance) -> bool {
+    matches!(instance.phase(), InstancePhase::Running | InstancePhase::Ready)
 }
 
 fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {

@@ -18,6 +18,11 @@ use contracts::gateway::v1::{
 
 /// Instances: microVMs and virtual machines
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  berth instance create web-1 --image debian-12 --flavor small --wait
+  berth instance list
+  berth instance exec web-1 -- uname -a
+  berth instance explain web-1")]
 pub enum InstanceCommand {
     Create(Box<create::CreateArgs>),
     /// List instances

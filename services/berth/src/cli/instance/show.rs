@@ -1,6 +1,6 @@
 //! An instance as people read it.
 
-use super::super::operation::steps;
+use super::super::operation::{in_order, steps};
 use crate::output::{Table, age, fields, local_time, refusal_line, resources, word};
 use contracts::scheduler::v1::{Instance, InstanceSpec};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub(super) fn show(instance: &Instance) -> String {
 
 /// The steps are those of the newest start or stop, which may come long after the instance was made.
 fn begun(instance: &Instance) -> i64 {
-    instance.steps.first().map_or(instance.created_at_us, |step| step.at_us)
+    in_order(&instance.steps).first().map_or(instance.created_at_us, |step| step.at_us)
 }
 
 fn size(spec: &InstanceSpec, vcpus: &str, memory: &str, disk: &str) -> String {

@@ -51,6 +51,13 @@ impl KvmProbe {
         }
     }
 
+    /// What was found out about this host's kernel, and why: `None` = nothing yet.
+    pub async fn kept(&self) -> Option<(bool, String)> {
+        let text = tokio::fs::read(&self.kept_in).await.ok()?;
+        let kept = serde_json::from_slice::<Kept>(&text).ok()?;
+        (kept.host_kernel == read("/proc/sys/kernel/osrelease").await).then_some((kept.works, kept.why))
+    }
+
     /// KVM works. Asks once; later calls know. `kernel` is tried when the host has none of its own; without any kernel the
     /// answer is no, and the next call with one asks again.
     pub async fn works(&self, kernel: Option<&Path>) -> bool {

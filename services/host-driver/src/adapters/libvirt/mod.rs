@@ -5,10 +5,12 @@ mod console;
 mod definition;
 mod driver;
 mod events;
+mod examine;
 mod faults;
 mod kvm;
 mod link;
 mod xml;
 
 pub use driver::{LibvirtHypervisor, LibvirtSettings};
+pub use examine::{KvmAnswer, LibvirtFacts, ask_kvm, ask_libvirt};
 pub use kvm::Acceleration;

@@ -1,9 +1,9 @@
 //! Benchmarks: what Berth costs, as ratios to the bare thing it is made of, both run in turn in one run.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod bus_paths;
 pub mod bus_service;
-pub mod api;
 pub mod figure;
 pub mod hosts;
 pub mod libvirt;

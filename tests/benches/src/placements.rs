@@ -106,7 +106,7 @@ async fn ask(desk: &Desk, nats: &NatsServer, image: ImageId, round: usize, count
 /// Nothing waits in the outbox any more: all of it was acknowledged.
 async fn empty(desk: &Desk) {
     eventually(PATIENCE, "an empty outbox", async || {
-        (bus::outbox_pending(desk.store()).await.ok()? == 0).then_some(())
+        (bus::outbox_size(desk.store()).await.ok()?.waiting == 0).then_some(())
     })
     .await;
 }

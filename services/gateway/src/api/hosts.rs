@@ -96,10 +96,9 @@ impl HostService for Api {
             let host_id = self.host(&host).await?.id;
             let overcommit = Some(scheduler::Overcommit { vcpus_percent, memory_percent, disk_percent });
             let id = host_id.clone();
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&scheduler::SetHostOvercommit { host_id: id, operation_id, overcommit });
-            };
-            self.accept(&asked, &host_id, 0, tell).await
+            let command =
+                |operation_id| scheduler::SetHostOvercommit { host_id: id, operation_id, overcommit };
+            self.accept(&asked, &host_id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }

@@ -100,8 +100,6 @@ impl HostService for Api {
                 |operation_id| scheduler::SetHostOvercommit { host_id: id, operation_id, overcommit };
             self.accept(&asked, &host_id, 0, command).await
         };
-            self.accept(&asked, &host_id, 0, tell).await
-        };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 }

@@ -124,7 +124,8 @@ impl Taker {
                 }
             }
             Err(error) if batch.len() == 1 => {
-                let _ = batch.into_iter().try_for_each(|one| one.answer.send(Err(status::broken(&error))));
+                let broken = status::broken(error);
+                batch.into_iter().for_each(|one| drop(one.answer.send(Err(broken.clone()))));
             }
             Err(error) => {
                 tracing::warn!(%error, requests = batch.len(), "requests undone; one by one");

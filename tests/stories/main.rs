@@ -12,3 +12,4 @@ mod one_instance;
 mod processes;
 mod public_door;
 mod real_guest;
+mod replicas;

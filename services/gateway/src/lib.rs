@@ -139,9 +139,14 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
+    // it stops after the listener: requests under way are answered
+    let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
+    chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
+
     let stopping = CancellationToken::new();
     let api = Arc::new(Api {
         desk: desk.clone(),
+        intake,
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
         key: key.clone(),

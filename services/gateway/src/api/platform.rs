@@ -23,7 +23,7 @@ impl Api {
 impl Api {
     async fn replay(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+        let mut entry = match self.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -43,7 +43,7 @@ impl Api {
 
     async fn throw_away(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+        let mut entry = match self.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };

@@ -63,7 +63,7 @@ async fn is_as_before(cli: &Cli, before: &[String], what: &str) {
     eventually(Duration::from_secs(90), &format!("everything to be as it was: {what}"), async || {
         now = seen(cli);
         tries += 1;
-        if tries % 100 == 0 {
+        if tries % 20 == 0 {
             eprintln!("{what}: {:#?}", now.iter().filter(|line| !before.contains(line)).collect::<Vec<_>>());
         }
         (now == before).then_some(())
@@ -125,8 +125,9 @@ async fn a_real_guest_does_not_notice_that_databases_are_lost() {
     let domain = format!("berth-{id}");
     let process = || virsh(&["domid", &domain]).1.trim().to_owned();
     let boot = || cli.ok(&["instance", "exec", "real", "--", "cat", "/proc/sys/kernel/random/boot_id"]);
-    let (before, process_before, boot_before) = (seen(&cli), process(), boot());
+    let (process_before, boot_before) = (process(), boot());
     for service in SERVICES {
+        let before = seen(&cli);
         node.kill();
         delete(&node, service);
         node.up().await;

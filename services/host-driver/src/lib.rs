@@ -138,9 +138,8 @@ pub async fn wire_hosts(
         reconcilers::vms::listen(hosts.clone(), attention.clone(), stop)
     });
     let (store, full_pass) = (desk.store().clone(), Duration::from_secs(settings.full_pass_s.max(1)));
-    tasks.spawn(Stage::Work, "full pass", |stop| async move {
-        let pass = move || reconcilers::vms::look_at_all(store.clone(), attention.clone(), metrics.clone());
-        reconcile("full pass", stop, Arc::default(), full_pass, pass).await;
+    tasks.spawn(Stage::Work, "full pass", |stop| {
+        reconcilers::vms::full_pass(store, attention, metrics, full_pass, stop)
     });
     tasks.spawn(Stage::Work, "execs", |stop| async move {
         reconcile("execs", stop, exec_wake, Duration::from_secs(5), move || execs.clone().pass()).await;

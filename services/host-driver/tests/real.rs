@@ -1,6 +1,10 @@
 //! The whole service over a real broker: on simulated hosts, and on QEMU with things done behind its back.
 #![allow(clippy::unwrap_used)]
 
+#[path = "real/halting.rs"]
+mod halting;
+#[path = "real/killed.rs"]
+mod killed;
 #[path = "real/proxy.rs"]
 mod proxy;
 #[path = "real/qemu.rs"]

@@ -143,6 +143,10 @@ pub(crate) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::S
         },
         ..host_driver::Settings::default()
     };
+    if host.driver == NodeDriver::Simulated {
+        // these wait for the database alone, and share its commits
+        made.concurrency = 256;
+    }
     made.libvirt.uri.clone_from(&host.libvirt_uri);
     made.simulated.count = host.simulated_hosts as usize;
     made

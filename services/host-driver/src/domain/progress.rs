@@ -99,7 +99,10 @@ impl Progress {
                 // a fresh boot is all that a pending reboot asked for
                 self.reboots_done = intent.reboot_counter;
                 self.reboot_asked = None;
-                self.reached = Some(intent.wanted);
+                // one that is to be paused is not there yet
+                if intent.wanted == Wanted::Running {
+                    self.reached = Some(Wanted::Running);
+                }
                 self.boots_anew(now);
             }
             Action::Shutdown => self.stop_asked_at = Some(now),
@@ -132,7 +135,9 @@ impl Progress {
         if stable && observed.power() == Some(Power::Running) {
             self.restarts = 0;
         }
-        if fulfils(intent.wanted, observed) {
+        // what an older ownership left here is not what was wanted now
+        let current = observed.ours().is_none_or(|ours| ours.generation == intent.key.generation);
+        if current && fulfils(intent.wanted, observed) {
             self.reached = Some(intent.wanted);
         }
         // disks that were to go are not missed by an order that wants the VM again

@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// A visit that the database did not allow is repeated after this time.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
+/// Events come in bursts, one action's worth of them: they are looked at together.
+const EVENTS_SETTLE: Duration = Duration::from_millis(30);
+
 /// Visits VMs until told to stop; visits in hand are finished.
 pub async fn run(visitor: Arc<Visitor>, attention: Attention, at_a_time: usize, stop: CancellationToken) {
     let mut visits: JoinSet<()> = JoinSet::new();
@@ -54,7 +57,7 @@ pub async fn listen(hosts: Arc<Hosts>, attention: Attention, stop: CancellationT
             let (mut changes, attention, host) = (backend.hypervisor.changes(), attention.clone(), host.id);
             listeners.spawn(async move {
                 while let Some(instance) = changes.recv().await {
-                    attention.look_now(VmKey { host, instance });
+                    attention.look_at(VmKey { host, instance }, Instant::now() + EVENTS_SETTLE);
                 }
             });
         }
@@ -62,11 +65,44 @@ pub async fn listen(hosts: Arc<Hosts>, attention: Attention, stop: CancellationT
     stop.cancelled().await;
 }
 
-/// Asks for a look at every VM. What events and timers missed is found here.
-pub async fn look_at_all(store: Store, attention: Attention, metrics: Metrics) -> anyhow::Result<()> {
-    for row in vms::living(store.reader()).await? {
-        attention.look_now(row.key);
+/// Looks at VMs in a second that the full pass asks for at most.
+const LOOKS_PER_SECOND: usize = 500;
+
+/// Asks for a look at every VM, over and over, spread over `period` and over as much longer as thousands of VMs need.
+/// What events and timers missed is found here. The first round, after a start, is asked for at once.
+pub async fn full_pass(
+    store: Store,
+    attention: Attention,
+    metrics: Metrics,
+    period: Duration,
+    stop: CancellationToken,
+) {
+    let mut spread = Duration::ZERO;
+    loop {
+        let took = match look_at_all(&store, &attention, &metrics, spread).await {
+            Ok(vms) => period.max(Duration::from_secs((vms / LOOKS_PER_SECOND) as u64)),
+            Err(error) => {
+                tracing::warn!(%error, "full pass");
+                AFTER_AN_ERROR
+            }
+        };
+        spread = took;
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(took) => {} }
+    }
+}
+
+async fn look_at_all(
+    store: &Store,
+    attention: &Attention,
+    metrics: &Metrics,
+    spread: Duration,
+) -> anyhow::Result<usize> {
+    let keys = vms::living_keys(store.reader()).await?;
+    let now = Instant::now();
+    for (number, key) in keys.iter().enumerate() {
+        let share = number as f64 / keys.len() as f64;
+        attention.look_at(*key, now + spread.mul_f64(share));
     }
     metrics.powers(&vms::powers(store.reader()).await?);
-    Ok(())
+    Ok(keys.len())
 }

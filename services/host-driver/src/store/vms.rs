@@ -122,9 +122,20 @@ pub async fn keys(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
     let rows = sqlx::query("SELECT host_id, instance_id FROM vms ORDER BY host_id, instance_id")
         .fetch_all(pool)
         .await?;
+    read_keys(&rows)
+}
+
+/// Ids of the VMs that have not come to their end.
+pub async fn living_keys(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
+    let sql = "SELECT host_id, instance_id FROM vms \
+               WHERE NOT (power = 'VM_POWER_ABSENT' AND observed_power = 'VM_POWER_ABSENT')";
+    read_keys(&sqlx::query(sql).fetch_all(pool).await?)
+}
+
+fn read_keys(rows: &[AnyRow]) -> Result<Vec<VmKey>, StoreError> {
     let id = |row: &AnyRow, name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
     let mut keys = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         keys.push(VmKey {
             host: id(row, "host_id")?.parse().map_err(|e| broken("vms.host_id", e))?,
             instance: id(row, "instance_id")?.parse().map_err(|e| broken("vms.instance_id", e))?,

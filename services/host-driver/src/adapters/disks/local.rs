@@ -11,10 +11,11 @@ use crate::domain::plan::DISK_LOST;
 use crate::domain::{DiskFormat, Files, Role, VmSpec};
 use async_trait::async_trait;
 use kernel::{Bytes, InstanceId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const READY: &str = "ready";
@@ -25,12 +26,18 @@ pub struct LocalDisks {
     instances: PathBuf,
     quarantine: PathBuf,
     images: ImageCache,
+    blanks: Blanks,
 }
 
 impl LocalDisks {
     /// Disks below `data`, which is made when missing. QEMU's user must be able to walk there.
     pub fn open(data: &Path, images: ImageCache) -> std::io::Result<Self> {
-        let disks = Self { instances: data.join("instances"), quarantine: data.join("quarantine"), images };
+        let disks = Self {
+            instances: data.join("instances"),
+            quarantine: data.join("quarantine"),
+            images,
+            blanks: Blanks::default(),
+        };
         for folder in [&disks.instances, &disks.quarantine] {
             std::fs::create_dir_all(folder)?;
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
@@ -46,7 +53,24 @@ impl LocalDisks {
         spec.artifact(role).map(|a| self.images.path(&a.sha256))
     }
 
+    /// Makes an empty overlay on the image, or an empty disk. Two of one size on one image are the same bytes: only the
+    /// first costs two runs of qemu-img.
     async fn make_disk(&self, spec: &VmSpec, path: &Path) -> Result<(), Fault> {
+        let kind = BlankKind {
+            base: spec.artifact(Role::Disk).map(|base| (base.sha256.clone(), base.format)),
+            size: spec.disk,
+        };
+        if let Some(bytes) = self.blanks.get(&kind) {
+            return Ok(tokio::fs::write(path, bytes.as_slice()).await?);
+        }
+        self.make_disk_anew(spec, path).await?;
+        if tokio::fs::metadata(path).await?.len() <= LARGEST_BLANK {
+            self.blanks.put(kind, tokio::fs::read(path).await?);
+        }
+        Ok(())
+    }
+
+    async fn make_disk_anew(&self, spec: &VmSpec, path: &Path) -> Result<(), Fault> {
         let wanted = spec.disk;
         let mut arguments: Vec<OsString> = ["create", "-q", "-f", "qcow2"].map(OsString::from).to_vec();
         if let Some(base) = spec.artifact(Role::Disk) {
@@ -63,6 +87,40 @@ impl LocalDisks {
         }
         arguments.extend([path.as_os_str().to_owned(), wanted.0.to_string().into()]);
         qemu_img(&arguments).await.map(|_| ())
+    }
+}
+
+/// An empty disk is this large at most; larger ones are made by qemu-img each time.
+const LARGEST_BLANK: u64 = 4 << 20;
+/// So many are remembered.
+const BLANKS: usize = 16;
+
+/// What makes two empty disks the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct BlankKind {
+    base: Option<(String, DiskFormat)>,
+    size: Bytes,
+}
+
+/// Empty disks as qemu-img made them.
+#[derive(Default)]
+struct Blanks(Mutex<HashMap<BlankKind, Arc<Vec<u8>>>>);
+
+impl Blanks {
+    fn known(&self) -> MutexGuard<'_, HashMap<BlankKind, Arc<Vec<u8>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, kind: &BlankKind) -> Option<Arc<Vec<u8>>> {
+        self.known().get(kind).cloned()
+    }
+
+    fn put(&self, kind: BlankKind, bytes: Vec<u8>) {
+        let mut known = self.known();
+        if known.len() >= BLANKS {
+            known.clear();
+        }
+        known.insert(kind, Arc::new(bytes));
     }
 }
 
@@ -123,8 +181,11 @@ impl Disks for LocalDisks {
         tokio::fs::create_dir_all(&folder).await?;
         tokio::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).await?;
         let paths = self.paths(spec);
-        // a disk that is there holds the guest's data: an unfinished one has another name
-        if !exists(&paths.disk).await? {
+        let disk = async {
+            // a disk that is there holds the guest's data: an unfinished one has another name
+            if exists(&paths.disk).await? {
+                return Ok(());
+            }
             // `ready` was written after the disk had its name: without the disk, the guest's data are gone
             if exists(&folder.join(READY)).await? {
                 return Err(Fault::permanent("DISK_LOST", DISK_LOST));
@@ -132,18 +193,23 @@ impl Disks for LocalDisks {
             let unfinished = folder.join("disk.new");
             let _ = tokio::fs::remove_file(&unfinished).await;
             self.make_disk(spec, &unfinished).await?;
-            keep(&unfinished, &paths.disk, 0o600).await?;
-        }
-        let seed = Seed {
-            instance_id: spec.instance.to_string(),
-            hostname: &spec.hostname,
-            ssh_authorized_keys: &spec.ssh_authorized_keys,
-            user_data,
+            Ok(keep(&unfinished, &paths.disk, 0o600).await?)
         };
-        write(&paths.seed, &seed.image()?, 0o600).await?;
-        write(&folder.join(READY), format!("{generation}\n").as_bytes(), 0o644).await?;
-        sync_folder(&folder).await?;
-        Ok(sync_folder(&self.instances).await?)
+        let seed = async {
+            let seed = Seed {
+                instance_id: spec.instance.to_string(),
+                hostname: &spec.hostname,
+                ssh_authorized_keys: &spec.ssh_authorized_keys,
+                user_data,
+            };
+            Ok::<_, Fault>(write(&paths.seed, &seed.image()?, 0o600).await?)
+        };
+        // side by side: each waits for the disk of the host
+        tokio::try_join!(disk, seed)?;
+        // its bytes need no sync: lost, the disk under its name is kept and everything else is written again
+        tokio::fs::write(folder.join(READY), format!("{generation}\n")).await?;
+        tokio::try_join!(sync_folder(&folder), sync_folder(&self.instances))?;
+        Ok(())
     }
 
     async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {

@@ -68,11 +68,7 @@ impl Disks for SimulatedDisks {
     }
 
     async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
-        let moved = self.0.operate("quarantine", |_, files| Ok(files.remove(&instance).is_some())).await?;
-        if moved {
-            self.0.put_aside(instance);
-        }
-        Ok(())
+        self.0.quarantine(instance).await
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {

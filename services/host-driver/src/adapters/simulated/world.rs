@@ -141,6 +141,25 @@ impl World {
         act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>
         + Send,
     ) -> Result<T, Fault> {
+        self.operate_on(operation, |state| act(&mut state.vms, &mut state.files)).await
+    }
+
+    /// Puts the files of a VM aside.
+    pub(super) async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
+        let moved = |state: &mut State| {
+            if state.files.remove(&instance).is_some() {
+                state.quarantined.push(instance);
+            }
+            Ok(())
+        };
+        self.operate_on("quarantine", moved).await
+    }
+
+    async fn operate_on<T>(
+        &self,
+        operation: &str,
+        act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
         if self.settings.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.settings.latency_ms)).await;
         }
@@ -158,15 +177,14 @@ impl World {
     fn operate_now<T>(
         &self,
         operation: &str,
-        act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>,
+        act: impl FnOnce(&mut State) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let mut state = self.state();
         let fault = state.faults.next(operation);
         if let Some((When::Before, fault)) = fault {
             return Err(fault);
         }
-        let State { vms, files, .. } = &mut *state;
-        let done = act(vms, files);
+        let done = act(&mut state);
         state.keep()?;
         match fault {
             Some((_, lost)) => Err(lost),
@@ -199,10 +217,6 @@ impl World {
 
     pub(super) fn is_foreign(&self, instance: InstanceId) -> bool {
         self.state().foreign.contains(&instance)
-    }
-
-    pub(super) fn put_aside(&self, instance: InstanceId) {
-        self.state().quarantined.push(instance);
     }
 
     // --- what happens behind our back ---

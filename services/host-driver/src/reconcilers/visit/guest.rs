@@ -27,6 +27,7 @@ impl Visitor {
         progress: &Progress,
         last: Option<&wire::VmObservation>,
     ) -> Guest {
+        let fresh = progress.started_at.is_some() && progress.started_at != case.before.started_at;
         let (key, instance, hypervisor) = (case.row.key, case.spec.instance, &case.backend.hypervisor);
         let answered_before = last.is_some_and(|l| l.agent_answered)
             && progress.steps.iter().any(|(name, _)| name == crate::domain::progress::STEP_AGENT);
@@ -36,6 +37,11 @@ impl Visitor {
             self.misses().remove(&key);
             // a held guest is as it was
             return Guest { agent_answered: answered_before, addresses: known(last) };
+        }
+        if fresh {
+            // nobody boots in no time: not asking now makes it heard earlier that it runs
+            self.misses().remove(&key);
+            return Guest::default();
         }
         let answers = case.spec.guest_agent && hypervisor.agent_ping(instance).await.unwrap_or(false);
         let agent_answered = if answers || !answered_before {

@@ -42,6 +42,13 @@ impl Node {
         Self::start_in(folder, options).await
     }
 
+    /// The same after `prepare` has done something in its data folder.
+    pub async fn start_prepared(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::Builder::new().prefix("berth-node").tempdir().expect("a temporary folder");
+        prepare(&folder.path().join("data"));
+        Self::start_in(folder, options).await
+    }
+
     async fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
         let options = options.iter().map(|&o| o.to_owned()).collect();
         let mut node = Self { folder, options, listen: free_address(), ops: free_address(), child: None };

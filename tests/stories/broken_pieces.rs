@@ -18,7 +18,7 @@ fn phases(cli: &Cli) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn all_ready(cli: &Cli, names: &[String]) {
+pub async fn all_ready(cli: &Cli, names: &[String]) {
     eventually(Duration::from_secs(120), "every instance to be ready", async || {
         let found = phases(cli);
         let ready = |name: &String| found.iter().any(|(n, p)| n == name && p == "INSTANCE_PHASE_READY");

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use stories::chaos::door::Door;
 use stories::chaos::monkey::Monkey;
-use stories::chaos::users::{Wanted, live};
+use stories::chaos::users::{MEMORY, Wanted, live};
 use stories::cli::Cli;
 use stories::platform::Platform;
 use stories::programs::small_image;
@@ -73,7 +73,9 @@ async fn chaos(seed: u64) {
     let proxy = Proxy::start(nats.url().trim_start_matches("nats://"), seed).await;
     let faults = "simulated.host.boot_ms = 20\nsimulated.host.faults.failures = { start = 0.03, define = 0.03 }\n\
          simulated.host.faults.lost_replies = { start = 0.05, destroy = 0.05, undefine = 0.05, prepare_disks = 0.03 }";
-    let hosts = format!("simulated.count = {HOSTS}\nsimulated.host.faults.seed = {seed}\n{faults}");
+    // room for fewer than all: some have to wait until others are deleted
+    let room = format!("reserve_memory_bytes = 0\nsimulated.host.memory_bytes = {}", 20 * MEMORY);
+    let hosts = format!("simulated.count = {HOSTS}\nsimulated.host.faults.seed = {seed}\n{room}\n{faults}");
     let mut platform = Platform::start(&proxy.url(), &hosts).await;
     let door = Door::new(platform.endpoint(), platform.token());
     import(&platform, &door).await;
@@ -82,9 +84,9 @@ async fn chaos(seed: u64) {
     let mut monkey = Monkey::new(seed);
     let (users, end) = (live(&door, seed, USERS, INSTANCES, "berth-small"), stop.clone());
     let wishes = {
-        let limit = tokio::time::sleep(MISHAPS);
         let mishaps = async {
-            tokio::select! { () = limit => end.cancel(), () = end.cancelled() => {} }
+            let _ = tokio::time::timeout(MISHAPS, end.cancelled()).await;
+            end.cancel();
         };
         let everybody = async {
             let wishes = users.await;

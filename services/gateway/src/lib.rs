@@ -23,6 +23,7 @@ pub use wakeups::Wakeups;
 use adapters::keys::TokenKey;
 use adapters::staging::Staging;
 use api::Api;
+use api::admission::Admission;
 use api::auth::Doorkeeper;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub insecure_dev: bool,
     /// Key under which tokens are hashed, the same for all replicas; "" = `token.key` in the data folder.
     pub token_key_file: PathBuf,
+    /// Requests answered at once; one more is refused. Streams do not count.
+    pub requests_in_flight: usize,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
 }
@@ -70,6 +73,7 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             insecure_dev: false,
             token_key_file: PathBuf::new(),
+            requests_in_flight: 4_096,
             upload_limit_bytes: 256 << 30,
         }
     }
@@ -135,9 +139,14 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
+    // it stops after the listener: requests under way are answered
+    let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
+    chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
+
     let stopping = CancellationToken::new();
     let api = Arc::new(Api {
         desk: desk.clone(),
+        intake,
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
         key: key.clone(),
@@ -148,7 +157,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         stopping: stopping.clone(),
     });
     let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));
-    let doors = Doors::new(&api, &doorkeeper, &chassis.meter)?;
+    let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
+    let doors = Doors::new(&api, &doorkeeper, &admission, &chassis.meter)?;
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;

@@ -84,7 +84,7 @@ impl FleetMemory {
 
     /// Looks at the fleet. What one decides by it is right only while the fleet is held.
     pub fn read<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
-        look(self.memory().fleet())
+        look(self.memory().settled())
     }
 
     /// The process that answers for a host, if the work holds the fleet and the host is known.

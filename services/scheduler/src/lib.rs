@@ -62,6 +62,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnDeleteInstance(own()))
         .on(OnCordonHost(own()))
         .on(OnUncordonHost(own()))
+        .on(OnSetHostOvercommit(own()))
         .on(OnVmObserved(own()))
         .on(OnHostReported(own()))
         .on(OnImageImportStarted)

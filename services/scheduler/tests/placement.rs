@@ -32,7 +32,7 @@ async fn without_room_an_instance_waits_and_says_why_once() {
         world.place().await;
         let decision = world.one::<PlacementDecided>().decision.expect("a decision");
         assert_eq!(decision.rejected_by_filter, BTreeMap::from([("capacity".to_owned(), 2)]));
-        assert_eq!(decision.rejections[1].reason, "8 GiB memory free of 64 GiB asked");
+        assert_eq!(decision.rejections[1].reason, "8 GiB memory free of 8 GiB, 64 GiB asked");
         world.host(3, 16, 128).await;
         world.names();
         world.place().await;
@@ -200,6 +200,48 @@ async fn cordoned_and_unreachable_hosts_get_nothing_new() {
         assert_eq!(world.instance(&id).await.host_id, host_id);
         let operation_id = world.operation();
         world.deliver(&UncordonHost { host_id: "nonsense".into(), operation_id }).await;
+        assert_eq!(ended(&world.one::<RequestRefused>().operations), failed("NOT_FOUND"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_says_how_far_a_host_may_be_promised() {
+    everywhere(async |world| {
+        world.ground().await;
+        let set = async |world: &mut World, host_id: String, vcpus_percent, memory_percent| {
+            let overcommit = Some(Overcommit { vcpus_percent, memory_percent, disk_percent: 0 });
+            let operation_id = world.operation();
+            world.deliver(&SetHostOvercommit { host_id, operation_id, overcommit }).await;
+        };
+        for name in ["a", "b", "c", "d"] {
+            world.create(name).await;
+        }
+        let waiting = world.create("e").await;
+        assert_eq!(world.instance(&waiting).await.phase(), InstancePhase::Pending);
+        world.names();
+        set(world, host_id(1), 200, 150).await;
+        let changed = world.one::<HostChanged>();
+        assert_eq!(changed.operations[0].step, "set");
+        let overcommit = changed.host.and_then(|host| host.overcommit).expect("overcommit");
+        assert_eq!(
+            (overcommit.vcpus_percent, overcommit.memory_percent, overcommit.disk_percent),
+            (200, 150, 100)
+        );
+        world.place().await;
+        assert_eq!(world.instance(&waiting).await.phase(), InstancePhase::Starting);
+        // less than is promised already: nobody is sent away, nobody comes, and it says so
+        world.names();
+        set(world, host_id(1), 100, 0).await;
+        assert_eq!(world.one::<HostChanged>().operations[0].step, "over-promised");
+        assert_eq!(world.reserved(&host_id(1)).await.0, 10_000);
+        let next = world.create("f").await;
+        let decision = world.one::<PlacementDecided>().decision.expect("a decision");
+        assert_eq!(decision.rejections[0].reason, "0 vCPU free of 8, 2 asked");
+        assert_eq!(world.instance(&next).await.phase(), InstancePhase::Pending);
+        set(world, host_id(1), 0, 3201).await;
+        assert_eq!(ended(&world.one::<RequestRefused>().operations), failed("INVALID_REQUEST"));
+        set(world, host_id(7), 100, 0).await;
         assert_eq!(ended(&world.one::<RequestRefused>().operations), failed("NOT_FOUND"));
     })
     .await;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub struct Limits {
     /// Messages in the work queue of one service.
     pub queue_messages: i64,
-    /// Bytes in the work queue of one service; -1 = no limit.
+    /// Bytes in the work queue of one service; -1 = no limit. The broker sets them aside: it has to have as much room.
     pub queue_bytes: i64,
     /// Bytes of the log of events; -1 = the broker's disk is the limit.
     pub events_bytes: i64,
@@ -30,9 +30,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue_messages: 2_000_000,
-            queue_bytes: 4 << 30,
+            queue_bytes: 256 << 20,
             events_bytes: -1,
-            dead_bytes: 1 << 30,
+            dead_bytes: 256 << 20,
             telemetry_bytes: 64 << 20,
             message_bytes: 8 << 20,
             outbox_waiting: 100_000,

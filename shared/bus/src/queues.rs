@@ -1,6 +1,6 @@
 //! What the broker still holds for somebody: work that waits, and work that is under way.
 
-use crate::{Connection, topology};
+use crate::{Connection, Limits, topology};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::TryStreamExt;
 
@@ -20,11 +20,8 @@ fn failed(stream: &str, error: impl std::fmt::Display) -> QueueError {
 
 /// The work queues, by name.
 fn work_queues() -> Vec<String> {
-    topology::streams(1, &crate::Limits::default())
-        .into_iter()
-        .map(|s| s.name)
-        .filter(|name| name.starts_with("CMD_"))
-        .collect()
+    let streams = topology::streams(1, &Limits::default()).into_iter();
+    streams.map(|s| s.name).filter(|name| name.starts_with("CMD_")).collect()
 }
 
 /// What the broker still holds for somebody.

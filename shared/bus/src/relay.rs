@@ -39,7 +39,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// Rows removed in one transaction.
 const PRUNE_AT_ONCE: i64 = 10_000;
 /// A stream that was full is tried again after this long.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+/// So many small batches in a row have to fit before large ones are sent again.
+const PROBES: u32 = 10;
 
 /// Why a round did not get everything out.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,15 @@ impl From<sqlx::Error> for RelayError {
     }
 }
 
+/// A stream that takes no more, or little.
+struct FullStream {
+    /// When a few rows are tried.
+    at: Instant,
+    reason: String,
+    /// How often in a row they were taken.
+    taken: u32,
+}
+
 /// Publishes one service's outbox.
 pub struct Relay {
     desk: Desk,
@@ -81,7 +92,7 @@ pub struct Relay {
     /// Streams that were looked at on this connection.
     looked_at: Mutex<BTreeSet<String>>,
     /// Streams that take no more, and when they are tried again.
-    full: Mutex<BTreeMap<String, (Instant, String)>>,
+    full: Mutex<BTreeMap<String, FullStream>>,
     refilled: Counter<u64>,
 }
 
@@ -123,11 +134,10 @@ impl Relay {
                 next_verify = Instant::now() + VERIFY_EVERY;
             }
             match self.round().await {
-                Ok(published) => {
+                Ok(more) => {
                     failures = 0;
                     self.say_how_it_is().await;
-                    // a full batch means that more is waiting
-                    if published == BATCH as usize {
+                    if more {
                         continue;
                     }
                 }
@@ -143,7 +153,8 @@ impl Relay {
             if stopping {
                 return;
             }
-            let pause = if failures == 0 { PERIOD } else { Duration::from_millis(100 << failures.min(5)) };
+            let quiet = if self.full.lock().await.is_empty() { PERIOD } else { FULL_PAUSE };
+            let pause = if failures == 0 { quiet } else { Duration::from_millis(100 << failures.min(5)) };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = wake.notified(), if failures == 0 => {}
@@ -155,22 +166,22 @@ impl Relay {
     async fn say_how_it_is(&self) {
         match self.full.lock().await.iter().next() {
             None => self.report.well("publishing"),
-            Some((stream, (_, reason))) => {
-                let detail = format!("{stream} takes no more, its messages wait: {reason}");
+            Some((stream, full)) => {
+                let detail = format!("{stream} takes no more, its messages wait: {}", full.reason);
                 self.report.unwell(Trouble::BrokerFull, detail);
             }
         }
     }
 
-    /// Publishes a batch in order. Returns how many rows were tried.
-    async fn round(&self) -> Result<usize, RelayError> {
+    /// Publishes a batch in order. Answers whether there is more to do at once.
+    async fn round(&self) -> Result<bool, RelayError> {
         if !self.holds_lease().await? {
-            return Ok(0);
+            return Ok(false);
         }
         self.verify_if_reconnected().await?;
         let rows = self.read().await?;
         if rows.is_empty() {
-            return Ok(0);
+            return Ok(false);
         }
         FailPoint::OutboxRead.reached().await;
         let published = self.publish(&rows).await;
@@ -179,17 +190,17 @@ impl Relay {
         // rows that were marked before still tell how far it reached
         self.verify_if_reconnected().await?;
         self.mark(&published).await?;
-        self.note_full(&rows, published.full).await;
+        let more = self.note_full(&rows, published.full).await || rows.len() >= BATCH as usize;
         match published.failure {
             Some(reason) => Err(RelayError::Broker(reason)),
-            None => Ok(rows.len()),
+            None => Ok(more),
         }
     }
 
     /// What waits. Of a stream that was full only a few rows, and only now and then: it must not hold up the others.
     async fn read(&self) -> Result<Vec<Waiting>, RelayError> {
         let full = self.full.lock().await;
-        let due = full.iter().find(|(_, (at, _))| *at <= Instant::now()).map(|(stream, _)| stream.clone());
+        let due = full.iter().find(|(_, full)| full.at <= Instant::now()).map(|(stream, _)| stream.clone());
         let skipped: Vec<String> = full.keys().cloned().collect();
         drop(full);
         let store = self.desk.store();
@@ -204,18 +215,32 @@ impl Relay {
         Ok(rows)
     }
 
-    async fn note_full(&self, tried: &[Waiting], found: Vec<Full>) {
+    /// Remembers which streams are full. Answers whether one that was takes rows again: there is more to send at once.
+    async fn note_full(&self, tried: &[Waiting], found: Vec<Full>) -> bool {
         let mut full = self.full.lock().await;
-        full.retain(|stream, _| tried.iter().all(|row| row.stream != *stream));
+        let mut moves = false;
+        full.retain(|stream, state| {
+            let taken =
+                tried.iter().any(|row| row.stream == *stream) && found.iter().all(|f| f.stream != *stream);
+            if taken {
+                moves = true;
+                state.taken += 1;
+                state.at = Instant::now();
+            }
+            state.taken < PROBES
+        });
         for Full { stream, reason } in found {
-            tracing::warn!(
-                service = self.desk.service(),
-                stream,
-                reason,
-                "stream is full; its messages wait"
-            );
-            full.insert(stream, (Instant::now() + FULL_PAUSE, reason));
+            if !full.contains_key(&stream) {
+                tracing::warn!(
+                    service = self.desk.service(),
+                    stream,
+                    reason,
+                    "stream is full; its messages wait"
+                );
+            }
+            full.insert(stream, FullStream { at: Instant::now() + FULL_PAUSE, reason, taken: 0 });
         }
+        moves
     }
 
     async fn mark(&self, published: &Published<'_>) -> Result<(), RelayError> {

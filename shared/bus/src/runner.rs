@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Messages in one transaction at most.
-const BATCH: usize = 100;
+const BATCH: usize = 500;
 
 /// When a failed message is tried again, and when it is given up.
 #[derive(Debug, Clone)]
@@ -170,7 +170,7 @@ impl Runner {
             ack_wait: self.retry.ack_wait,
             // the policy is ours: a message the server gave up on would be stuck in the stream
             max_deliver: -1,
-            max_ack_pending: 2_000,
+            max_ack_pending: 4_000,
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;

@@ -56,7 +56,7 @@ pub struct StreamSurvey {
     pub consumers: Vec<ConsumerSurvey>,
 }
 
-/// One reader of a stream.
+/// One lasting reader of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConsumerSurvey {
     /// "scheduler".
@@ -107,7 +107,7 @@ pub async fn connect_and_ask(settings: &BusSettings) -> Result<Survey, SurveyErr
     ask(&client, settings.replicas, &settings.limits).await
 }
 
-/// Asks over a connection that is there. `replicas`: as declared.
+/// Asks over a connection that is there. `replicas` and `limits`: as declared.
 pub async fn ask(
     client: &async_nats::Client,
     replicas: usize,
@@ -183,12 +183,15 @@ fn differences(declared: &Value, present: &Value) -> Vec<String> {
 }
 
 async fn consumers(client: &async_nats::Client, stream: &str) -> Result<Vec<ConsumerSurvey>, SurveyError> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), 0);
     loop {
-        let body = serde_json::json!({ "offset": all.len() }).to_string();
+        let body = serde_json::json!({ "offset": seen }).to_string();
         let answer = api(client, &format!("CONSUMER.LIST.{stream}"), &body).await?;
         let page = answer["consumers"].as_array().cloned().unwrap_or_default();
-        all.extend(page.iter().map(|consumer| ConsumerSurvey {
+        seen += page.len() as u64;
+        // whoever reads only once leaves a nameless reader behind, which the server forgets by itself
+        let lasting = page.iter().filter(|consumer| consumer["config"]["durable_name"].is_string());
+        all.extend(lasting.map(|consumer| ConsumerSurvey {
             name: consumer["name"].as_str().unwrap_or_default().to_owned(),
             pending: number(&consumer["num_pending"]),
             unacknowledged: number(&consumer["num_ack_pending"]),
@@ -196,7 +199,7 @@ async fn consumers(client: &async_nats::Client, stream: &str) -> Result<Vec<Cons
             last_delivered: time(&consumer["delivered"]["last_active"]),
             waiting_pulls: number(&consumer["num_waiting"]),
         }));
-        if page.is_empty() || all.len() as u64 >= number(&answer["total"]) {
+        if page.is_empty() || seen >= number(&answer["total"]) {
             return Ok(all);
         }
     }

@@ -40,13 +40,12 @@ impl Trouble {
 
     /// What a database error means.
     pub fn of_store(error: &StoreError) -> Self {
-        match error.trouble() {
-            Some(StoreTrouble::Full) => Self::StoreFull,
-            Some(StoreTrouble::Locked) => Self::StoreLocked,
-            Some(StoreTrouble::ReadOnly) => Self::StoreReadOnly,
-            Some(StoreTrouble::Gone) => Self::StoreGone,
-            None => Self::Other,
-        }
+        error.trouble().map_or(Self::Other, Self::from)
+    }
+
+    /// What any error means: of a database or of none.
+    pub fn of_any(error: &dyn std::any::Any) -> Self {
+        StoreError::trouble_of_any(error).map_or(Self::Other, Self::from)
     }
 
     /// What the broker's words mean. It says it in words: one code stands for several causes.
@@ -61,6 +60,17 @@ impl Trouble {
             "no space left",
         ];
         if full.iter().any(|words| reason.contains(words)) { Self::BrokerFull } else { Self::BrokerAway }
+    }
+}
+
+impl From<StoreTrouble> for Trouble {
+    fn from(trouble: StoreTrouble) -> Self {
+        match trouble {
+            StoreTrouble::Full => Self::StoreFull,
+            StoreTrouble::Locked => Self::StoreLocked,
+            StoreTrouble::ReadOnly => Self::StoreReadOnly,
+            StoreTrouble::Gone => Self::StoreGone,
+        }
     }
 }
 

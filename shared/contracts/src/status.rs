@@ -7,6 +7,9 @@ use prost::Message;
 use tonic::{Code, Status};
 
 const REFUSAL: &str = "type.googleapis.com/berth.common.v1.Refusal";
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+/// After which what is unavailable may be asked for again.
+const RETRY_AFTER: prost_types::Duration = prost_types::Duration { seconds: 1, nanos: 0 };
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 
 /// `google.rpc.Status`, field numbers as published in google/rpc/status.proto.
@@ -35,6 +38,13 @@ struct FieldViolation {
     description: String,
 }
 
+/// `google.rpc.RetryInfo`, field numbers as published in google/rpc/error_details.proto.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
 /// A status that carries a refusal, and the field it is about ("" = none).
 pub fn refused(code: Code, refusal: Refusal, field: &str) -> Status {
     let message = refusal.message.clone();
@@ -43,6 +53,10 @@ pub fn refused(code: Code, refusal: Refusal, field: &str) -> Status {
         let violation = FieldViolation { field: field.to_owned(), description: message.clone() };
         let bad = BadRequest { field_violations: vec![violation] };
         details.push(prost_types::Any { type_url: BAD_REQUEST.to_owned(), value: bad.encode_to_vec() });
+    }
+    if code == Code::Unavailable {
+        let retry = RetryInfo { retry_delay: Some(RETRY_AFTER) };
+        details.push(prost_types::Any { type_url: RETRY_INFO.to_owned(), value: retry.encode_to_vec() });
     }
     let refusal = common::Refusal::from(refusal);
     details.push(prost_types::Any { type_url: REFUSAL.to_owned(), value: refusal.encode_to_vec() });

@@ -42,6 +42,16 @@ impl StoreError {
         }
     }
 
+    /// The same for an error whose type is forgotten; `None` also when it is none of a database.
+    pub fn trouble_of_any(error: &dyn std::any::Any) -> Option<StoreTrouble> {
+        let own = error.downcast_ref::<Self>().and_then(Self::trouble);
+        own.or_else(|| error.downcast_ref::<sqlx::Error>().and_then(of))
+    }
+
+    pub(crate) fn trouble_of(error: &sqlx::Error) -> Option<StoreTrouble> {
+        of(error)
+    }
+
     /// The row violates a uniqueness rule of the schema.
     pub fn is_unique_violation(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_unique_violation())
@@ -79,7 +89,8 @@ fn of_sqlstate(code: &str) -> Option<StoreTrouble> {
         "25006" => Some(StoreTrouble::ReadOnly),
         "55P03" | "40P01" => Some(StoreTrouble::Locked),
         "53100" | "53200" | "53400" => Some(StoreTrouble::Full),
-        "53300" | "3D000" => Some(StoreTrouble::Gone),
+        // no connection is free, there is no such database, it lets nobody in
+        "53300" | "3D000" | "55000" => Some(StoreTrouble::Gone),
         code if code.starts_with("57P") || code.starts_with("08") || code.starts_with("58") => {
             Some(StoreTrouble::Gone)
         }

@@ -1,8 +1,8 @@
 //! Pools and transactions.
 
-use crate::{Dialect, MigrationFile, StoreError, migrate};
+use crate::{Dialect, MigrationFile, StoreError, StoreTrouble, migrate};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 use std::str::FromStr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -39,6 +39,8 @@ impl Store {
         let inner = match dialect {
             Dialect::Sqlite => open_sqlite(url).await?,
             Dialect::Postgres => {
+                // the pool would try for ten seconds and then say only that it was in vain
+                AnyConnection::connect(url).await?.close().await?;
                 let pool = pool_options(POSTGRES_CONNECTIONS).connect(url).await?;
                 Inner { dialect, writer: pool.clone(), reader: pool }
             }
@@ -57,9 +59,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self.inner.dialect {
             Dialect::Sqlite => match self.inner.writer.begin_with("BEGIN IMMEDIATE").await {
-                Err(sqlx::Error::InvalidSavePointStatement) => {
-                    // a full disk made SQLite end a transaction that sqlx still counts as open: only a new connection
-                    // knows better
+                Err(error) if is_stale(&error) => {
                     self.inner.writer.acquire().await?.close().await?;
                     self.inner.writer.begin_with("BEGIN IMMEDIATE").await?
                 }
@@ -85,7 +85,16 @@ impl Store {
 
     /// Whether the database answers and can be written; the error says what is wrong.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = match self.begin().await {
+            // SQLite has one writer, so somebody holds it; a server that has none to give does not answer
+            Err(StoreError::Database(sqlx::Error::PoolTimedOut))
+                if self.inner.dialect == Dialect::Postgres =>
+            {
+                let silence = std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer");
+                return Err(sqlx::Error::Io(silence).into());
+            }
+            begun => begun?,
+        };
         tx.execute("CREATE TABLE IF NOT EXISTS store_check (id BIGINT PRIMARY KEY, at BIGINT NOT NULL)")
             .await?;
         tx.execute("INSERT INTO store_check (id, at) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET at = store_check.at + 1")
@@ -98,6 +107,13 @@ impl Store {
         self.inner.reader.close().await;
         self.inner.writer.close().await;
     }
+}
+
+/// Only a new connection knows better: a full disk made SQLite end a transaction that sqlx still counts as open, or the
+/// file could not be written when the connection was opened.
+fn is_stale(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::InvalidSavePointStatement)
+        || StoreError::trouble_of(error) == Some(StoreTrouble::ReadOnly)
 }
 
 fn pool_options(size: u32) -> AnyPoolOptions {
@@ -114,6 +130,10 @@ async fn open_sqlite(url: &str) -> Result<Inner, StoreError> {
             .map_err(|e| StoreError::Url(format!("cannot make the folder {}: {e}", folder.display())))?;
     }
     let options = AnyConnectOptions::from_str(&format!("sqlite://{path}?mode=rwc"))?;
+    // a pool would try for ten seconds and then say only that it was in vain
+    let mut first = AnyConnection::connect_with(&options).await?;
+    sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut first).await?;
+    first.close().await?;
     let prepare = |size| {
         pool_options(size).after_connect(|connection: &mut AnyConnection, _| {
             Box::pin(async move {

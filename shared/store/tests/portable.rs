@@ -1,7 +1,7 @@
 //! The portable subset really is portable: one case, both databases.
 
 use sqlx::Row;
-use store::{MigrationFile, Store, dump_table};
+use store::{MigrationFile, Store, StoreTrouble, dump_table};
 
 const TABLES: &[MigrationFile] = &[MigrationFile {
     version: 1000,
@@ -120,8 +120,39 @@ async fn a_full_disk_is_forgotten_when_there_is_room_again() {
             .await?;
         Ok(tx.commit().await?)
     };
-    let error = fill("big").await.expect_err("no room").to_string();
-    assert!(error.contains("full"), "{error}");
+    let error = fill("big").await.expect_err("no room");
+    assert_eq!(error.trouble(), Some(StoreTrouble::Full), "{error}");
     fill("big").await.expect("room again");
     store.check().await.expect("well again");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_has_a_name_and_passes() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("sqlite://{}/test.db", folder.path().display());
+    let store = Store::open(&url, TABLES).await.expect("open");
+    // a connection that may only read, as one that was opened when the file could not be written
+    let mut tx = store.begin().await.expect("begin");
+    sqlx::raw_sql("PRAGMA query_only = 1").execute(&mut *tx).await.expect("from now on");
+    let error = sqlx::query("DELETE FROM things").execute(&mut *tx).await.expect_err("may not");
+    assert_eq!(store::StoreError::from(error).trouble(), Some(StoreTrouble::ReadOnly));
+    tx.commit().await.expect("commit");
+    store.check().await.expect("the next connection may write");
+
+    let other = Store::open(&url, TABLES).await.expect("another process");
+    let held = other.begin().await.expect("the write lock");
+    let error = store.check().await.expect_err("held");
+    assert_eq!(error.trouble(), Some(StoreTrouble::Locked), "{error}");
+    drop(held);
+    store.check().await.expect("free again");
+
+    let unreachable =
+        Store::open("postgres://nobody@127.0.0.1:1/none", &[]).await.err().expect("nobody there");
+    assert_eq!(unreachable.trouble(), Some(StoreTrouble::Gone), "{unreachable}");
+    let garbage = folder.path().join("garbage.db");
+    std::fs::write(&garbage, "no database at all, but long enough to be taken for one".repeat(100))
+        .expect("write");
+    let error =
+        Store::open(&format!("sqlite://{}", garbage.display()), TABLES).await.err().expect("no database");
+    assert_eq!(error.trouble(), Some(StoreTrouble::Gone), "{error}");
 }

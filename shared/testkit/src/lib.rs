@@ -6,8 +6,10 @@ mod bench;
 mod database;
 mod eventually;
 mod nats;
+mod small_disk;
 
 pub use bench::{Bench, Said};
 pub use database::{Database, databases};
 pub use eventually::{eventually, eventually_ok};
 pub use nats::{Block, NatsServer};
+pub use small_disk::SmallDisk;

@@ -1,14 +1,19 @@
 //! Benchmarks: what Berth costs, as ratios to the bare thing it is made of, both run in turn in one run.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod bus_paths;
+pub mod bus_service;
 pub mod figure;
 pub mod hosts;
 pub mod libvirt;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+pub mod placements;
 pub mod report;
 pub mod run;
+pub mod solver;
 
 use anyhow::Result;
 use figure::Figure;
@@ -43,6 +48,31 @@ pub struct Benchmark {
 /// All benchmarks, in the order in which they run.
 pub const ALL: &[Benchmark] = &[
     Benchmark {
+        name: "solver",
+        about: "placement decisions in process, over 10,000 hosts in use",
+        run: |effort| Box::pin(solver::run(effort)),
+    },
+    Benchmark {
+        name: "placements",
+        about: "create commands to decisions, reservations and events that are committed and acknowledged",
+        run: |effort| Box::pin(placements::run(effort)),
+    },
+    Benchmark {
+        name: "bus",
+        about: "command to event through inbox, tables and outbox, against bare publishing; its latency",
+        run: |effort| Box::pin(bus_paths::events(effort)),
+    },
+    Benchmark {
+        name: "rebuild",
+        about: "a table from the stream of events, against a bare ordered read",
+        run: |effort| Box::pin(bus_paths::rebuild(effort)),
+    },
+    Benchmark {
+        name: "refill",
+        about: "a wiped stream of a million events, filled again from the outbox",
+        run: |effort| Box::pin(bus_paths::refill(effort)),
+    },
+    Benchmark {
         name: "hosts",
         about: "orders followed by one process of many simulated hosts",
         run: |effort| Box::pin(hosts::run(effort)),
@@ -56,5 +86,10 @@ pub const ALL: &[Benchmark] = &[
         name: "memory",
         about: "resident memory of a whole node, idle and with many simulated hosts and instances",
         run: |effort| Box::pin(memory::run(effort)),
+    },
+    Benchmark {
+        name: "api",
+        about: "instances created through the API until they run, and how long calls take meanwhile",
+        run: |effort| Box::pin(api::run(effort)),
     },
 ];

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Memory of every instance in bytes.
+pub const MEMORY: u64 = 64 << 20;
+
 /// What an instance should be in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -59,7 +62,7 @@ impl User {
     async fn one_life(&mut self, name: &str) {
         let body = json!({
             "name": name, "image": self.image,
-            "resources": {"vcpus_milli": 100, "memory_bytes": 64 << 20, "disk_bytes": 64 << 20},
+            "resources": {"vcpus_milli": 100, "memory_bytes": MEMORY, "disk_bytes": 64 << 20},
         });
         self.wish(name, Wanted::Ready);
         self.must(Method::POST, "/v1/instances", name, "create", Some(body)).await;

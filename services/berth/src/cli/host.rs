@@ -8,7 +8,8 @@ use crate::output::{Table, age, bytes, fields, local_time, word};
 use clap::Subcommand;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{
-    CordonHostRequest, GetHostRequest, HostWithUse, ListHostsRequest, ListHostsResponse, UncordonHostRequest,
+    CordonHostRequest, GetHostRequest, HostWithUse, ListHostsRequest, ListHostsResponse,
+    SetHostOvercommitRequest, UncordonHostRequest,
 };
 use contracts::scheduler::v1::{Host, Overcommit};
 use kernel::MilliVcpus;
@@ -49,6 +50,25 @@ pub enum HostCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Say how far a host's resources may be promised, in percent of what it has
+    ///
+    /// Less than what is promised already takes nothing away: nothing new is placed there until enough is given back.
+    #[command(after_help = "Examples:\n  berth host set-overcommit rack1-7 --vcpus 400 --memory 100 --wait")]
+    SetOvercommit {
+        /// Name or id
+        host: String,
+        /// Percent of the CPUs; 100 = no overcommit
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200), required_unless_present_any = ["memory", "disk"])]
+        vcpus: Option<u32>,
+        /// Percent of the memory
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200))]
+        memory: Option<u32>,
+        /// Percent of the disk
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200))]
+        disk: Option<u32>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
 }
 
 pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), Failure> {
@@ -85,6 +105,19 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
             let request = UncordonHostRequest { host };
             let answer = gateway
                 .change(request, session.key(), async |r| gateway.hosts().uncordon_host(r).await)
+                .await?;
+            session.accepted(&answer, &wait, &done).await
+        }
+        HostCommand::SetOvercommit { host, vcpus, memory, disk, wait } => {
+            let done = format!("set the overcommit of {host}");
+            let request = SetHostOvercommitRequest {
+                host,
+                vcpus_percent: vcpus.unwrap_or_default(),
+                memory_percent: memory.unwrap_or_default(),
+                disk_percent: disk.unwrap_or_default(),
+            };
+            let answer = gateway
+                .change(request, session.key(), async |r| gateway.hosts().set_host_overcommit(r).await)
                 .await?;
             session.accepted(&answer, &wait, &done).await
         }
@@ -144,6 +177,13 @@ fn use_of(host: &Host, reserved: Option<&Resources>) -> [String; 3] {
     ]
 }
 
+fn overcommit(host: &Host) -> String {
+    host.overcommit.as_ref().map_or_else(String::new, |over| {
+        let (vcpus, memory, disk) = (over.vcpus_percent, over.memory_percent, over.disk_percent);
+        format!("vcpus {vcpus}%, memory {memory}%, disk {disk}%")
+    })
+}
+
 fn gpus(host: &Host) -> String {
     match (host.gpus, host.gpu_model.as_str()) {
         (0, _) => String::new(),
@@ -168,6 +208,7 @@ fn show(entry: &HostWithUse) -> String {
         ("vcpus", vcpus),
         ("memory", memory),
         ("disk", disk),
+        ("overcommit", overcommit(host)),
         ("gpus", gpus(host)),
         ("labels", labels.join("\n")),
         ("agent", host.agent_id.clone()),

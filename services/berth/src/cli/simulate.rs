@@ -60,7 +60,7 @@ struct RunArgs {
     /// Placement policies to compare: pack, spread
     #[arg(long, value_name = "LIST", default_value = "spread", value_delimiter = ',', value_parser = policy)]
     policies: Vec<PlacementPolicy>,
-    /// Resolution of virtual time: what happens within it happens at once [default: 1, coarser above 2000 s]
+    /// Resolution of virtual time: what happens within it happens at once [default: 1, coarser above 1000 s]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     tick: Option<u64>,
     /// Percent of the CPUs that may be promised

@@ -64,7 +64,12 @@ mod tests {
 
     #[test]
     fn what_is_bad_stands_out() {
-        let part = |name: &str, healthy| ComponentHealth { name: name.into(), healthy, detail: "d".into() };
+        let part = |name: &str, healthy| ComponentHealth {
+            name: name.into(),
+            healthy,
+            detail: "d".into(),
+            ..ComponentHealth::default()
+        };
         let status = GetStatusResponse {
             version: "0.1.0".into(),
             components: vec![part("nats", true), part("scheduler", false)],

@@ -78,11 +78,12 @@ impl Failure {
 
     /// What a call to `endpoint` answered instead of the result.
     pub fn from_status(status: &Status, endpoint: &str) -> Self {
-        if is_transport(status) {
+        let (refusal, field) = contracts::status::details(status);
+        // a gateway that says why it takes nothing on was reached
+        if is_transport(status) && refusal.is_none() {
             return Self::unreachable(status, endpoint);
         }
         let exit = exit_of(status.code());
-        let (refusal, field) = contracts::status::details(status);
         let mut failure = match refusal {
             Some(refusal) => Self { exit, ..Self::refused(Some(refusal.into()), status.message()) },
             None => Self::new(exit, sentence(status)),

@@ -12,8 +12,8 @@
 //! | zones | 5 % insist on one |
 //! | GPUs, `gpu-cluster` | 60 % want some: of these 50 % a share of 10 to 90 %, 30 % one, 12 % two, 5 % four, 3 % eight; every fifth insists on a model |
 //!
-//! Lifetimes are stretched so that [`LOAD`] of all CPUs is taken on average. What would end after the last hour never
-//! ends.
+//! Lifetimes are stretched so that [`LOAD`] of all CPUs is taken on average, as far as so many instances can take it. What
+//! would end after the last hour never ends.
 
 use super::rows::{HOST_COLUMNS, HostRow, INSTANCE_COLUMNS, InstanceRow, Workload};
 use rand::rngs::SmallRng;

@@ -177,12 +177,7 @@ impl Platform {
     async fn hosts_are_up(&self, count: usize) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let list = self
-                .gateway
-                .read(ListHostsRequest::default(), async |r| self.gateway.hosts().list_hosts(r).await);
-            let hosts = list.await?.hosts;
-            let up = hosts.iter().filter_map(|h| h.host.as_ref()).filter(|h| h.state() == HostState::Up);
-            let up = up.count();
+            let up = self.count_up().await?;
             if up == count {
                 return Ok(());
             }
@@ -190,6 +185,31 @@ impl Platform {
                 bail!("{up} of {count} simulated hosts came up within {} s", PATIENCE.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How many instances wait for a host.
+    pub async fn waiting(&self) -> anyhow::Result<u64> {
+        let mut waiting = 0;
+        for (reader, database) in self.readers.iter().zip(&self.databases) {
+            if database.service == "scheduler" {
+                waiting += reader.waiting().await?;
+            }
+        }
+        Ok(waiting)
+    }
+
+    async fn count_up(&self) -> anyhow::Result<usize> {
+        let (mut up, mut page_token) = (0, String::new());
+        loop {
+            let request = ListHostsRequest { page_size: 1_000, page_token };
+            let list = self.gateway.read(request, async |r| self.gateway.hosts().list_hosts(r).await).await?;
+            let hosts = list.hosts.iter().filter_map(|host| host.host.as_ref());
+            up += hosts.filter(|host| host.state() == HostState::Up).count();
+            if list.next_page_token.is_empty() {
+                return Ok(up);
+            }
+            page_token = list.next_page_token;
         }
     }
 

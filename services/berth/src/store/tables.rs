@@ -98,10 +98,9 @@ impl Reader {
         Ok(operations)
     }
 
-    /// How many instances are on their way from one phase to another; those that wait for a host are not.
-    pub async fn moving(&self) -> anyhow::Result<u64> {
-        let sql = "SELECT COUNT(*) FROM instances WHERE deleted = 0 AND phase IN ('INSTANCE_PHASE_STARTING', \
-             'INSTANCE_PHASE_STOPPING', 'INSTANCE_PHASE_DELETING', 'INSTANCE_PHASE_RELOCATING')";
+    /// How many instances of the scheduler wait for a host.
+    pub async fn waiting(&self) -> anyhow::Result<u64> {
+        let sql = "SELECT COUNT(*) FROM instances WHERE waiting = 1";
         let count: i64 = sqlx::query_scalar(sql).fetch_one(&self.0).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }

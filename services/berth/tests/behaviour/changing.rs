@@ -79,6 +79,7 @@ async fn every_change_carries_a_key() {
         ("image delete a", "DeleteImage"),
         ("host cordon a --reason x", "CordonHost"),
         ("host uncordon a", "UncordonHost"),
+        ("host set-overcommit a --memory 150", "SetHostOvercommit"),
         ("dead replay 1", "ReplayDeadLetter"),
         ("dead drop 1", "DropDeadLetter"),
         ("flavor create f --vcpus 1 --memory 1GiB --disk 1GiB", "CreateFlavor"),

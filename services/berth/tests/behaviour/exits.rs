@@ -66,7 +66,12 @@ async fn nobody_there_is_5_and_wrong_usage_is_2() {
 #[tokio::test]
 async fn an_unhealthy_part_is_1() {
     let fake = Fake::start().await;
-    let part = |name: &str, healthy| ComponentHealth { name: name.into(), healthy, detail: String::new() };
+    let part = |name: &str, healthy| ComponentHealth {
+        name: name.into(),
+        healthy,
+        detail: String::new(),
+        ..ComponentHealth::default()
+    };
     let answer = GetStatusResponse {
         version: "0.1.0".into(),
         components: vec![part("nats", true), part("scheduler", false)],

@@ -226,6 +226,13 @@ impl host_service_server::HostService for Services {
     ) -> Result<Response<OperationResponse>, Status> {
         self.0.unary("UncordonHost", r).await
     }
+
+    async fn set_host_overcommit(
+        &self,
+        r: Request<SetHostOvercommitRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        self.0.unary("SetHostOvercommit", r).await
+    }
 }
 
 #[tonic::async_trait]

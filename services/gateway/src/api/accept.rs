@@ -1,5 +1,5 @@
 //! Taking a request on: the operation, its event and its command leave in one transaction, once for each
-//! idempotency key.
+//! idempotency key. Requests that are one command go through the intake, which takes many on together.
 
 use super::{Api, caller};
 use crate::domain::caller::Caller;
@@ -10,11 +10,12 @@ use crate::translate::status;
 use bus::{Cause, Work};
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::gateway::v1::{Operation, OperationAccepted, OperationResponse};
-use kernel::{CorrelationId, OperationId, Refusal};
+use kernel::{CorrelationId, Message, OperationId, Refusal};
 use std::future::Future;
 use tonic::{Code, Request, Status};
 
 /// A request that changes something.
+#[derive(Clone)]
 pub struct Asked {
     /// Who asks.
     pub caller: Caller,
@@ -31,6 +32,13 @@ pub struct Accepted {
     pub operation_id: String,
     /// What it is about.
     pub object_id: String,
+}
+
+impl Accepted {
+    /// What the caller is told of an operation.
+    pub fn of(operation: &Operation) -> Self {
+        Self { operation_id: operation.id.clone(), object_id: operation.object_id.clone() }
+    }
 }
 
 impl From<Accepted> for OperationResponse {
@@ -55,7 +63,20 @@ pub enum Entered {
 }
 
 impl Asked {
-    fn cause(&self, operation: OperationId) -> Cause {
+    /// Whose key it is, and the key; "" = none was given.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.caller.tenant, &self.key)
+    }
+
+    /// The same request, to be worked on by another task: what it leads to still belongs to the present trace.
+    pub fn in_this_trace(&self) -> Self {
+        let current = bus::trace::current();
+        let traceparent = if current.is_empty() { self.traceparent.clone() } else { current };
+        Self { traceparent, ..self.clone() }
+    }
+
+    /// Why the work of this operation is done.
+    pub fn cause(&self, operation: OperationId) -> Cause {
         Cause {
             // what belongs to an operation is found by its id
             correlation: CorrelationId::from_u128(operation.as_u128()),
@@ -66,10 +87,25 @@ impl Asked {
         }
     }
 
-    fn judge(&self, earlier: Option<Operation>) -> Result<Option<Accepted>, Status> {
-        let seen = earlier.as_ref().map(|o| Earlier { method: &o.method, request_sha256: &o.request_sha256 });
+    /// What the request itself says of its operation.
+    pub fn new_operation(&self) -> New<'_> {
+        New {
+            id: String::new(),
+            tenant: &self.caller.tenant,
+            method: self.method,
+            object_id: "",
+            actor: &self.caller.actor,
+            idempotency_key: &self.key,
+            request_sha256: &self.fingerprint,
+            deadline_us: 0,
+        }
+    }
+
+    /// What an operation that was accepted under the same key means for this request.
+    pub fn judge(&self, earlier: Option<&Operation>) -> Result<Option<Accepted>, Status> {
+        let seen = earlier.map(|o| Earlier { method: &o.method, request_sha256: &o.request_sha256 });
         match (idempotency::decide(seen, self.method, &self.fingerprint), earlier) {
-            (Decision::Repeat, Some(o)) => Ok(Some(Accepted { operation_id: o.id, object_id: o.object_id })),
+            (Decision::Repeat, Some(o)) => Ok(Some(Accepted::of(o))),
             (Decision::Conflict, _) => {
                 let text =
                     "this idempotency key was used for another request; use a new key for a new request";
@@ -124,11 +160,11 @@ impl Api {
             return Ok(None);
         }
         let earlier = operations::by_key(self.desk.store().reader(), &asked.caller.tenant, &asked.key).await;
-        asked.judge(earlier.map_err(status::broken)?)
+        asked.judge(earlier.map_err(status::broken)?.as_ref())
     }
 
-    /// Opens a transaction with the operation in it. `deadline_us` 0 = somebody else watches the time.
-    pub async fn enter(&self, asked: &Asked, object_id: &str, deadline_us: i64) -> Result<Entered, Status> {
+    /// Opens a transaction of its own with the operation in it, for a request that is more than one command.
+    pub async fn enter(&self, asked: &Asked, object_id: &str) -> Result<Entered, Status> {
         let id = OperationId::new();
         let tenant = &asked.caller.tenant;
         let mut work = self.desk.begin(asked.cause(id)).await.map_err(status::broken)?;
@@ -137,42 +173,25 @@ impl Api {
             self.desk.store().lock(work.tx(), &lock).await.map_err(status::broken)?;
             let earlier =
                 operations::by_key(&mut *work.tx(), tenant, &asked.key).await.map_err(status::broken)?;
-            if let Some(accepted) = asked.judge(earlier)? {
+            if let Some(accepted) = asked.judge(earlier.as_ref())? {
                 return Ok(Entered::Repeat(accepted));
             }
         }
-        let new = New {
-            id: id.to_string(),
-            tenant,
-            method: asked.method,
-            object_id,
-            actor: &asked.caller.actor,
-            idempotency_key: &asked.key,
-            request_sha256: &asked.fingerprint,
-            deadline_us,
-        };
+        let new = New { id: id.to_string(), object_id, ..asked.new_operation() };
         let operation = translate::accepted(new, work.now());
         Ok(Entered::Fresh(Box::new(Entry { work, operation })))
     }
 
-    /// Takes on a request that is one command: `tell` gets the work and the operation's id.
-    pub async fn accept(
+    /// Takes on a request that is one command, which gets the operation's id. `deadline_us` 0 = somebody else watches
+    /// the time.
+    pub async fn accept<M: Message>(
         &self,
         asked: &Asked,
         object_id: &str,
         deadline_us: i64,
-        tell: impl FnOnce(&mut Work, String) + Send + 'static,
+        command: impl FnOnce(String) -> M,
     ) -> Result<Accepted, Status> {
-        match self.enter(asked, object_id, deadline_us).await? {
-            Entered::Repeat(accepted) => Ok(accepted),
-            Entered::Fresh(mut entry) => {
-                let id = entry.operation.id.clone();
-                let accepted = entry.record().await?;
-                tell(&mut entry.work, id);
-                entry.work.commit().await.map_err(status::broken)?;
-                Ok(accepted)
-            }
-        }
+        self.intake.accept(asked, object_id, deadline_us, command).await
     }
 }
 
@@ -181,8 +200,7 @@ impl Entry {
     async fn record(&mut self) -> Result<Accepted, Status> {
         operations::put(self.work.tx(), &self.operation).await.map_err(status::broken)?;
         let operation = self.operation.clone();
-        let accepted =
-            Accepted { operation_id: operation.id.clone(), object_id: operation.object_id.clone() };
+        let accepted = Accepted::of(&operation);
         // the event comes before the command: readers of the stream see the cause first
         self.work.say(&OperationAccepted { operation: Some(operation) });
         Ok(accepted)

@@ -12,30 +12,37 @@ use contracts::Method;
 use http::{HeaderMap, header};
 use kernel::{Clock, Refusal};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Longest token that is looked at.
 const TOKEN_LIMIT: usize = 256;
+
+/// How long a caller is known without another look into the table: a token that is taken away opens nothing after it.
+const MEMORY: Duration = Duration::from_secs(1);
+/// Callers that are remembered at most.
+const REMEMBERED: usize = 1024;
 
 /// Checks tokens against the table of their keyed hashes.
 pub struct Doorkeeper {
     store: Store,
     clock: Arc<dyn Clock>,
     key: Arc<TokenKey>,
+    /// By hash: who it is, and until when that counts (microseconds since the epoch).
+    lately: Mutex<HashMap<String, (Caller, i64)>>,
 }
 
 impl Doorkeeper {
     /// A doorkeeper over the table of tokens.
     pub fn new(store: Store, clock: Arc<dyn Clock>, key: Arc<TokenKey>) -> Self {
-        Self { store, clock, key }
+        Self { store, clock, key, lately: Mutex::default() }
     }
 
     /// Who sends a request with these headers, when they hold the permission.
     pub async fn admit(&self, headers: &HeaderMap, permission: &str) -> Result<Caller, Status> {
         let hash = self.key.hash(bearer(headers)?);
-        let now = self.clock.now().micros();
-        let caller = tokens::caller(self.store.reader(), &hash, now).await.map_err(status::broken)?;
+        let caller = self.caller(hash).await?;
         let caller =
             caller.ok_or_else(|| unauthenticated("this token is not known, has expired or was revoked"))?;
         if !caller.may(permission) {
@@ -44,6 +51,31 @@ impl Doorkeeper {
             return Err(status::refused(Code::PermissionDenied, refusal, ""));
         }
         Ok(caller)
+    }
+}
+
+impl Doorkeeper {
+    async fn caller(&self, hash: String) -> Result<Option<Caller>, Status> {
+        let now = self.clock.now();
+        let lately = || self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((caller, until)) = lately().get(&hash)
+            && now.micros() < *until
+        {
+            return Ok(Some(caller.clone()));
+        }
+        let found = tokens::caller(self.store.reader(), &hash, now.micros()).await.map_err(status::broken)?;
+        let mut lately = lately();
+        if lately.len() >= REMEMBERED {
+            lately.clear();
+        }
+        let Some((caller, expires_at_us)) = found else {
+            lately.remove(&hash);
+            return Ok(None);
+        };
+        let until = now.after(MEMORY).micros();
+        let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
+        lately.insert(hash, (caller.clone(), until));
+        Ok(Some(caller))
     }
 }
 
@@ -139,6 +171,11 @@ mod tests {
         let other = doorkeeper.admit(&with("right"), "host.operate").await;
         assert_eq!(code(other), Err(Code::PermissionDenied));
         assert_eq!(code(doorkeeper.admit(&with("wrong"), "host.read").await), Err(Code::Unauthenticated));
+        // what was taken away is remembered for a second, and not longer than it was good for
+        let mut tx = database.store.begin().await.expect("begins");
+        tokens::remove(&mut tx, "ann").await.expect("removed");
+        tx.commit().await.expect("commits");
+        assert!(doorkeeper.admit(&with("right"), "host.read").await.is_ok());
         clock.advance_to(Timestamp(100));
         let late = doorkeeper.admit(&with("right"), "host.read").await;
         assert_eq!(code(late), Err(Code::Unauthenticated));

@@ -5,7 +5,6 @@ use crate::domain::exec;
 use crate::store::operations;
 use crate::translate::operations::is_final;
 use crate::translate::status;
-use bus::Work;
 use contracts::gateway::v1::{
     ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse,
 };
@@ -33,18 +32,16 @@ impl Api {
             let patience = Duration::from_secs(timeout_s.into()) + SLACK;
             let deadline = self.desk.clock().now().after(patience);
             let (instance_id, tenant) = (found.id.clone(), found.tenant);
-            let tell = move |work: &mut Work, operation_id| {
-                work.tell(&ExecInVm {
-                    agent_id: host.agent_id,
-                    host_id: host.id,
-                    instance_id,
-                    tenant,
-                    operation_id,
-                    request: Some(sealed),
-                    timeout_s,
-                });
+            let command = |operation_id| ExecInVm {
+                agent_id: host.agent_id,
+                host_id: host.id,
+                instance_id,
+                tenant,
+                operation_id,
+                request: Some(sealed),
+                timeout_s,
             };
-            self.accept(&asked, &found.id, deadline.micros(), tell).await
+            self.accept(&asked, &found.id, deadline.micros(), command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }

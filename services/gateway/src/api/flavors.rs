@@ -29,7 +29,7 @@ impl Api {
             let text = format!("a description has at most {DESCRIPTION_LIMIT} bytes");
             return Err(status::invalid(Violation::new("description", text)));
         }
-        let mut entry = match self.enter(asked, &name, 0).await? {
+        let mut entry = match self.enter(asked, &name).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };

@@ -1,12 +1,12 @@
 //! Hosts.
 
 use super::Api;
+use crate::domain::overcommit;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
 use crate::store::{hosts, instances};
 use crate::translate::status;
-use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
 use contracts::scheduler::v1 as scheduler;
@@ -59,10 +59,8 @@ impl HostService for Api {
             }
             let host_id = self.host(&host).await?.id;
             let id = host_id.clone();
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&scheduler::CordonHost { host_id: id, operation_id, reason });
-            };
-            self.accept(&asked, &host_id, 0, tell).await
+            let command = |operation_id| scheduler::CordonHost { host_id: id, operation_id, reason };
+            self.accept(&asked, &host_id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }
@@ -75,10 +73,32 @@ impl HostService for Api {
         let take = async {
             let host_id = self.host(&request.get_ref().host).await?.id;
             let id = host_id.clone();
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&scheduler::UncordonHost { host_id: id, operation_id });
-            };
-            self.accept(&asked, &host_id, 0, tell).await
+            let command = |operation_id| scheduler::UncordonHost { host_id: id, operation_id };
+            self.accept(&asked, &host_id, 0, command).await
+        };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
+    }
+
+    async fn set_host_overcommit(
+        &self,
+        request: Request<wire::SetHostOvercommitRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.asked(&request, "SetHostOvercommit")?;
+        let wire::SetHostOvercommitRequest { host, vcpus_percent, memory_percent, disk_percent } =
+            request.into_inner();
+        let take = async {
+            overcommit::check([
+                ("vcpus_percent", vcpus_percent),
+                ("memory_percent", memory_percent),
+                ("disk_percent", disk_percent),
+            ])
+            .map_err(status::invalid)?;
+            let host_id = self.host(&host).await?.id;
+            let overcommit = Some(scheduler::Overcommit { vcpus_percent, memory_percent, disk_percent });
+            let id = host_id.clone();
+            let command =
+                |operation_id| scheduler::SetHostOvercommit { host_id: id, operation_id, overcommit };
+            self.accept(&asked, &host_id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }

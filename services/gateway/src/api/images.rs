@@ -6,7 +6,6 @@ use crate::domain::page::Page;
 use crate::store::images;
 use crate::translate::images::read;
 use crate::translate::status;
-use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::image_service_server::ImageService;
 use contracts::storage::v1::{DeleteImage, ImagePhase, ImportImage};
@@ -21,19 +20,17 @@ impl Api {
         self.check_import(&asked.caller, &request.name, &request.sources).await?;
         let image_id = ImageId::new().to_string();
         let (id, tenant) = (image_id.clone(), asked.caller.tenant.clone());
-        let tell = move |work: &mut Work, operation_id| {
-            work.tell(&ImportImage {
-                image_id: id,
-                operation_id,
-                tenant,
-                name: request.name,
-                sources: request.sources,
-                architecture: request.architecture,
-                kernel_cmdline: request.kernel_cmdline,
-                guest_agent: !request.without_guest_agent,
-            });
+        let command = |operation_id| ImportImage {
+            image_id: id,
+            operation_id,
+            tenant,
+            name: request.name,
+            sources: request.sources,
+            architecture: request.architecture,
+            kernel_cmdline: request.kernel_cmdline,
+            guest_agent: !request.without_guest_agent,
         };
-        self.accept(asked, &image_id, 0, tell).await
+        self.accept(asked, &image_id, 0, command).await
     }
 }
 
@@ -82,10 +79,8 @@ impl ImageService for Api {
             }
             self.check_unused(&found).await?;
             let (image_id, tenant) = (found.id.clone(), found.tenant);
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&DeleteImage { image_id, operation_id, tenant });
-            };
-            self.accept(&asked, &found.id, 0, tell).await
+            let command = |operation_id| DeleteImage { image_id, operation_id, tenant };
+            self.accept(&asked, &found.id, 0, command).await
         };
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }

@@ -9,7 +9,6 @@ use crate::domain::page::Page;
 use crate::store::{decisions, flavors, instances};
 use crate::translate::instances::{Resolved, read, spec};
 use crate::translate::{redact, resources, status};
-use bus::Work;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::instance_service_server::InstanceService;
@@ -43,16 +42,14 @@ impl Api {
         asked: &Asked,
         verb: Verb,
         instance: &str,
-        command: impl FnOnce(Ids) -> M + Send + 'static,
+        command: impl FnOnce(Ids) -> M + Send,
     ) -> Answer<wire::OperationResponse> {
         let take = async {
             let found = self.living_instance(&asked.caller, instance).await?;
             self.check_verb(verb, &found).await?;
             let (instance_id, tenant) = (found.id.clone(), found.tenant);
-            let tell = |work: &mut Work, operation_id| {
-                work.tell(&command(Ids { instance_id, operation_id, tenant }));
-            };
-            self.accept(asked, &found.id, 0, tell).await
+            let command = |operation_id| command(Ids { instance_id, operation_id, tenant });
+            self.accept(asked, &found.id, 0, command).await
         };
         Ok(Response::new(self.once(asked, take).await?.into()))
     }
@@ -76,16 +73,14 @@ impl Api {
         };
         let instance_id = InstanceId::new().to_string();
         let (id, tenant) = (instance_id.clone(), asked.caller.tenant.clone());
-        let tell = move |work: &mut Work, operation_id| {
-            work.tell(&scheduler::CreateInstance {
-                instance_id: id,
-                operation_id,
-                tenant,
-                name: wish.name.clone(),
-                spec: Some(spec(wish, choices, resolved)),
-            });
+        let command = |operation_id| scheduler::CreateInstance {
+            instance_id: id,
+            operation_id,
+            tenant,
+            name: wish.name.clone(),
+            spec: Some(spec(wish, choices, resolved)),
         };
-        self.accept(asked, &instance_id, 0, tell).await
+        self.accept(asked, &instance_id, 0, command).await
     }
 }
 

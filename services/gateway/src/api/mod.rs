@@ -1,6 +1,7 @@
 //! The operations of the public interface: one function each, behind both doors.
 
 pub mod accept;
+pub mod admission;
 pub mod auth;
 mod console;
 mod diagnosis;
@@ -10,6 +11,7 @@ mod flavors;
 mod hosts;
 mod images;
 mod instances;
+pub mod intake;
 mod lookup;
 mod operations;
 mod platform;
@@ -23,6 +25,7 @@ use crate::wakeups::Wakeups;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
+use intake::Intake;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -43,6 +46,8 @@ const REQUEST_LIMIT: usize = 4 << 20;
 pub struct Api {
     /// Tables, clock and way out.
     pub desk: Desk,
+    /// Takes requests on.
+    pub intake: Intake,
     /// The broker, for what is not a message of ours: event reading, dead letters, consoles.
     pub bus: Connection,
     /// Seals user data and what runs in guests.

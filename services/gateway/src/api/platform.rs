@@ -23,7 +23,7 @@ impl Api {
 impl Api {
     async fn replay(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+        let mut entry = match self.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -43,7 +43,7 @@ impl Api {
 
     async fn throw_away(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id, 0).await? {
+        let mut entry = match self.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -77,6 +77,7 @@ impl PlatformService for Api {
             name: c.name,
             healthy: c.healthy,
             detail: c.detail,
+            reason: c.trouble.map(|t| t.code().to_owned()).unwrap_or_default(),
         };
         Ok(Response::new(wire::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),

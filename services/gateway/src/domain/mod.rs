@@ -9,6 +9,7 @@ pub mod instance;
 pub mod labels;
 pub mod names;
 pub mod operation;
+pub mod overcommit;
 pub mod page;
 pub mod resources;
 pub mod ssh_key;

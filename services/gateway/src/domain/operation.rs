@@ -5,6 +5,9 @@
 
 use kernel::{Refusal, Timestamp};
 
+/// The step that every operation begins with.
+const ACCEPTED: &str = "accepted";
+
 /// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -78,7 +81,7 @@ pub struct Standing {
 impl Standing {
     /// An operation that was just accepted.
     pub fn accepted(at: Timestamp) -> Self {
-        let steps = vec![Step { name: "accepted".into(), at }];
+        let steps = vec![Step { name: ACCEPTED.into(), at }];
         Self { state: State::Pending, steps, refusal: None, updated_at: at, revision: 1 }
     }
 
@@ -99,14 +102,18 @@ impl Standing {
                 next.refusal.clone_from(&progress.refusal);
             }
         }
-        if !next.steps.contains(&step) {
+        // an operation begins with being accepted; that its owner accepts it too is no further step
+        let is_new = step.name != ACCEPTED && !next.steps.contains(&step);
+        if is_new {
             let place = next.steps.partition_point(|s| (s.at, &s.name) <= (step.at, &step.name));
             next.steps.insert(place, step);
         }
         if next == *self {
             return None;
         }
-        next.updated_at = self.updated_at.max(progress.at);
+        if is_new {
+            next.updated_at = self.updated_at.max(progress.at);
+        }
         next.revision = measure(next.state, &next.steps);
         Some(next)
     }
@@ -153,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_is_accepted_once() {
+        let begun = folded(&[progress(State::Running, "accepted", 2), progress(State::Running, "placed", 3)]);
+        let names: Vec<&str> = begun.steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!((begun.state, names), (State::Running, vec!["accepted", "placed"]));
+    }
+
+    #[test]
     fn a_final_state_is_final() {
         let failed = folded(&[progress(State::Failed, "", 2), progress(State::Succeeded, "", 3)]);
         assert_eq!(failed.state, State::Failed);
@@ -169,7 +183,7 @@ mod tests {
 
     fn any_progress() -> impl Strategy<Value = Progress> {
         let state = prop_oneof![Just(State::Running), Just(State::Succeeded), Just(State::Pending)];
-        (state, prop_oneof![Just(""), Just("placed"), Just("booted")], 1..6i64)
+        (state, prop_oneof![Just(""), Just("accepted"), Just("placed"), Just("booted")], 1..6i64)
             .prop_map(|(state, step, at)| progress(state, step, at))
     }
 

@@ -2,6 +2,7 @@
 
 use super::observe::{self, Observer};
 use crate::api::Api;
+use crate::api::admission::{self, Admission};
 use crate::api::auth::{self, Doorkeeper};
 use crate::rest::call::Door;
 use crate::rest::router;
@@ -23,12 +24,19 @@ pub struct Doors {
 
 impl Doors {
     /// The gRPC services with their layers, and REST in front of the same.
-    pub fn new(api: &Arc<Api>, doorkeeper: &Arc<Doorkeeper>, meter: &Meter) -> anyhow::Result<Self> {
+    pub fn new(
+        api: &Arc<Api>,
+        doorkeeper: &Arc<Doorkeeper>,
+        admission: &Arc<Admission>,
+        meter: &Meter,
+    ) -> anyhow::Result<Self> {
         let observer = Arc::new(Observer::new(meter));
-        // the last layer is the outermost: first measured, then limited in time, then admitted
+        // the last layer is the outermost: first measured, then limited in time, then known, then
+        // admitted
         let grpc = api
             .routes()?
             .into_axum_router()
+            .layer(from_fn_with_state(admission.clone(), admission::admit))
             .layer(from_fn_with_state(doorkeeper.clone(), auth::guard))
             .layer(from_fn(observe::limit_time))
             .layer(from_fn_with_state(observer, observe::observe));

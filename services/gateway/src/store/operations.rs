@@ -5,7 +5,8 @@ use crate::domain::page::Page;
 use contracts::common::v1::OperationState;
 use contracts::gateway::v1::Operation;
 use prost::Message as _;
-use sqlx::{AnyConnection, AnyExecutor};
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Writes an operation; a row of a newer revision stays.
 pub async fn put(db: &mut AnyConnection, operation: &Operation) -> Result<(), sqlx::Error> {
@@ -32,6 +33,80 @@ pub async fn put(db: &mut AnyConnection, operation: &Operation) -> Result<(), sq
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Rows in one statement at most. Their numbers are powers of two, so that few statements are prepared.
+const ROWS: usize = 64;
+const COLUMNS: usize = 10;
+
+/// Writes operations that are new.
+pub async fn insert_all(db: &mut AnyConnection, operations: &[Operation]) -> Result<(), sqlx::Error> {
+    let mut left = operations;
+    while !left.is_empty() {
+        let (rows, rest) = left.split_at(power_of_two_within(left.len()));
+        left = rest;
+        let row = |at: usize| {
+            let values: Vec<String> =
+                (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
+            format!("({})", values.join(", "))
+        };
+        let values: Vec<String> = (0..rows.len()).map(row).collect();
+        let sql = format!(
+            "INSERT INTO operations (id, tenant, method, object_id, state, revision, idempotency_key, request_sha256, deadline_us, snapshot)
+             VALUES {}",
+            values.join(", ")
+        );
+        let mut insert = sqlx::query(AssertSqlSafe(sql));
+        for operation in rows {
+            insert = insert
+                .bind(&operation.id)
+                .bind(&operation.tenant)
+                .bind(&operation.method)
+                .bind(&operation.object_id)
+                .bind(i64::from(operation.state))
+                .bind(column(operation.revision))
+                .bind(&operation.idempotency_key)
+                .bind(&operation.request_sha256)
+                .bind(operation.deadline_us)
+                .bind(operation.encode_to_vec());
+        }
+        insert.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+fn power_of_two_within(count: usize) -> usize {
+    1 << count.clamp(1, ROWS).ilog2()
+}
+
+/// What was asked for under these keys of tenants.
+pub async fn by_keys(
+    db: &mut AnyConnection,
+    keys: &BTreeSet<(&str, &str)>,
+) -> Result<Vec<Operation>, sqlx::Error> {
+    let mut by_tenant: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (tenant, key) in keys {
+        by_tenant.entry(tenant).or_default().push(key);
+    }
+    let mut found = Vec::new();
+    for (tenant, keys) in by_tenant {
+        let mut left = keys.as_slice();
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(power_of_two_within(left.len()));
+            left = rest;
+            let places: Vec<String> = (0..some.len()).map(|at| format!("${}", at + 2)).collect();
+            let sql = format!(
+                "SELECT snapshot FROM operations WHERE tenant = $1 AND idempotency_key <> '' AND idempotency_key IN ({})",
+                places.join(", ")
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
+            for key in some {
+                query = query.bind(*key);
+            }
+            found.extend(snapshots::<Operation>(&query.fetch_all(&mut *db).await?)?);
+        }
+    }
+    Ok(found)
 }
 
 /// An operation of a tenant.

@@ -251,7 +251,7 @@ async fn flavors_and_tokens_are_written_once() {
             flavors::get(reader, "b").await.expect("read").map(|f| f.description),
             Some("first".into())
         );
-        let permissions = |caller: Option<Caller>| caller.map(|c| c.permissions);
+        let permissions = |found: Option<(Caller, i64)>| found.map(|(caller, _)| caller.permissions);
         assert_eq!(permissions(tokens::caller(reader, "h1", 5).await.expect("read")), Some(Permissions::All));
         assert_eq!(permissions(tokens::caller(reader, "h2", 5).await.expect("read")), None);
         assert_eq!(permissions(tokens::caller(reader, "h3", 99).await.expect("read")), Some(some));
@@ -314,6 +314,38 @@ async fn an_operator_learns_what_is_late_and_what_is_broken() {
         assert_eq!(diagnosis::failed(store).await.expect("read"), (1, names(&["web"])));
         let clock = diagnosis::clock(store).await.expect("read");
         assert!(clock == 0 || clock > 1_700_000_000_000_000, "{clock}");
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn many_operations_are_written_and_found_at_once() {
+    for database in databases(MIGRATIONS).await {
+        let operations: Vec<Operation> = (0..150)
+            .map(|n| Operation {
+                id: format!("{n:03}"),
+                tenant: if n % 3 == 0 { "acme".into() } else { "other".into() },
+                idempotency_key: format!("key-{n}"),
+                revision: 1,
+                ..Operation::default()
+            })
+            .collect();
+        let mut tx = database.store.begin().await.expect("begins");
+        operations::insert_all(&mut tx, &operations).await.expect("written");
+        let asked: Vec<(String, String)> =
+            (100..250).map(|n| ("other".to_owned(), format!("key-{n}"))).collect();
+        let keys =
+            asked.iter().map(|(tenant, key)| (tenant.as_str(), key.as_str())).chain([("acme", "key-3")]);
+        let found = operations::by_keys(&mut tx, &keys.collect()).await.expect("read");
+        let mut ids: Vec<String> = found.into_iter().map(|o| o.id).collect();
+        ids.sort();
+        let expected: Vec<String> =
+            (0..150).filter(|n| *n == 3 || *n >= 100 && n % 3 != 0).map(|n| format!("{n:03}")).collect();
+        assert_eq!(ids, expected);
+        assert!(
+            operations::by_keys(&mut tx, &std::collections::BTreeSet::new()).await.expect("read").is_empty()
+        );
+        drop(tx);
         database.remove().await;
     }
 }

@@ -40,14 +40,14 @@ pub async fn put(db: &mut AnyConnection, token: &TokenRow) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Who comes in with a token of this hash at `now_us`.
+/// Who comes in with a token of this hash at `now_us`, and when it expires (0 = never).
 pub async fn caller<'a>(
     db: impl AnyExecutor<'a>,
     hash: &str,
     now_us: i64,
-) -> Result<Option<Caller>, sqlx::Error> {
+) -> Result<Option<(Caller, i64)>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT actor, tenant, permissions FROM tokens WHERE hash = $1 AND (expires_at_us = 0 OR expires_at_us > $2)",
+        "SELECT actor, tenant, permissions, expires_at_us FROM tokens WHERE hash = $1 AND (expires_at_us = 0 OR expires_at_us > $2)",
     )
     .bind(hash)
     .bind(now_us)
@@ -59,7 +59,15 @@ pub async fn caller<'a>(
         "*" => Permissions::All,
         list => Permissions::Only(list.split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect()),
     };
-    Ok(Some(Caller { actor: row.try_get("actor")?, tenant: row.try_get("tenant")?, permissions }))
+    let caller = Caller { actor: row.try_get("actor")?, tenant: row.try_get("tenant")?, permissions };
+    Ok(Some((caller, row.try_get("expires_at_us")?)))
+}
+
+/// Takes a token away.
+#[cfg(test)]
+pub async fn remove(db: &mut AnyConnection, name: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM tokens WHERE name = $1").bind(name).execute(db).await?;
+    Ok(())
 }
 
 /// Whether a token of this name is there.

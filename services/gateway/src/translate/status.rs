@@ -20,10 +20,15 @@ pub fn not_found(what: &str, field: &str, name: &str) -> Status {
     refused(Code::NotFound, refusal, field)
 }
 
-/// Something of ours broke. The cause goes to the log; the caller learns that it was not their fault.
-pub fn broken(error: impl std::fmt::Display) -> Status {
+/// Something of ours broke. The cause goes to the log; the caller learns that it was not their fault, and whether the
+/// store is full, locked or read only.
+pub fn broken(error: impl std::fmt::Display + 'static) -> Status {
     tracing::error!(%error, "request failed");
-    let refusal = Refusal::new("UNAVAILABLE", "the gateway could not finish this just now; try again");
+    let code = match bus::Trouble::of_any(&error) {
+        bus::Trouble::Other => "UNAVAILABLE",
+        trouble => trouble.code(),
+    };
+    let refusal = Refusal::new(code, "the gateway could not finish this just now; try again");
     refused(Code::Unavailable, refusal, "")
 }
 

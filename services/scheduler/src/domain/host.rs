@@ -198,6 +198,19 @@ impl Host {
         })
     }
 
+    /// From now on this much may be promised; 0 leaves a resource as it is. Answers whether that is news.
+    pub fn set_overcommit(&mut self, asked: Overcommit, now: Timestamp) -> bool {
+        let or = |asked: u32, known: u32| if asked == 0 { known } else { asked };
+        self.change(now, |host| {
+            let known = host.overcommit;
+            host.overcommit = Overcommit {
+                vcpus: or(asked.vcpus, known.vcpus),
+                memory: or(asked.memory, known.memory),
+                disk: or(asked.disk, known.disk),
+            };
+        })
+    }
+
     /// It answers, or it does not. Answers whether that is news.
     pub fn heard(&mut self, state: HostState, now: Timestamp) -> bool {
         self.change(now, |host| host.state = state)

@@ -74,6 +74,18 @@ impl Default for Overcommit {
 }
 
 impl Overcommit {
+    /// Most percent of any resource.
+    pub const LIMIT: u32 = 3200;
+
+    /// What is wrong with these percentages, if anything; 0 leaves one as it is.
+    pub fn check(self) -> Result<(), String> {
+        let all = [self.vcpus, self.memory, self.disk];
+        match all.into_iter().find(|percent| *percent > Self::LIMIT) {
+            Some(percent) => Err(format!("overcommit: {percent} % are too many: 1 to {}", Self::LIMIT)),
+            None => Ok(()),
+        }
+    }
+
     /// What may be promised of `capacity`; saturates instead of overflowing.
     pub fn applied_to(self, capacity: Resources) -> Resources {
         let share = |amount: u64, percent: u32| {

@@ -31,6 +31,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Ready for decisions.
+    pub fn settled(&mut self) -> &Fleet {
+        self.fleet.settle();
+        &self.fleet
+    }
+
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }

@@ -12,8 +12,8 @@ pub struct OnCordonHost(pub Context);
 impl Handle<CordonHost> for OnCordonHost {
     async fn handle(&self, work: &mut Work, command: CordonHost) -> Result<(), Failure> {
         let CordonHost { host_id, operation_id, reason } = command;
-        hosts::request(work, &self.0, (&host_id, &operation_id), "cordoned", |host, now| {
-            host.cordon(reason, now)
+        hosts::request(work, &self.0, (&host_id, &operation_id), |host, now| {
+            (host.cordon(reason, now), "cordoned")
         })
         .await
     }

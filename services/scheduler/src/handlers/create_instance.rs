@@ -22,11 +22,12 @@ pub struct OnCreateInstance(pub Context);
 impl Handle<CreateInstance> for OnCreateInstance {
     async fn handle(&self, work: &mut Work, command: CreateInstance) -> Result<(), Failure> {
         let (id, operation) = request::ids(&command)?;
-        if instances::find(work.tx(), id).await?.is_some() {
+        let in_the_way = instances::in_the_way(work.tx(), id, &command.tenant, &command.name).await?;
+        if in_the_way.contains(&id.to_string()) {
             // accepted before, under another message id
             return Ok(());
         }
-        match self.check(work, id, &command).await? {
+        match self.check(work, id, &command, in_the_way.first()).await? {
             Err(refusal) => refuse(work, &command, &refusal),
             Ok(draft) => {
                 // before anything is written: who waits for this lock must hold nothing others need
@@ -47,12 +48,13 @@ impl OnCreateInstance {
         work: &mut Work,
         id: InstanceId,
         command: &CreateInstance,
+        holder_of_name: Option<&String>,
     ) -> Result<Result<Draft, Refusal>, Failure> {
         let spec = match request::checked_spec(command) {
             Ok(spec) => spec,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(holder) = instances::holder_of_name(work.tx(), &command.tenant, &command.name).await? {
+        if let Some(holder) = holder_of_name {
             let message = format!("there is an instance {:?} already: {holder}", command.name);
             return Ok(Err(Refusal::new("NAME_TAKEN", message)));
         }

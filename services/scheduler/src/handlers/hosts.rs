@@ -27,22 +27,33 @@ pub async fn save(
     Ok(())
 }
 
-/// An operator's request about a host: `change` answers whether it changed anything; either way it is done.
+/// A request about a host that was not taken; nothing changed.
+pub fn refuse(
+    work: &mut Work,
+    host_id: &str,
+    operation_id: &str,
+    code: &str,
+    message: String,
+) -> Result<(), Failure> {
+    let operations = vec![lifecycle::failed(operation_id, &Refusal::new(code, message))];
+    work.say_for(PLATFORM, &RequestRefused { object_id: host_id.to_owned(), operations });
+    Ok(())
+}
+
+/// An operator's request about a host: `change` answers whether it changed anything, and the name of what was done;
+/// either way it is done.
 pub async fn request(
     work: &mut Work,
     context: &Context,
     (host_id, operation_id): (&str, &str),
-    step: &'static str,
-    change: impl FnOnce(&mut Host, kernel::Timestamp) -> bool,
+    change: impl FnOnce(&mut Host, kernel::Timestamp) -> (bool, &'static str),
 ) -> Result<(), Failure> {
     let Some(mut host) = hosts::find(work.tx(), host_id).await? else {
-        let refusal = Refusal::new("NOT_FOUND", format!("there is no host {host_id}"));
-        let operations = vec![lifecycle::failed(operation_id, &refusal)];
-        work.say_for(PLATFORM, &RequestRefused { object_id: host_id.to_owned(), operations });
-        return Ok(());
+        return refuse(work, host_id, operation_id, "NOT_FOUND", format!("there is no host {host_id}"));
     };
     let from = host.revision;
-    if !change(&mut host, work.now()) {
+    let (news, step) = change(&mut host, work.now());
+    if !news {
         // as it was asked for already; the event that ends the operation still needs a revision of its own
         host.revision += 1;
         host.updated_at = work.now();

@@ -12,7 +12,9 @@ pub struct OnUncordonHost(pub Context);
 impl Handle<UncordonHost> for OnUncordonHost {
     async fn handle(&self, work: &mut Work, command: UncordonHost) -> Result<(), Failure> {
         let UncordonHost { host_id, operation_id } = command;
-        hosts::request(work, &self.0, (&host_id, &operation_id), "uncordoned", |host, now| host.uncordon(now))
-            .await
+        hosts::request(work, &self.0, (&host_id, &operation_id), |host, now| {
+            (host.uncordon(now), "uncordoned")
+        })
+        .await
     }
 }

@@ -110,14 +110,17 @@ pub async fn find_of(tx: &mut AnyConnection, tenant: &str, id: &str) -> Result<O
     row.map(|bytes| read(&bytes)).transpose()
 }
 
-/// Id of the tenant's instance of this name that is not deleted.
-pub async fn holder_of_name(
+/// Ids that stand in the way of a new instance: its own, if it is there already, and that of the tenant's instance of
+/// this name that is not deleted.
+pub async fn in_the_way(
     tx: &mut AnyConnection,
+    id: InstanceId,
     tenant: &str,
     name: &str,
-) -> Result<Option<String>, Failure> {
-    let sql = "SELECT id FROM instances WHERE tenant = $1 AND name = $2 AND deleted = 0";
-    Ok(sqlx::query_scalar(sql).bind(tenant).bind(name).fetch_optional(tx).await?)
+) -> Result<Vec<String>, Failure> {
+    let sql = "SELECT id FROM instances WHERE id = $1 UNION ALL \
+         SELECT id FROM instances WHERE tenant = $2 AND name = $3 AND deleted = 0";
+    Ok(sqlx::query_scalar(sql).bind(id.to_string()).bind(tenant).bind(name).fetch_all(tx).await?)
 }
 
 /// Ids of the instances that wait for a host, longest first, after `(created_at, id)`.

@@ -39,9 +39,28 @@ fn deliveries(message: &Message) -> i64 {
 
 impl Runner {
     /// What becomes of each message of the batch. Messages that were delivered before go alone, with their attempts
-    /// counted first, so that one that kills the process cannot take its neighbours along for ever.
+    /// counted first, so that one that kills the process cannot take its neighbours along for ever; they are the older
+    /// ones, so they go first.
     pub(super) async fn decide(&self, source: &Source, batch: &[Message]) -> Vec<Verdict> {
-        if batch.len() > 1 && batch.iter().all(|m| deliveries(m) <= 1) {
+        let mut verdicts = vec![Verdict::Done; batch.len()];
+        let (fresh, again): (Vec<usize>, Vec<usize>) =
+            (0..batch.len()).partition(|index| deliveries(&batch[*index]) <= 1);
+        for index in again {
+            verdicts[index] = self.alone_or_later(source, &batch[index]).await;
+        }
+        let messages: Vec<&Message> = fresh.iter().map(|index| &batch[*index]).collect();
+        for (index, verdict) in fresh.into_iter().zip(self.decide_fresh(source, &messages).await) {
+            verdicts[index] = verdict;
+        }
+        let failed = verdicts.contains(&Verdict::Again(STORE_DELAY));
+        if !failed && self.store_failed.swap(false, Ordering::SeqCst) {
+            self.report.well("listening");
+        }
+        verdicts
+    }
+
+    async fn decide_fresh(&self, source: &Source, batch: &[&Message]) -> Vec<Verdict> {
+        if batch.len() > 1 {
             match self.swiftly(source, batch).await {
                 Ok(true) => return vec![Verdict::Done; batch.len()],
                 // one of them fails: again, with a place to go back to before each
@@ -54,29 +73,26 @@ impl Runner {
         }
         let mut verdicts = Vec::with_capacity(batch.len());
         for message in batch {
-            let verdict = match self.alone(source, message).await {
-                Ok(verdict) => verdict,
-                Err(error) => {
-                    tracing::error!(%error, service = self.desk.service(), "store does not take messages");
-                    self.report.unwell(Trouble::of_store(&error), error.to_string());
-                    self.store_failed.store(true, Ordering::SeqCst);
-                    Verdict::Again(STORE_DELAY)
-                }
-            };
-            verdicts.push(verdict);
-        }
-        if self.store_failed.load(Ordering::SeqCst)
-            && verdicts.iter().all(|v| *v != Verdict::Again(STORE_DELAY))
-        {
-            self.store_failed.store(false, Ordering::SeqCst);
-            self.report.well("listening");
+            verdicts.push(self.alone_or_later(source, message).await);
         }
         verdicts
     }
 
+    async fn alone_or_later(&self, source: &Source, message: &Message) -> Verdict {
+        match self.alone(source, message).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                tracing::error!(%error, service = self.desk.service(), "store does not take messages");
+                self.report.unwell(Trouble::of_store(&error), error.to_string());
+                self.store_failed.store(true, Ordering::SeqCst);
+                Verdict::Again(STORE_DELAY)
+            }
+        }
+    }
+
     /// The whole batch as one, for the common case that every message can be handled: one statement claims all. False:
     /// one of them fails, and nothing was done.
-    async fn swiftly(&self, source: &Source, batch: &[Message]) -> Result<bool, StoreError> {
+    async fn swiftly(&self, source: &Source, batch: &[&Message]) -> Result<bool, StoreError> {
         let mut envelopes = Vec::with_capacity(batch.len());
         for message in batch {
             match read(message) {
@@ -106,7 +122,7 @@ impl Runner {
         Ok(true)
     }
 
-    async fn together(&self, source: &Source, batch: &[Message]) -> Result<Vec<Verdict>, StoreError> {
+    async fn together(&self, source: &Source, batch: &[&Message]) -> Result<Vec<Verdict>, StoreError> {
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
         for message in batch {

@@ -44,6 +44,7 @@ async fn of_ops(ground: &Ground, why: &str) -> Vec<Finding> {
                 name: word(part, "name"),
                 healthy: part["healthy"].as_bool().unwrap_or(false),
                 detail: word(part, "detail"),
+                reason: word(part, "reason"),
             })
             .collect();
         found.extend(judge(&parts));
@@ -67,7 +68,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_is_unwell_is_named_and_a_silent_gateway_too() {
-        let part = |name: &str, healthy| ComponentHealth { name: name.into(), healthy, detail: "d".into() };
+        let part = |name: &str, healthy| ComponentHealth {
+            name: name.into(),
+            healthy,
+            detail: "d".into(),
+            ..ComponentHealth::default()
+        };
         let parts = vec![part("nats", true), part("scheduler.store", false)];
         let status = GetStatusResponse { version: String::new(), components: parts };
         let found = Health.look(&Ground { status: Ok(status), ..Ground::empty() }).await;

@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn a_folder_closed_to_qemu_is_named() {
-        // folders of tests are open to their owner alone
         let folder = tempfile::tempdir().expect("folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("ours");
         let nobody = User::from_name("nobody").expect("users").expect("nobody is everywhere");
         let host = folder.path().join("host");
         std::fs::create_dir(&host).expect("made");

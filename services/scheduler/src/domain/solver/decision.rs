@@ -8,6 +8,8 @@ use kernel::{HostId, Refusal};
 pub const MAX_CANDIDATES: usize = 10;
 /// How many rejections are told host by host; all of them are counted.
 pub const MAX_REJECTIONS: usize = 100;
+/// The same of a decision that found a host: what ruled out the others is of less interest, and there are many of them.
+pub const MAX_REJECTIONS_OF_PLACED: usize = 25;
 
 /// What may rule a host out, in the order in which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,7 +107,7 @@ pub struct Decision {
     pub considered: usize,
     /// Best first; the first is the chosen one.
     pub candidates: Vec<Candidate>,
-    /// In order of host ids, at most [`MAX_REJECTIONS`].
+    /// In order of host ids, at most [`MAX_REJECTIONS`], or [`MAX_REJECTIONS_OF_PLACED`].
     pub rejections: Vec<Rejection>,
     /// How many hosts each filter ruled out; filters that ruled out none are left out.
     pub rejected_by: Vec<(Filter, usize)>,

@@ -1,10 +1,12 @@
 //! The second pass: the decision with its reasons.
 
-use super::decision::{Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, Rejection};
+use super::census::Census;
+use super::decision::{
+    Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, MAX_REJECTIONS_OF_PLACED, Rejection,
+};
 use super::filters;
 use super::fleet::Fleet;
 use super::request::{Prepared, Request};
-use super::score;
 use kernel::Refusal;
 
 /// Decides, and says why.
@@ -21,58 +23,38 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
         rejected_by: Vec::new(),
         refusal: None,
     };
-    let mut counts = [0_usize; Filter::ALL.len()];
-    let mut scarce = Scarce::default();
-    let mut best: Vec<(i64, usize)> = Vec::with_capacity(MAX_CANDIDATES);
-    for host in 0..fleet.len() {
-        match filters::first_against(fleet, &prepared, host) {
-            None => keep_best(&mut best, score::of(fleet, &prepared, host), host),
-            Some(filter) => {
-                counts[filter as usize] += 1;
-                if let (Filter::Capacity, Some(kind)) = (filter, filters::scarcest(fleet, &prepared, host)) {
-                    scarce.kinds[kind] += 1;
-                }
-                scarce.without_gpu += usize::from(filter == Filter::Gpu && fleet.gpus.count[host] == 0);
-                if decision.rejections.len() < MAX_REJECTIONS {
-                    let row = fleet.host(host);
-                    let reason = filters::reason(filter, fleet, &prepared, host);
-                    decision.rejections.push(Rejection {
-                        host: row.id,
-                        name: row.name.clone(),
-                        filter,
-                        reason,
-                    });
-                }
-            }
-        }
-    }
-    decision.rejected_by = Filter::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
-    decision.index = best.first().map(|(_, host)| *host);
+    let best = super::best(fleet, &prepared, MAX_CANDIDATES);
+    decision.index = best.first().map(|(_, host)| *host as usize);
+    let census = Census::of(fleet, &prepared);
+    decision.rejected_by = Filter::ALL
+        .into_iter()
+        .map(|filter| (filter, census.count(filter)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let named = if decision.index.is_some() { MAX_REJECTIONS_OF_PLACED } else { MAX_REJECTIONS };
+    decision.rejections =
+        census.rejected().take(named).map(|host| rejection(fleet, &prepared, host)).collect();
     decision.driver = decision.index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
     if let Some(host) = decision.index {
         decision.gpu_indexes = fleet.choose_gpus(host, request.gpus);
     }
-    let candidate = |(score, host): (i64, usize)| {
-        let row = fleet.host(host);
+    let candidate = |(score, host): (i64, u32)| {
+        let row = fleet.host(host as usize);
         Candidate { host: row.id, name: row.name.clone(), score }
     };
     decision.candidates = best.into_iter().map(candidate).collect();
     if decision.index.is_none() {
+        let scarce = Scarce::of(fleet, &prepared, census.rejected());
         decision.refusal = Some(refusal(request, &decision.rejected_by, scarce));
     }
     decision
 }
 
-/// Keeps the list sorted, best first; equal scores stay in order of host ids.
-fn keep_best(best: &mut Vec<(i64, usize)>, score: i64, host: usize) {
-    if best.len() == MAX_CANDIDATES {
-        if best.last().is_some_and(|(lowest, _)| *lowest >= score) {
-            return;
-        }
-        best.pop();
-    }
-    let place = best.partition_point(|(kept, _)| *kept >= score);
-    best.insert(place, (score, host));
+fn rejection(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Rejection {
+    let row = fleet.host(host);
+    let filter = filters::first_against(fleet, prepared, host).unwrap_or(Filter::Capacity);
+    let reason = filters::reason(filter, fleet, prepared, host);
+    Rejection { host: row.id, name: row.name.clone(), filter, reason }
 }
 
 /// What the hosts lack that were ruled out for room.
@@ -82,6 +64,24 @@ struct Scarce {
     kinds: [usize; 3],
     /// Have no GPU at all.
     without_gpu: usize,
+}
+
+impl Scarce {
+    fn of(fleet: &Fleet, prepared: &Prepared<'_>, rejected: impl Iterator<Item = usize>) -> Self {
+        let mut scarce = Self::default();
+        for host in rejected {
+            match filters::first_against(fleet, prepared, host) {
+                Some(Filter::Gpu) => scarce.without_gpu += usize::from(fleet.gpus.count[host] == 0),
+                Some(Filter::Capacity) => {
+                    if let Some(kind) = filters::scarcest(fleet, prepared, host) {
+                        scarce.kinds[kind] += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        scarce
+    }
 }
 
 fn refusal(request: &Request, rejected_by: &[(Filter, usize)], scarce: Scarce) -> Refusal {

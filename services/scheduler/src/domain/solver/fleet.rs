@@ -2,14 +2,18 @@
 
 mod gpus;
 mod groups;
+mod labels;
 
+use super::index::Index;
+use super::request::Request;
 use super::rows::{GroupKey, HostRow, Resident};
 use crate::domain::host::Driver;
 use crate::domain::resources::Gpus;
 use gpus::GpuColumns;
 use groups::Groups;
 use kernel::{HostId, InstanceId};
-use std::collections::HashMap;
+use labels::LabelHosts;
+use std::collections::{BTreeMap, HashMap};
 
 /// How many kinds of resource there are: CPUs, memory, disk.
 pub(super) const KINDS: usize = 3;
@@ -24,6 +28,8 @@ pub struct Fleet {
     pub(super) free: [Vec<u64>; KINDS],
     /// 1,000,000 / limit in 32-bit fixed point of MiB (or thousandths of a CPU), for scoring without dividing.
     pub(super) reciprocal: [Vec<u64>; KINDS],
+    /// What is free in whole units (see `coarse`), for loops over all hosts; what is more than fits is the most.
+    pub(super) lanes: [Vec<u32>; KINDS],
     pub(super) gpus: GpuColumns,
     /// Bits: see `bit`.
     pub(super) traits: Vec<u32>,
@@ -33,6 +39,36 @@ pub struct Fleet {
     affinity: Groups,
     anti_affinity: Groups,
     residents: HashMap<InstanceId, Resident>,
+    /// Both are made by [`Fleet::settle`]; until then every host is asked.
+    index: Option<Index>,
+    by_label: Option<LabelHosts>,
+}
+
+/// What of a host is asked first, side by side: one look at memory instead of one for each column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    /// As in [`Fleet`].
+    pub free: [u64; KINDS],
+    /// As in [`Fleet`].
+    pub reciprocal: [u64; KINDS],
+    /// As in [`Fleet`].
+    pub traits: u32,
+    /// Its number.
+    pub host: u32,
+    /// How many it has.
+    pub gpus: u32,
+}
+
+impl Slot {
+    pub fn of(fleet: &Fleet, host: usize) -> Self {
+        Self {
+            free: [fleet.free[0][host], fleet.free[1][host], fleet.free[2][host]],
+            reciprocal: [fleet.reciprocal[0][host], fleet.reciprocal[1][host], fleet.reciprocal[2][host]],
+            traits: fleet.traits[host],
+            host: host as u32,
+            gpus: fleet.gpus.count[host],
+        }
+    }
 }
 
 /// Bits of `Fleet::traits`.
@@ -65,7 +101,25 @@ impl Fleet {
         for resident in residents {
             fleet.reserve(resident);
         }
+        fleet.settle();
         fleet
+    }
+
+    /// Makes ready for fast decisions what changes of hosts left behind. Decisions are the same without.
+    pub fn settle(&mut self) {
+        if self.by_label.is_none() {
+            self.by_label = Some(LabelHosts::of(&self.rows));
+        }
+        if self.index.is_none() {
+            self.index = Some(Index::new(self));
+        }
+    }
+
+    /// What is reserved on a host, or the host itself, has changed.
+    fn touch(&mut self, host: usize) {
+        let Some(mut index) = self.index.take() else { return };
+        let blunt = index.changed(self, host);
+        self.index = if blunt { Some(Index::new(self)) } else { Some(index) };
     }
 
     /// Takes a host in, or what is new about it; answers what was known before.
@@ -84,6 +138,9 @@ impl Fleet {
         for (kind, limit) in row.limit.amounts().into_iter().enumerate() {
             self.reciprocal[kind][host] = (1_000_000_u64 << 32).checked_div(coarse(kind, limit)).unwrap_or(0);
         }
+        if known.as_ref().is_none_or(|known| known.labels != row.labels) {
+            self.by_label = None;
+        }
         self.rows[host] = row;
         self.sum_up(host);
         known
@@ -91,9 +148,11 @@ impl Fleet {
 
     /// A new host, and what was reserved on it before it was known.
     fn make_place(&mut self, host: usize, row: &HostRow) {
+        self.index = None;
         for kind in 0..KINDS {
             self.used[kind].insert(host, 0);
             self.free[kind].insert(host, 0);
+            self.lanes[kind].insert(host, 0);
             self.reciprocal[kind].insert(host, 0);
         }
         self.gpus.insert(host, row.gpus);
@@ -114,12 +173,14 @@ impl Fleet {
     /// Forgets a host. What is reserved there stays reserved, should it come back.
     pub fn remove(&mut self, id: HostId) -> Option<HostRow> {
         let host = self.index_of(id)?;
+        (self.index, self.by_label) = (None, None);
         for resident in self.residents.values().filter(|r| r.host == id).cloned().collect::<Vec<_>>() {
             self.take_off(host, &resident);
         }
         for kind in 0..KINDS {
             self.used[kind].remove(host);
             self.free[kind].remove(host);
+            self.lanes[kind].remove(host);
             self.reciprocal[kind].remove(host);
         }
         self.gpus.remove(host);
@@ -192,8 +253,11 @@ impl Fleet {
 
     fn sum_up(&mut self, host: usize) {
         for (kind, limit) in self.rows[host].limit.amounts().into_iter().enumerate() {
-            self.free[kind][host] = limit.saturating_sub(self.used[kind][host]);
+            let free = limit.saturating_sub(self.used[kind][host]);
+            self.free[kind][host] = free;
+            self.lanes[kind][host] = u32::try_from(coarse(kind, free)).unwrap_or(u32::MAX);
         }
+        self.touch(host);
     }
 
     /// How many hosts there are.
@@ -232,8 +296,30 @@ impl Fleet {
     }
 
     /// The GPUs that a request gets on a host that has them.
-    pub(super) fn choose_gpus(&self, host: usize, gpus: Gpus) -> Vec<u32> {
+    pub fn choose_gpus(&self, host: usize, gpus: Gpus) -> Vec<u32> {
         self.gpus.choose(host, gpus)
+    }
+
+    pub(super) fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// All hosts with the rarest of these labels, when they are much fewer than all hosts.
+    pub(super) fn fewest_with(&self, labels: &BTreeMap<String, String>) -> Option<&[u32]> {
+        if labels.is_empty() {
+            return None;
+        }
+        self.by_label.as_ref()?.fewest(labels).filter(|hosts| hosts.len() <= self.rows.len() / 8)
+    }
+
+    /// Every host that lacks a required label or has one that is to be avoided; some more than once.
+    pub(super) fn with_wrong_labels(&self, request: &Request, mut found: impl FnMut(usize)) {
+        match &self.by_label {
+            Some(by_label) => by_label.wrong(self.rows.len(), request, &mut found),
+            None => (0..self.rows.len())
+                .filter(|host| !right_labels(&self.rows[*host].labels, request))
+                .for_each(found),
+        }
     }
 
     pub(super) fn architecture_number(&self, name: &str) -> Option<u16> {
@@ -272,12 +358,19 @@ impl PartialEq for Fleet {
             && self.residents == other.residents
             && self.used == other.used
             && self.free == other.free
+            && self.lanes == other.lanes
             && self.reciprocal == other.reciprocal
             && self.gpus == other.gpus
             && self.traits == other.traits
             && self.affinity == other.affinity
             && self.anti_affinity == other.anti_affinity
     }
+}
+
+/// Required labels are there, avoided ones are not.
+pub(super) fn right_labels(labels: &BTreeMap<String, String>, request: &Request) -> bool {
+    request.require.iter().all(|(key, value)| labels.get(key) == Some(value))
+        && !request.avoid.iter().any(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn traits(row: &HostRow) -> u32 {

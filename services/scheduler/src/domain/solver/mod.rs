@@ -6,43 +6,50 @@
 //! (C) the decision depends on the set of hosts, not on their order, and is the same every time;
 //! (D) if any host would do, one is chosen.
 //!
-//! Two passes: `choose` looks at every host without allocating anything for those it rejects; the explanation
-//! is made afterwards, for the one decision that is kept.
+//! `choose` finds the best host through a tree of bounds (`index`), which tells of whole parts of the fleet that none of
+//! their hosts would do or be better; without the tree it asks every host. The explanation is made for the one decision
+//! that is kept: it counts by filter over all hosts, and names a few.
 
+mod bounds;
+mod census;
 mod decision;
 mod explain;
 mod filters;
 mod fleet;
+mod index;
+#[cfg(test)]
+mod index_properties;
 #[cfg(test)]
 mod properties;
 mod request;
 mod rows;
 mod score;
 
-pub use decision::{Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, Rejection};
+pub use decision::{
+    Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, MAX_REJECTIONS_OF_PLACED, Rejection,
+};
 pub use explain::decide;
 pub use fleet::Fleet;
 pub use request::Request;
 pub use rows::{GroupKey, HostRow, Resident};
 
+use fleet::Slot;
+use index::Best;
 use request::Prepared;
 
 /// Index of the best host in the fleet, or none. Ties go to the lowest host id.
 pub fn choose(fleet: &Fleet, request: &Request) -> Option<usize> {
-    best(fleet, &Prepared::new(fleet, request))
+    best(fleet, &Prepared::new(fleet, request), 1).first().map(|(_, host)| *host as usize)
 }
 
-fn best(fleet: &Fleet, prepared: &Prepared<'_>) -> Option<usize> {
-    let mut best: Option<(usize, i64)> = None;
-    for host in 0..fleet.len() {
-        if !filters::pass(fleet, prepared, host) {
-            continue;
-        }
-        let score = score::of(fleet, prepared, host);
-        // hosts are in order of their ids: only a strictly better one replaces an earlier one
-        if best.is_none_or(|(_, highest)| score > highest) {
-            best = Some((host, score));
-        }
+/// The best hosts with their scores, best first; fewer when fewer would do.
+fn best(fleet: &Fleet, prepared: &Prepared<'_>, count: usize) -> Vec<(i64, u32)> {
+    let mut best = Best::new(count);
+    let mut offer = |host: usize| best.offer(fleet, prepared, &Slot::of(fleet, host));
+    match (prepared.few(fleet), fleet.index()) {
+        (Some(few), _) => few.iter().for_each(|host| offer(*host as usize)),
+        (None, Some(index)) => index.search(fleet, prepared, &mut best),
+        (None, None) => (0..fleet.len()).for_each(offer),
     }
-    best.map(|(host, _)| host)
+    best.into_kept()
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::host::{Driver, DriverCaps};
 use crate::domain::instance::Policy;
-use crate::domain::resources::{Gpus, Resources};
+use crate::domain::resources::{Gpus, Overcommit, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) fn plain_request() -> Request {
     }
 }
 
-fn amounts(cpus: u64, memory: u64, disk: u64) -> Resources {
+pub(super) fn amounts(cpus: u64, memory: u64, disk: u64) -> Resources {
     Resources { vcpus: MilliVcpus(cpus * 1000), memory: Bytes(memory * GIB), disk: Bytes(disk * GIB) }
 }
 
@@ -65,7 +65,7 @@ fn any_driver() -> impl Strategy<Value = Driver> {
     prop::sample::select(Driver::ALL.to_vec())
 }
 
-fn any_host() -> impl Strategy<Value = HostRow> {
+pub(super) fn any_host() -> impl Strategy<Value = HostRow> {
     let drivers = prop::collection::vec(
         (any_driver(), any::<bool>(), any::<bool>())
             .prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk)),
@@ -84,6 +84,7 @@ fn any_host() -> impl Strategy<Value = HostRow> {
                 cordoned: !open,
                 cordon_reason: String::new(),
                 limit,
+                overcommit: Overcommit::default(),
                 labels,
                 drivers,
                 architecture: if x86 { "x86_64" } else { "aarch64" }.into(),
@@ -98,7 +99,7 @@ fn any_group() -> impl Strategy<Value = Option<GroupKey>> {
     prop::option::weighted(0.3, prop::sample::select(vec!["g1", "g2"]).prop_map(group))
 }
 
-fn any_resident() -> impl Strategy<Value = Resident> {
+pub(super) fn any_resident() -> impl Strategy<Value = Resident> {
     let gpus = (any_gpus(), prop::collection::btree_set(0..4_u32, 3));
     (1..40_u128, any::<u64>(), any_resources(), any_group(), any_group(), 0..4_u32, gpus).prop_map(
         |(host, id, resources, affinity, anti_affinity, max_per_host, (gpus, indexes))| Resident {
@@ -126,7 +127,7 @@ fn any_gpus() -> impl Strategy<Value = Gpus> {
     ]
 }
 
-fn any_request() -> impl Strategy<Value = Request> {
+pub(super) fn any_request() -> impl Strategy<Value = Request> {
     (
         any_resources(),
         prop::option::weighted(0.3, any_driver()),
@@ -342,6 +343,7 @@ fn open_host(id: u128, limit: Resources) -> HostRow {
         cordoned: false,
         cordon_reason: String::new(),
         limit,
+        overcommit: Overcommit::default(),
         labels: BTreeMap::new(),
         drivers: vec![caps(Driver::Libvirt, true, true)],
         architecture: "x86_64".into(),
@@ -397,7 +399,7 @@ fn equal_hosts_go_to_the_lowest_id() {
 fn a_rejection_says_what_is_missing() {
     let fleet = Fleet::new(vec![open_host(1, amounts(8, 3, 100))], []);
     let decision = decide(&fleet, &plain_request());
-    assert_eq!(decision.rejections[0].reason, "3 GiB memory free of 4 GiB asked");
+    assert_eq!(decision.rejections[0].reason, "3 GiB memory free of 3 GiB, 4 GiB asked");
     let refusal = decision.refusal.expect("no room");
     assert_eq!(refusal.message, "no host has room for 2 vCPU, 4 GiB memory, 10 GiB disk");
     assert_eq!(refusal.reasons, ["1 host lacks memory"]);

@@ -123,6 +123,14 @@ impl<'a> Prepared<'a> {
         prepared
     }
 
+    /// The only hosts that come into question, when they are few.
+    pub fn few<'f>(&'f self, fleet: &'f Fleet) -> Option<&'f [u32]> {
+        match &self.together {
+            Some(hosts) => Some(hosts),
+            None => fleet.fewest_with(&self.request.require),
+        }
+    }
+
     /// One bit a driver that is on the host, right, and able to boot it.
     pub fn able(&self, traits: u32) -> u32 {
         (traits >> bit::HAS) & (traits >> self.boots) & self.drivers

@@ -2,7 +2,7 @@
 
 use crate::domain::host::{DriverCaps, Host, HostState};
 use crate::domain::instance::Instance;
-use crate::domain::resources::{Gpus, Resources};
+use crate::domain::resources::{Gpus, Overcommit, Resources};
 use kernel::{HostId, InstanceId};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,8 @@ pub struct HostRow {
     pub cordon_reason: String,
     /// What may be promised in all (overcommit applied).
     pub limit: Resources,
+    /// How far that goes.
+    pub overcommit: Overcommit,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Drivers.
@@ -72,6 +74,7 @@ impl From<&Host> for HostRow {
             cordoned: host.cordoned,
             cordon_reason: host.cordon_reason.clone(),
             limit: host.limit(),
+            overcommit: host.overcommit,
             labels: host.labels.clone(),
             drivers: host.drivers.clone(),
             architecture: host.architecture.clone(),

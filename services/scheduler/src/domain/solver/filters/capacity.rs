@@ -5,10 +5,7 @@ use crate::domain::solver::request::Prepared;
 use kernel::{Bytes, MilliVcpus};
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    // no early exit: three comparisons are cheaper than a mispredicted jump
-    (fleet.free[0][host] >= prepared.amounts[0])
-        & (fleet.free[1][host] >= prepared.amounts[1])
-        & (fleet.free[2][host] >= prepared.amounts[2])
+    (0..KINDS).all(|kind| fleet.free[kind][host] >= prepared.amounts[kind])
 }
 
 /// The resource that is missing most, relative to what is asked for: 0 CPUs, 1 memory, 2 disk.
@@ -28,17 +25,21 @@ pub(in crate::domain::solver) fn scarcest(
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {
-    let free = fleet.free(host);
-    let asked = prepared.amounts;
+    let (row, free, asked) = (fleet.host(host), fleet.free(host), prepared.amounts);
+    let limit = row.limit.amounts();
+    // where more is promised than is there, or less, the limit is not what the machine's data sheet says
+    let share =
+        |percent: u32| if percent == 100 { String::new() } else { format!(" ({percent}% of what it has)") };
     let mut lacks = Vec::new();
     if asked[0] > free[0] {
-        let (free, asked) = (MilliVcpus(free[0]), MilliVcpus(asked[0]));
-        lacks.push(format!("{free} vCPU free of {asked} asked"));
+        let [free, limit, asked] = [free[0], limit[0], asked[0]].map(MilliVcpus);
+        lacks.push(format!("{free} vCPU free of {limit}{}, {asked} asked", share(row.overcommit.vcpus)));
     }
-    for (kind, what) in [(1, "memory"), (2, "disk")] {
+    for (kind, what, percent) in [(1, "memory", row.overcommit.memory), (2, "disk", row.overcommit.disk)] {
         if asked[kind] > free[kind] {
-            lacks.push(format!("{} {what} free of {} asked", Bytes(free[kind]), Bytes(asked[kind])));
+            let [free, limit, asked] = [free[kind], limit[kind], asked[kind]].map(Bytes);
+            lacks.push(format!("{free} {what} free of {limit}{}, {asked} asked", share(percent)));
         }
     }
-    lacks.join(", ")
+    lacks.join("; ")
 }

@@ -1,15 +1,10 @@
 //! Required host labels are there, avoided ones are not.
 
-use crate::domain::solver::fleet::Fleet;
+use crate::domain::solver::fleet::{Fleet, right_labels};
 use crate::domain::solver::request::Prepared;
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    if !prepared.any_label {
-        return true;
-    }
-    let labels = &fleet.host(host).labels;
-    prepared.request.require.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && !prepared.request.avoid.iter().any(|(key, value)| labels.get(key) == Some(value))
+    !prepared.any_label || right_labels(&fleet.host(host).labels, prepared.request)
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {

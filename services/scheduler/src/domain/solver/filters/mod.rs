@@ -12,26 +12,30 @@ mod labels;
 mod state;
 
 use super::decision::Filter;
-use super::fleet::{Fleet, bit};
+use super::fleet::{Fleet, Slot, bit};
 use super::request::Prepared;
 
 pub(super) use capacity::scarcest;
 
-/// Every filter lets the host pass. The answer does not depend on the order of the questions: the cheapest and most
-/// selective come first, and those that most requests do not ask are skipped for the whole fleet.
-pub(super) fn pass(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    let traits = fleet.traits[host];
+/// The filters that cost a few comparisons of numbers let the host pass.
+pub(super) fn pass_cheap(prepared: &Prepared<'_>, slot: &Slot) -> bool {
     let open = bit::UP | bit::OPEN;
-    capacity::passes(fleet, prepared, host)
-        && traits & open == open
-        && prepared.able(traits) != 0
-        && (prepared.plain
-            || image::passes(fleet, prepared, host)
-                && gpu::passes(fleet, prepared, host)
-                && failed_before::passes(prepared, host)
-                && affinity::passes(prepared, host)
-                && anti_affinity::passes(prepared, host)
-                && labels::passes(fleet, prepared, host))
+    // no early exit: comparisons are cheaper than a mispredicted jump
+    (slot.free[0] >= prepared.amounts[0])
+        & (slot.free[1] >= prepared.amounts[1])
+        & (slot.free[2] >= prepared.amounts[2])
+        & (slot.traits & open == open)
+        & (prepared.able(slot.traits) != 0)
+}
+
+/// The others do, too. Most requests need not ask them: see [`Prepared::plain`].
+pub(super) fn pass_costly(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    image::passes(fleet, prepared, host)
+        && gpu::passes(fleet, prepared, host)
+        && failed_before::passes(prepared, host)
+        && affinity::passes(prepared, host)
+        && anti_affinity::passes(prepared, host)
+        && labels::passes(fleet, prepared, host)
 }
 
 /// The first filter, in the order of [`Filter::ALL`], that rules the host out.

@@ -1,0 +1,235 @@
+//! What the bus costs: against the same nats-server, bare.
+
+use crate::Effort;
+use crate::bus_service::{OnChanged, Service, bare_message, publish_bare, read_bare};
+use crate::figure::{Figure, Judged, Round, Target, Unit};
+use crate::measure::{in_turn, per_second, percentile, timed};
+use anyhow::{Context, Result};
+use bus::watch::{Item, Query, watch};
+use bus::{Cause, Subscriptions};
+use contracts::scheduler::v1::{InstanceChanged, StartInstance};
+use futures::StreamExt;
+use kernel::{InstanceId, Message};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use testkit::NatsServer;
+
+const ALWAYS: &str = "jetstream { sync_interval: always }";
+/// Unacknowledged messages of bare pipelined publishing.
+const IN_FLIGHT: usize = 1_000;
+/// Events applied in one transaction when tables are rebuilt.
+const APPLIED: usize = 500;
+
+/// Command to event: throughput with both ways of syncing, and latency.
+pub async fn events(effort: Effort) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (name, configuration, target, count) in [
+        (
+            "command to event, default sync",
+            "",
+            Target { judged: Judged::Ratio, floor: 0.12, aim: 0.25 },
+            40_000,
+        ),
+        (
+            "command to event, sync always",
+            ALWAYS,
+            Target { judged: Judged::Ratio, floor: 2.0, aim: 5.0 },
+            20_000,
+        ),
+    ] {
+        let count = effort.amount(count);
+        let rounds = in_turn(
+            effort.rounds,
+            || command_to_event(configuration, count),
+            || async move {
+                let nats = NatsServer::start_with(configuration).await;
+                let connection = nats.connect().await;
+                let (done, time) = timed(publish_bare(&connection, count, IN_FLIGHT)).await;
+                done.map(|()| per_second(count, time))
+            },
+        )
+        .await?;
+        let baseline = "bare publishing, pipelined".to_owned();
+        figures.push(Figure { name: name.to_owned(), baseline, unit: Unit::PerSecond, target, rounds });
+    }
+    let tenth = figures[0].ours().map_or(1_000.0, |ours| ours.median / 10.0);
+    figures.push(latency(effort, tenth).await?);
+    Ok(figures)
+}
+
+/// Commands wait in their queue; the clock runs until all their events are acknowledged and marked.
+async fn command_to_event(configuration: &str, count: usize) -> Result<f64> {
+    let nats = NatsServer::start_with(configuration).await;
+    let mut service = Service::on(&nats).await;
+    let mut sender = Service::on(&nats).await;
+    sender.tell(count).await?;
+    sender.relay();
+    while bus::outbox_size(sender.desk.store()).await?.waiting > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    service.relay();
+    service.runner();
+    service.until_said(count).await?;
+    let time = began.elapsed();
+    service.end().await;
+    sender.end().await;
+    Ok(per_second(count, time))
+}
+
+/// Half of all commands have their event in this time, at a tenth of the load that the service can take; beside it one
+/// bare publish that waits for its acknowledgement.
+async fn latency(effort: Effort, rate: f64) -> Result<Figure> {
+    let count = effort.amount(5_000);
+    let nats = NatsServer::start().await;
+    let mut service = Service::on(&nats).await;
+    service.relay();
+    service.runner();
+    let mut rounds = Vec::new();
+    for round in 0..=effort.rounds {
+        let mut bare = Vec::with_capacity(count);
+        for _ in 0..count.min(2_000) {
+            let (subject, message) = bare_message();
+            let began = Instant::now();
+            service.connection.jetstream().send_publish(subject, message).await?.await?;
+            bare.push(began.elapsed());
+        }
+        let mut ours = command_latencies(&service, count, rate).await?;
+        if round > 0 {
+            let ms = |times: &mut Vec<Duration>| percentile(times, 0.5).as_secs_f64() * 1e3;
+            rounds.push(Round { ours: ms(&mut ours), baseline: Some(ms(&mut bare)) });
+        }
+    }
+    service.end().await;
+    Ok(Figure {
+        name: "command to event, median time at 10 % load".into(),
+        baseline: "one bare publish with its acknowledgement".into(),
+        unit: Unit::Milliseconds,
+        target: Target { judged: Judged::Ratio, floor: 10.0, aim: 5.0 },
+        rounds,
+    })
+}
+
+async fn command_latencies(service: &Service, count: usize, rate: f64) -> Result<Vec<Duration>> {
+    let mut events = service.connection.client().subscribe("evt.scheduler.v1.InstanceChanged.>").await?;
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate.max(1.0)));
+    // a tick that was late is not made up for in a burst
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut began: HashMap<String, Instant> = HashMap::with_capacity(count);
+    let (mut sent, mut times) = (0, Vec::with_capacity(count));
+    while times.len() < count {
+        tokio::select! {
+            event = events.next() => {
+                let event = event.context("the subscription ended")?;
+                let id = event.subject.rsplit('.').next().unwrap_or_default();
+                times.extend(began.remove(id).map(|began| began.elapsed()));
+            }
+            _ = pace.tick(), if sent < count => {
+                let id = InstanceId::new().to_string();
+                let command = StartInstance { instance_id: id.clone(), ..StartInstance::default() };
+                let (_, mut headers) = (0, async_nats::HeaderMap::new());
+                for (name, value) in [
+                    ("Nats-Msg-Id", kernel::MessageId::new().to_string()),
+                    ("Correlation-Id", kernel::CorrelationId::new().to_string()),
+                    ("Actor", "bench".to_owned()),
+                    ("Tenant", "acme".to_owned()),
+                    ("Occurred-At", "2026-01-01T00:00:00Z".to_owned()),
+                ] {
+                    headers.insert(name, value);
+                }
+                began.insert(id.clone(), Instant::now());
+                let subject = format!("cmd.scheduler.v1.StartInstance.{id}");
+                let client = service.connection.client();
+                client.publish_with_headers(subject, headers, command.to_bytes().into()).await?;
+                sent += 1;
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// A table from the stream, against reading the same stream and doing nothing with it.
+pub async fn rebuild(effort: Effort) -> Result<Vec<Figure>> {
+    let count = effort.amount(100_000);
+    let nats = NatsServer::start().await;
+    let mut publisher = Service::on(&nats).await;
+    publisher.relay();
+    publisher.say(count).await?;
+    publisher.until_said(count).await?;
+    let rounds = in_turn(
+        effort.rounds,
+        || async {
+            let fresh = Service::on(&nats).await;
+            let (done, time) = timed(apply_all(&fresh)).await;
+            done.map(|read| per_second(read, time))
+        },
+        || async {
+            let (read, time) = timed(read_bare(&publisher.connection)).await;
+            read.map(|read| per_second(read, time))
+        },
+    )
+    .await?;
+    publisher.end().await;
+    Ok(vec![Figure {
+        name: "rebuilding a table from the stream".into(),
+        baseline: "a bare ordered read".into(),
+        unit: Unit::PerSecond,
+        target: Target { judged: Judged::Ratio, floor: 0.3, aim: 0.6 },
+        rounds,
+    }])
+}
+
+async fn apply_all(service: &Service) -> Result<usize> {
+    let handlers = Subscriptions::new("scheduler").on::<InstanceChanged>(OnChanged);
+    let mut items = watch(service.connection.clone(), Query::default());
+    let mut applied = 0;
+    let mut work = service.desk.begin(Cause::own("bench")).await?;
+    while let Some(item) = items.recv().await {
+        if let Item::Event { envelope, .. } = item? {
+            handlers.apply(&mut work, &envelope).await.map_err(|e| anyhow::anyhow!(e.to_string()))?;
+            applied += 1;
+        }
+        if applied % APPLIED == 0 {
+            work.commit().await?;
+            work = service.desk.begin(Cause::own("bench")).await?;
+        }
+    }
+    work.commit().await?;
+    Ok(applied)
+}
+
+/// The broker's store is wiped; the clock runs until the outbox has filled it again, every event once.
+pub async fn refill(effort: Effort) -> Result<Vec<Figure>> {
+    let count = effort.amount(1_000_000);
+    let mut nats = NatsServer::start().await;
+    let mut service = Service::on(&nats).await;
+    service.relay();
+    service.say(count).await?;
+    service.until_said(count).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..effort.rounds {
+        nats.kill();
+        nats.wipe();
+        nats.up().await;
+        let began = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let stream = service.connection.jetstream().get_stream("EVENTS").await;
+            let held = stream.map_or(0, |stream| stream.cached_info().state.messages as usize);
+            // every event, and for each loss one that says so
+            if held >= count + rounds.len() + 1 && bus::outbox_size(service.desk.store()).await?.waiting == 0
+            {
+                break;
+            }
+        }
+        rounds.push(Round { ours: began.elapsed().as_secs_f64(), baseline: None });
+    }
+    service.end().await;
+    Ok(vec![Figure {
+        name: format!("refilling a wiped stream of {count} events"),
+        baseline: String::new(),
+        unit: Unit::Seconds,
+        target: Target { judged: Judged::Ours, floor: 60.0, aim: 20.0 },
+        rounds,
+    }])
+}

@@ -43,7 +43,7 @@ fn judge(path: &Path, limits: &Limits) -> Finding {
             return Finding::problem(text, "look at the disk and at the rights of this folder");
         }
     };
-    let percent = |free: u64, all: u64| if all == 0 { 100 } else { free * 100 / all };
+    let percent = |free: u64, all: u64| (free * 100).checked_div(all).unwrap_or(100);
     let space = percent(facts.blocks_available(), facts.blocks());
     // file systems that make inodes as they need them say 0 of 0
     let inodes = percent(facts.files_available(), facts.files());

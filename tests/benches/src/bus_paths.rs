@@ -12,11 +12,13 @@ use futures::StreamExt;
 use kernel::{InstanceId, Message};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use testkit::NatsServer;
+use testkit::{NatsServer, eventually};
 
 const ALWAYS: &str = "jetstream { sync_interval: always }";
 /// Unacknowledged messages of bare pipelined publishing.
 const IN_FLIGHT: usize = 1_000;
+/// After this something is wrong, not slow.
+const LONGEST: Duration = Duration::from_secs(600);
 /// Events applied in one transaction when tables are rebuilt.
 const APPLIED: usize = 500;
 
@@ -64,9 +66,8 @@ async fn command_to_event(configuration: &str, count: usize) -> Result<f64> {
     let mut sender = Service::on(&nats).await;
     sender.tell(count).await?;
     sender.relay();
-    while bus::outbox_size(sender.desk.store()).await?.waiting > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let waiting = async || bus::outbox_size(sender.desk.store()).await.ok().map(|size| size.waiting);
+    eventually(LONGEST, "commands in their queue", async || (waiting().await == Some(0)).then_some(())).await;
     let began = Instant::now();
     service.relay();
     service.runner();
@@ -212,16 +213,15 @@ pub async fn refill(effort: Effort) -> Result<Vec<Figure>> {
         nats.wipe();
         nats.up().await;
         let began = Instant::now();
-        loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        // every event, and for each loss one that says so
+        let all = count + rounds.len() + 1;
+        eventually(LONGEST, "every event in the stream again", async || {
             let stream = service.connection.jetstream().get_stream("EVENTS").await;
             let held = stream.map_or(0, |stream| stream.cached_info().state.messages as usize);
-            // every event, and for each loss one that says so
-            if held >= count + rounds.len() + 1 && bus::outbox_size(service.desk.store()).await?.waiting == 0
-            {
-                break;
-            }
-        }
+            let waiting = bus::outbox_size(service.desk.store()).await.ok()?.waiting;
+            (held >= all && waiting == 0).then_some(())
+        })
+        .await;
         rounds.push(Round { ours: began.elapsed().as_secs_f64(), baseline: None });
     }
     service.end().await;

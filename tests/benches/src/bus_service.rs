@@ -13,7 +13,7 @@ use kernel::{InstanceId, SystemClock};
 use std::sync::Arc;
 use std::time::Duration;
 use store::MigrationFile;
-use testkit::{Database, NatsServer};
+use testkit::{Database, NatsServer, eventually};
 use tokio_util::sync::CancellationToken;
 
 const TABLES: &[MigrationFile] = &[MigrationFile {
@@ -124,17 +124,17 @@ impl Service {
     /// Waits until as many of its events as this are in the stream and acknowledged.
     pub async fn until_said(&self, count: usize) -> Result<()> {
         let acknowledged = "SELECT COUNT(*) FROM outbox WHERE stream = 'EVENTS' AND stream_sequence > 0";
-        loop {
-            let size = bus::outbox_size(self.desk.store()).await?;
-            if size.waiting == 0 && size.rows >= count as i64 {
-                let said: i64 =
-                    sqlx::query_scalar(acknowledged).fetch_one(self.desk.store().reader()).await?;
-                if said >= count as i64 {
-                    return Ok(());
-                }
+        eventually(Duration::from_secs(600), "events acknowledged", async || {
+            let size = bus::outbox_size(self.desk.store()).await.ok()?;
+            if size.waiting > 0 || size.rows < count as i64 {
+                return None;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+            let said: i64 =
+                sqlx::query_scalar(acknowledged).fetch_one(self.desk.store().reader()).await.ok()?;
+            (said >= count as i64).then_some(())
+        })
+        .await;
+        Ok(())
     }
 
     /// Ends in order.

@@ -28,6 +28,9 @@ pub struct TableVerdict {
     pub differences: Vec<String>,
 }
 
+/// Makes what makes a service's tables in a database.
+pub(super) type MakeTables = Box<dyn Fn(&Store) -> Box<dyn Rebuild>>;
+
 /// One service's database, and how its tables are made from events.
 pub(super) struct Service {
     /// "scheduler".
@@ -35,7 +38,7 @@ pub(super) struct Service {
     /// Its schema.
     pub migrations: &'static [MigrationFile],
     /// Makes its tables.
-    pub tables: Box<dyn Fn(&Store) -> Box<dyn Rebuild>>,
+    pub tables: MakeTables,
     /// The live database.
     pub database_url: String,
 }

@@ -1,10 +1,8 @@
 //! Which tables of a node are made of events, and by whom.
 
 use super::assembly::{self, Folders};
-use super::compare::{Service, TableVerdict, verify};
+use super::compare::{MakeTables, Service, TableVerdict, verify};
 use super::settings::NodeSettings;
-use bus::rebuild::Rebuild;
-use store::Store;
 
 /// Rebuilds every table of the node in `settings.data_dir` from the event stream, beside the present ones, and
 /// compares them row by row. Changes nothing. The node should be idle: an event that is on its way shows as a
@@ -20,7 +18,7 @@ pub async fn replay_verify(settings: NodeSettings) -> anyhow::Result<Vec<TableVe
 /// The services of a node, and how their tables are made.
 pub(super) fn services(settings: &NodeSettings, folders: &Folders) -> anyhow::Result<Vec<Service>> {
     let agent = assembly::host(settings, folders).agent_id()?.to_string();
-    let service = |name: &'static str, migrations, tables: Box<dyn Fn(&Store) -> Box<dyn Rebuild>>| Service {
+    let service = |name: &'static str, migrations, tables: MakeTables| Service {
         name,
         migrations,
         tables,

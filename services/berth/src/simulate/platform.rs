@@ -266,7 +266,7 @@ fn empty(path: PathBuf) -> anyhow::Result<PathBuf> {
 /// Memory when it has room, the folder for temporary files otherwise.
 fn roomiest() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let free = nix::sys::statvfs::statvfs(memory)
-        .map_or(0, |stat| u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()));
+    let free =
+        nix::sys::statvfs::statvfs(memory).map_or(0, |stat| stat.blocks_available() * stat.fragment_size());
     if free >= ROOM_IN_MEMORY { memory.to_owned() } else { std::env::temp_dir() }
 }

@@ -110,7 +110,8 @@ mod tests {
             .expect("nats-server; install it with: deploy/prerequisites.sh run");
         let base = format!("http://127.0.0.1:{monitor}");
         testkit::eventually(Duration::from_secs(20), "the monitoring port", async || {
-            http::get(&base, "/varz").await.ok()
+            // the port answers before JetStream is up
+            http::get(&base, "/varz").await.ok().filter(|body| body.contains("store_dir"))
         })
         .await;
         (folder, child, base)

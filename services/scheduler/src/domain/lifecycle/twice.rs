@@ -4,6 +4,7 @@
 use super::properties::{HOST, Life, life};
 use super::*;
 use crate::domain::instance::RestartPolicy;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The variants of an enum, as its source lists them.
@@ -45,8 +46,8 @@ fn states() -> Vec<Life> {
                     (it.operation.map(|o| o.kind), it.failed_hosts.len(), it.reboot_counter.min(2)),
                     (it.refusal.as_ref().map(|r| r.code.clone()), it.revision > 0),
                 );
-                if !found.contains_key(&format!("{state:?}")) {
-                    found.insert(format!("{state:?}"), then.clone());
+                if let Entry::Vacant(place) = found.entry(format!("{state:?}")) {
+                    place.insert(then.clone());
                     fresh.push(then);
                 }
             }

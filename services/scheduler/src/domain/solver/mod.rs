@@ -18,7 +18,7 @@ mod filters;
 mod fleet;
 mod index;
 #[cfg(test)]
-mod index_properties;
+mod index_tests;
 #[cfg(test)]
 mod properties;
 mod request;

@@ -8,8 +8,9 @@ use testkit::{SmallDisk, eventually};
 const LATER: Duration = Duration::from_secs(120);
 
 async fn ops(node: &Node, path: &str) -> (u16, String) {
-    let answer =
-        reqwest::get(format!("http://{}{path}", node.ops_address())).await.expect("the node answers");
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+    let url = format!("http://{}{path}", node.ops_address());
+    let answer = client.get(url).send().await.expect("the node answers");
     (answer.status().as_u16(), answer.text().await.expect("text"))
 }
 

@@ -198,7 +198,7 @@ async fn two_schedulers_and_two_gateways_share_the_work_and_never_the_room() {
     let token = std::fs::read_to_string(replicas.token_file()).expect("a token").trim().to_owned();
     // the client wants to know by whom it would encrypt, also where nothing is encrypted
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::new();
+    let client = Client::builder().timeout(PATIENCE).build().expect("a client");
     // the last tenth asks again for what was asked for at the other door
     let doors = replicas.doors;
     let requests = (0..CREATES + CREATES / 10).map(|turn| {

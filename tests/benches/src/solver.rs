@@ -60,8 +60,8 @@ fn host(number: u64, dice: &mut Dice) -> HostRow {
         overcommit: Overcommit { vcpus: 400, ..Overcommit::default() },
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         drivers: vec![caps],
-        architecture: if number % 20 == 0 { "aarch64" } else { "x86_64" }.into(),
-        gpus: if number % 8 == 0 { 8 } else { 0 },
+        architecture: if number.is_multiple_of(20) { "aarch64" } else { "x86_64" }.into(),
+        gpus: if number.is_multiple_of(8) { 8 } else { 0 },
         agent_id: String::new(),
     }
 }

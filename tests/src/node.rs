@@ -80,7 +80,10 @@ impl Node {
 
     /// Tries to start the node, which has to refuse. Answers what it says.
     pub fn refuses(&self) -> String {
-        let output = Command::new(program("berth"))
+        // a node that is not refused would run for ever
+        let output = Command::new("timeout")
+            .args(["--kill-after=10", "60"])
+            .arg(program("berth"))
             .args(["up", "--listen", &self.listen, "--ops-listen", &self.ops])
             .args(&self.options)
             .env("BERTH_DATA_DIR", self.data_dir())

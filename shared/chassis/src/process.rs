@@ -59,6 +59,9 @@ pub struct Chassis {
     pub desks: Desks,
 }
 
+/// How long closing a database may take.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The desks of the services in one process: for whoever has to look at all of them. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Desks(Arc<Mutex<Vec<Desk>>>);
@@ -215,8 +218,22 @@ impl Chassis {
             () = self.tasks.failed() => false,
         };
         tracing::info!("stopping");
-        self.tasks.stop().await;
+        self.stop().await;
         asked
+    }
+
+    /// Ends all tasks in order, then closes the databases: what SQLite keeps beside its file is in the file afterwards,
+    /// so that a copy of the file is a copy of the database.
+    pub async fn stop(&self) {
+        self.tasks.stop().await;
+        for desk in self.desks.all() {
+            if tokio::time::timeout(CLOSING, desk.store().close()).await.is_err() {
+                tracing::warn!(
+                    service = desk.service(),
+                    "the database did not close in time; nothing is lost"
+                );
+            }
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub async fn up(
         Err(error) => Err(error),
     };
     tracing::info!("stopping");
-    chassis.tasks.stop().await;
+    chassis.stop().await;
     // last of all: what was said until now is on the stream
     if let Some(broker) = broker {
         broker.stop().await;

@@ -95,7 +95,10 @@ impl Taker {
                 first = self.waiting.recv() => first,
                 () = stop.cancelled() => None,
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else {
+                // the doors closed before: nobody can come any more
+                return stop.cancelled().await;
+            };
             // whoever comes while we wait for the database comes along
             let work = self.desk.begin(Cause::own("gateway")).await;
             let mut batch = vec![first];

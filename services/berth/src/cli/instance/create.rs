@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// How long to wait for the address of a guest that is up, and how often to look.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for the platform to know an instance that was accepted just now.
+const SEEN_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// The platform takes no more.
@@ -126,6 +128,7 @@ pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failu
             format!("accepted: instance {}, operation {}\n", answer.instance_id, answer.operation_id)
         })?;
         session.how_to_wait(&answer.operation_id);
+        until_seen(&answer.instance_id, session).await;
         return Ok(());
     }
     let begun = Instant::now();
@@ -135,6 +138,15 @@ pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failu
     session.format.print("GetInstanceResponse", &answer, || {
         answer.instance.as_ref().map(show::came_up).unwrap_or_default()
     })
+}
+
+/// Returns when the instance can be found by its name, so that the next command finds it; at the latest after a moment:
+/// the request was accepted either way.
+async fn until_seen(instance: &str, session: &Session) {
+    let end = Instant::now() + SEEN_PATIENCE;
+    while get(instance, session).await.is_err() && Instant::now() < end {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The instance as soon as its address is known: the guest asks for one while it answers already. Without an address when

@@ -90,8 +90,8 @@ async fn reason_given(service: &Service, stream: &str) -> (RefillReason, u64) {
     .await
 }
 
-/// Load before, during and after `lose`.
-async fn under_load(lose: impl AsyncFnOnce(&mut NatsServer, &Service)) -> Arc<Service> {
+/// Load before, during and after `lose`. The server ends with the second value.
+async fn under_load(lose: impl AsyncFnOnce(&mut NatsServer, &Service)) -> (Arc<Service>, NatsServer) {
     let mut nats = NatsServer::start().await;
     let service = Arc::new(Service::start(&nats, Duration::ZERO).await);
     let load = Load::on(&service);
@@ -100,14 +100,12 @@ async fn under_load(lose: impl AsyncFnOnce(&mut NatsServer, &Service)) -> Arc<Se
     let before = service.effects().await.len();
     effects_reach(&service, before + 50).await;
     nothing_lost_or_doubled(&service, load.end().await).await;
-    // the server goes with this value: nothing is asked of it any more
-    std::mem::forget(nats);
-    service
+    (service, nats)
 }
 
 #[tokio::test]
 async fn a_wiped_store() {
-    let service = under_load(async |nats, _| {
+    let (service, _nats) = under_load(async |nats, _| {
         nats.kill();
         nats.wipe();
         nats.up().await;
@@ -120,7 +118,7 @@ async fn a_wiped_store() {
 
 #[tokio::test]
 async fn one_stream_deleted() {
-    let service = under_load(async |_, service| {
+    let (service, _nats) = under_load(async |_, service| {
         // the relay knows the stream after its first messages
         service.connection.jetstream().delete_stream("EVENTS").await.expect("delete");
     })
@@ -130,7 +128,7 @@ async fn one_stream_deleted() {
 
 #[tokio::test]
 async fn a_store_rolled_back_to_an_older_copy() {
-    let service = under_load(async |nats, service| {
+    let (service, _nats) = under_load(async |nats, service| {
         nats.kill();
         nats.back_up();
         nats.up().await;
@@ -146,7 +144,7 @@ async fn a_store_rolled_back_to_an_older_copy() {
 
 #[tokio::test]
 async fn a_block_broken_at_the_end() {
-    let service = under_load(async |nats, _| {
+    let (service, _nats) = under_load(async |nats, _| {
         nats.kill();
         nats.corrupt("EVENTS", Block::Last);
         nats.up().await;

@@ -1,7 +1,7 @@
 //! Getting rows onto the streams: many at once in an atomic batch (one sync of the server's disk), few one by one.
 
 use super::Relay;
-use crate::Trouble;
+use crate::{Trouble, topology};
 use crate::fail::FailPoint;
 use crate::outbox::Waiting;
 use async_nats::HeaderMap;
@@ -59,15 +59,21 @@ impl<'r> Published<'r> {
     }
 }
 
+/// The rows of each stream, and the events first: what a command leads to is never in the log before what led to it.
+fn by_stream(rows: &[Waiting]) -> Vec<(&str, Vec<&Waiting>)> {
+    let mut by_stream: BTreeMap<&str, Vec<&Waiting>> = BTreeMap::new();
+    for row in rows {
+        by_stream.entry(&row.stream).or_default().push(row);
+    }
+    let events = by_stream.remove_entry(topology::EVENTS);
+    events.into_iter().chain(by_stream).collect()
+}
+
 impl Relay {
-    /// Publishes rows, in order within each stream. Tells what the server has taken, and why the rest was not.
+    /// Publishes rows, events first and in order within each stream. Tells what the server has taken, and why the rest was not.
     pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
-        let mut by_stream: BTreeMap<&str, Vec<&'r Waiting>> = BTreeMap::new();
-        for row in rows {
-            by_stream.entry(&row.stream).or_default().push(row);
-        }
         let mut published = Published::default();
-        for (stream, rows) in by_stream {
+        for (stream, rows) in by_stream(rows) {
             if rows.len() >= SMALLEST_BATCH {
                 match self.together(&rows).await {
                     Ok(taken) => {
@@ -177,4 +183,26 @@ fn headers(row: &Waiting) -> HeaderMap {
         headers.insert(name.as_str(), value.as_str());
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_leave_before_the_commands_of_the_same_work() {
+        let row = |seq: i64, stream: &str| Waiting {
+            seq,
+            stream: stream.to_owned(),
+            subject: String::new(),
+            headers: BTreeMap::new(),
+            payload: Vec::new(),
+        };
+        let rows = [row(1, "CMD_STORAGE"), row(2, "EVENTS"), row(3, "CMD_HOST_DRIVER"), row(4, "EVENTS")];
+        let order: Vec<(&str, Vec<i64>)> = by_stream(&rows)
+            .into_iter()
+            .map(|(stream, rows)| (stream, rows.iter().map(|row| row.seq).collect()))
+            .collect();
+        assert_eq!(order, [("EVENTS", vec![2, 4]), ("CMD_HOST_DRIVER", vec![3]), ("CMD_STORAGE", vec![1])]);
+    }
 }

@@ -1,9 +1,9 @@
 //! Getting rows onto the streams: many at once in an atomic batch (one sync of the server's disk), few one by one.
 
 use super::Relay;
-use crate::{Trouble, topology};
 use crate::fail::FailPoint;
 use crate::outbox::Waiting;
+use crate::{Trouble, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 use futures::StreamExt;

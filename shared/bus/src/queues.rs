@@ -36,28 +36,31 @@ pub struct Backlog {
 /// Messages that are not handled and acknowledged yet: commands that wait or are under way, and events that a durable
 /// consumer has not taken. 0 = everybody is done with everything.
 pub async fn backlog(connection: &Connection) -> Result<Backlog, QueueError> {
-    let context = connection.jetstream();
-    let commands = futures::future::try_join_all(work_queues().into_iter().map(|name| async move {
-        let stream = context.get_stream(&name).await.map_err(|e| failed(&name, e))?;
-        let state = &stream.cached_info().state;
-        Ok::<_, QueueError>(Backlog { messages: state.messages, published: state.last_sequence })
-    }));
-    let events = async {
-        let name = topology::EVENTS;
-        let stream = context.get_stream(name).await.map_err(|e| failed(name, e))?;
-        let consumers: Vec<_> = stream.consumers().try_collect().await.map_err(|e| failed(name, e))?;
-        let durable = consumers.iter().filter(|c| c.config.durable_name.is_some());
-        let messages = durable.map(|c| c.num_pending + c.num_ack_pending as u64).sum::<u64>();
-        Ok(Backlog { messages, published: stream.cached_info().state.last_sequence })
-    };
-    let (commands, events) = futures::future::try_join(commands, events).await?;
-    Ok(commands.into_iter().fold(events, |sum, one| Backlog {
+    let mut streams = work_queues();
+    streams.push(topology::EVENTS.to_owned());
+    let all = streams.iter().map(|name| backlog_of(connection, name));
+    let all = futures::future::try_join_all(all).await?;
+    Ok(all.into_iter().fold(Backlog::default(), |sum, one| Backlog {
         messages: sum.messages + one.messages,
         published: sum.published + one.published,
     }))
 }
 
-/// Ids of the commands that wait in the work queues or are under way.
+async fn backlog_of(connection: &Connection, name: &str) -> Result<Backlog, QueueError> {
+    let stream = connection.jetstream().get_stream(name).await.map_err(|e| failed(name, e))?;
+    let consumers: Vec<_> = stream.consumers().try_collect().await.map_err(|e| failed(name, e))?;
+    let durable: Vec<_> = consumers.iter().filter(|c| c.config.durable_name.is_some()).collect();
+    let state = &stream.cached_info().state;
+    let messages = if durable.is_empty() && name != topology::EVENTS {
+        // nobody has ever come for these commands
+        state.messages
+    } else {
+        durable.iter().map(|c| c.num_pending + c.num_ack_pending as u64).sum()
+    };
+    Ok(Backlog { messages, published: state.last_sequence })
+}
+
+/// Ids of the commands that wait in the work queues, are under way, or were obeyed a moment ago.
 pub async fn waiting(connection: &Connection) -> Result<Vec<String>, QueueError> {
     let mut ids = Vec::new();
     for name in work_queues() {

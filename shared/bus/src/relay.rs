@@ -4,6 +4,7 @@
 //! is found in the stream, or published again under the same id, and the inbox of the reader drops it).
 
 mod audit;
+mod marks;
 mod memory;
 mod publish;
 mod refill;
@@ -14,8 +15,9 @@ use crate::fail::FailPoint;
 use crate::outbox::{self, Waiting};
 use crate::{Connection, Desk, Report, Trouble, inbox};
 use kernel::{MessageId, Timestamp};
+use marks::Marks;
 use opentelemetry::metrics::Counter;
-use publish::{Full, Published};
+use publish::Full;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -93,6 +95,9 @@ pub struct Relay {
     looked_at: Mutex<BTreeSet<String>>,
     /// Streams that take no more, and when they are tried again.
     full: Mutex<BTreeMap<String, FullStream>>,
+    marks: Mutex<Marks>,
+    /// This process relays until then, without asking.
+    lease: Mutex<Option<Instant>>,
     refilled: Counter<u64>,
 }
 
@@ -112,6 +117,8 @@ impl Relay {
             audit_wanted: AtomicBool::new(false),
             looked_at: Mutex::default(),
             full: Mutex::default(),
+            marks: Mutex::default(),
+            lease: Mutex::default(),
             refilled,
         }
     }
@@ -127,13 +134,7 @@ impl Relay {
         let mut next_verify = Instant::now() + VERIFY_EVERY;
         loop {
             let stopping = stop.is_cancelled();
-            if Instant::now() >= next_verify {
-                if let Err(error) = self.verify_again().await {
-                    self.report.unwell(error.trouble(), error.to_string());
-                }
-                next_verify = Instant::now() + VERIFY_EVERY;
-            }
-            match self.round().await {
+            match self.step(stopping, &mut next_verify).await {
                 Ok(more) => {
                     failures = 0;
                     self.say_how_it_is().await;
@@ -155,12 +156,31 @@ impl Relay {
             }
             let quiet = if self.full.lock().await.is_empty() { PERIOD } else { FULL_PAUSE };
             let pause = if failures == 0 { quiet } else { Duration::from_millis(100 << failures.min(5)) };
+            let mut until = Instant::now() + pause;
+            if failures == 0 {
+                until = until.min(self.marks.lock().await.due().unwrap_or(until));
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = wake.notified(), if failures == 0 => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(until) => {}
             }
         }
+    }
+
+    /// What is due: a look at the streams, a batch, marks. Answers whether there is more to do at once.
+    async fn step(&self, stopping: bool, next_verify: &mut Instant) -> Result<bool, RelayError> {
+        if Instant::now() >= *next_verify {
+            *next_verify = Instant::now() + VERIFY_EVERY;
+            self.write_marks().await?;
+            self.verify_again().await?;
+        }
+        let more = self.round().await;
+        let due = self.marks.lock().await.due().is_some_and(|due| stopping || due <= Instant::now());
+        if due || more.is_err() {
+            self.write_marks().await?;
+        }
+        more
     }
 
     async fn say_how_it_is(&self) {
@@ -184,12 +204,14 @@ impl Relay {
             return Ok(false);
         }
         FailPoint::OutboxRead.reached().await;
+        let present = self.connection.identity();
         let published = self.publish(&rows).await;
         FailPoint::Published.reached().await;
-        // what flew during a reconnection may have landed on a stream that lost its tail: look before marking, while the
-        // rows that were marked before still tell how far it reached
-        self.verify_if_reconnected().await?;
-        self.mark(&published).await?;
+        // what flew during a reconnection may have landed on a stream that lost its tail: it is not marked, but looked
+        // for in the next round, while the rows that were marked before still tell how far the stream reached
+        if self.connection.identity() == present {
+            self.marks.lock().await.note(&present, &published.acknowledged);
+        }
         let more = self.note_full(&rows, published.full).await || rows.len() >= BATCH as usize;
         match published.failure {
             Some(reason) => Err(RelayError::Broker(reason)),
@@ -204,9 +226,15 @@ impl Relay {
         let skipped: Vec<String> = full.keys().cloned().collect();
         drop(full);
         let store = self.desk.store();
-        let mut rows = outbox::unpublished(store, BATCH, &skipped).await?;
+        let marks = self.marks.lock().await;
+        let taken = marks.len() as i64;
+        let mut rows = outbox::unpublished(store, BATCH + taken, &skipped).await?;
+        rows.retain(|row| !marks.holds(row.seq));
+        rows.truncate(BATCH as usize);
         if let Some(stream) = due {
-            rows.extend(outbox::unpublished_of(store, &stream, publish::SMALLEST_BATCH as i64 - 1).await?);
+            let few = publish::SMALLEST_BATCH as i64 - 1;
+            let of_full = outbox::unpublished_of(store, &stream, few + taken).await?.into_iter();
+            rows.extend(of_full.filter(|row| !marks.holds(row.seq)).take(few as usize));
             // nothing waits any more: all well
             if rows.iter().all(|row| row.stream != stream) {
                 self.full.lock().await.remove(&stream);
@@ -243,27 +271,28 @@ impl Relay {
         moves
     }
 
-    async fn mark(&self, published: &Published<'_>) -> Result<(), RelayError> {
-        if published.acknowledged.is_empty() {
+    /// Writes down what was taken since the last time.
+    async fn write_marks(&self) -> Result<(), RelayError> {
+        let mut marks = self.marks.lock().await;
+        if marks.is_empty() {
             return Ok(());
         }
-        let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
-        for ack in &published.acknowledged {
-            let last = newest.entry(&ack.row.stream).or_default();
-            *last = (*last).max(ack.sequence);
+        if !marks.are_of(&self.connection.identity()) {
+            *marks = Marks::default();
+            return Ok(());
         }
         let mut tx = self.desk.store().begin().await?;
-        let places: Vec<(i64, i64)> =
-            published.acknowledged.iter().map(|ack| (ack.row.seq, ack.sequence)).collect();
-        outbox::mark_published(&mut tx, &places).await?;
+        outbox::mark_published(&mut tx, marks.places()).await?;
         let looked_at = self.looked_at.lock().await;
-        let unknown = newest.keys().any(|stream| !looked_at.contains(*stream));
+        let unknown = marks.newest().keys().any(|stream| !looked_at.contains(stream));
         drop(looked_at);
-        for (stream, last) in newest {
-            memory::reached(&mut tx, stream, last).await?;
+        for (stream, last) in marks.newest() {
+            memory::reached(&mut tx, stream, *last).await?;
         }
         FailPoint::MarkWritten.reached().await;
         tx.commit().await?;
+        *marks = Marks::default();
+        drop(marks);
         if unknown {
             // a stream of which nothing is known but how far it reached: the next round remembers which one it is
             *self.verified.lock().await = None;
@@ -275,6 +304,10 @@ impl Relay {
     /// One process relays at a time when several share the database: order, and no double work.
     async fn holds_lease(&self) -> Result<bool, RelayError> {
         if self.desk.store().dialect() == store::Dialect::Sqlite {
+            return Ok(true);
+        }
+        let began = Instant::now();
+        if self.lease.lock().await.is_some_and(|until| began < until) {
             return Ok(true);
         }
         let now = self.desk.clock().now();
@@ -290,7 +323,10 @@ impl Relay {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(held.rows_affected() == 1)
+        let held = held.rows_affected() == 1;
+        // renewed in good time: nobody else takes it before it has run out
+        *self.lease.lock().await = held.then(|| began + LEASE / 2);
+        Ok(held)
     }
 
     async fn pruning(&self, stop: &CancellationToken) {

@@ -1,6 +1,7 @@
 //! The runner: takes messages, lets handlers decide, commits, and only then acknowledges.
 
 mod delivery;
+mod sweep;
 
 use crate::fail::FailPoint;
 use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
@@ -10,6 +11,7 @@ use futures::{FutureExt, StreamExt};
 use opentelemetry::metrics::Counter;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use sweep::Sweep;
 use tokio_util::sync::CancellationToken;
 
 /// Messages in one transaction at most.
@@ -73,6 +75,13 @@ struct Source {
     /// Durable name, and the name under which the inbox remembers.
     consumer: String,
     filters: Vec<String>,
+}
+
+impl Source {
+    /// A queue of commands, not the log.
+    fn is_queue(&self) -> bool {
+        self.stream != topology::EVENTS
+    }
 }
 
 impl Runner {
@@ -192,10 +201,15 @@ impl Runner {
     ) -> Result<(), String> {
         // whatever is there already goes into one transaction; a lone message does not wait for others
         let mut batches = messages.ready_chunks(BATCH);
+        let mut sweep = Sweep::of(source);
         loop {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = sweep.due() => {
+                    sweep.run(&self.connection).await;
+                    continue;
+                }
                 batch = batches.next() => batch.ok_or("the subscription ended")?,
             };
             let mut broken = None;
@@ -206,7 +220,9 @@ impl Runner {
                     Err(error) => broken = Some(error.to_string()),
                 }
             }
+            let messages = taken.len();
             self.process(source, taken).await;
+            sweep.note(messages);
             if let Some(reason) = broken {
                 return Err(reason);
             }

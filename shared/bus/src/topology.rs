@@ -51,7 +51,8 @@ pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
     let mut streams: Vec<Config> = services
         .into_iter()
         .map(|service| Config {
-            retention: RetentionPolicy::WorkQueue,
+            // the runner removes what was obeyed, many at once (runner/sweep.rs)
+            retention: RetentionPolicy::Limits,
             // a full queue says no to the relay, which keeps its rows and tries again
             discard: DiscardPolicy::New,
             max_messages: limits.queue_messages,
@@ -87,12 +88,23 @@ pub async fn reconcile(
     limits: &Limits,
 ) -> Result<(), TopologyError> {
     for config in streams(replicas, limits) {
-        let name = config.name.clone();
-        context
-            .create_or_update_stream(config)
-            .await
-            .map_err(|e| TopologyError { stream: name, reason: e.to_string() })?;
+        let stream = config.name.clone();
+        bring_about(context, config).await.map_err(|reason| TopologyError { stream, reason })?;
     }
+    Ok(())
+}
+
+async fn bring_about(context: &jetstream::Context, config: Config) -> Result<(), String> {
+    let Err(refused) = context.create_or_update_stream(config.clone()).await else { return Ok(()) };
+    let present = context.get_stream(&config.name).await.map_err(|_| refused.to_string())?;
+    if config.name == EVENTS || present.cached_info().config.retention == config.retention {
+        return Err(refused.to_string());
+    }
+    // the server does not change how a queue lets go of messages: it is made anew, and the relays that know what it
+    // held fill it again
+    tracing::warn!(stream = config.name, "queue with another retention; making it anew");
+    context.delete_stream(&config.name).await.map_err(|e| e.to_string())?;
+    context.create_stream(config).await.map_err(|e| e.to_string())?;
     Ok(())
 }
 

@@ -146,10 +146,13 @@ fn begin(query: &Query, extent: &Extent) -> (u64, Option<(Gap, String)>) {
     (cursor.after, None)
 }
 
+/// Events that are read ahead of whoever takes them.
+const AHEAD: usize = 1_024;
+
 /// Reads events in order. The channel ends with the newest event, or never when following; it ends early when the
 /// reader goes away. A reader that is slow holds up only itself.
 pub fn watch(connection: Connection, query: Query) -> mpsc::Receiver<Result<Item, WatchError>> {
-    let (sender, receiver) = mpsc::channel(256);
+    let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut query = query;
         loop {

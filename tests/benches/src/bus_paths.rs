@@ -20,7 +20,7 @@ const IN_FLIGHT: usize = 1_000;
 /// After this something is wrong, not slow.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Events applied in one transaction when tables are rebuilt.
-const APPLIED: usize = 500;
+const APPLIED: usize = 1_000;
 
 /// Command to event: throughput with both ways of syncing, and latency.
 pub async fn events(effort: Effort) -> Result<Vec<Figure>> {
@@ -183,16 +183,18 @@ pub async fn rebuild(effort: Effort) -> Result<Vec<Figure>> {
 async fn apply_all(service: &Service) -> Result<usize> {
     let handlers = Subscriptions::new("scheduler").on::<InstanceChanged>(OnChanged);
     let mut items = watch(service.connection.clone(), Query::default());
-    let mut applied = 0;
+    let (mut applied, mut came) = (0, Vec::with_capacity(APPLIED));
     let mut work = service.desk.begin(Cause::own("bench")).await?;
-    while let Some(item) = items.recv().await {
-        if let Item::Event { envelope, .. } = item? {
-            handlers.apply(&mut work, &envelope).await.map_err(|e| anyhow::anyhow!(e.to_string()))?;
-            applied += 1;
-        }
-        if applied % APPLIED == 0 {
-            work.commit().await?;
-            work = service.desk.begin(Cause::own("bench")).await?;
+    while items.recv_many(&mut came, APPLIED).await > 0 {
+        for item in came.drain(..) {
+            if let Item::Event { envelope, .. } = item? {
+                handlers.apply(&mut work, &envelope).await.map_err(|e| anyhow::anyhow!(e.to_string()))?;
+                applied += 1;
+            }
+            if applied % APPLIED == 0 {
+                work.commit().await?;
+                work = service.desk.begin(Cause::own("bench")).await?;
+            }
         }
     }
     work.commit().await?;

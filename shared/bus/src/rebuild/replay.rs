@@ -52,14 +52,14 @@ pub async fn rebuild(
     let cursor = Cursor { incarnation: extent.incarnation, after: progress.after };
     let mut items = watch::watch(connection.clone(), Query { cursor, ..Query::default() });
     let mut batch = Vec::with_capacity(BATCH);
+    let mut came = Vec::with_capacity(BATCH);
     loop {
-        let item = items.recv().await;
-        let ended = item.is_none();
-        match item {
-            Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
-            Some(Ok(Item::Gap { reason, .. })) => return Err(RebuildError::Stream(reason)),
-            Some(Err(error)) => return Err(error.into()),
-            None => {}
+        let ended = items.recv_many(&mut came, BATCH - batch.len()).await == 0;
+        for item in came.drain(..) {
+            match item? {
+                Item::Event { sequence, envelope, .. } => batch.push((sequence, envelope)),
+                Item::Gap { reason, .. } => return Err(RebuildError::Stream(reason)),
+            }
         }
         if batch.len() == BATCH || ended {
             if let Some((last, _)) = batch.last() {

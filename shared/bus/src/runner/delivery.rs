@@ -60,9 +60,10 @@ impl Runner {
     }
 
     async fn decide_fresh(&self, source: &Source, batch: &[&Message]) -> Vec<Verdict> {
-        if batch.len() > 1 {
+        if !batch.is_empty() {
             match self.swiftly(source, batch).await {
                 Ok(true) => return vec![Verdict::Done; batch.len()],
+                Ok(false) if batch.len() == 1 => {}
                 // one of them fails: again, with a place to go back to before each
                 Ok(false) => match self.together(source, batch).await {
                     Ok(verdicts) => return verdicts,

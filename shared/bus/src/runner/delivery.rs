@@ -60,10 +60,9 @@ impl Runner {
     }
 
     async fn decide_fresh(&self, source: &Source, batch: &[&Message]) -> Vec<Verdict> {
-        if !batch.is_empty() {
+        if batch.len() > 1 {
             match self.swiftly(source, batch).await {
                 Ok(true) => return vec![Verdict::Done; batch.len()],
-                Ok(false) if batch.len() == 1 => {}
                 // one of them fails: again, with a place to go back to before each
                 Ok(false) => match self.together(source, batch).await {
                     Ok(verdicts) => return verdicts,
@@ -145,9 +144,51 @@ impl Runner {
             FailPoint::AttemptCounted.reached().await;
         }
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
-        let verdict = self.one(&mut work, source, message, attempt).await?;
+        let envelope = match read(message) {
+            Ok(envelope) => envelope,
+            Err(invalid) => {
+                dead::bury(&mut work, &source.consumer, message, &invalid.0, attempt);
+                work.commit().await?;
+                return Ok(Verdict::Done);
+            }
+        };
+        let now = work.now();
+        if !inbox::claim(work.tx(), &source.consumer, envelope.id, now).await? {
+            return Ok(Verdict::Done);
+        }
+        FailPoint::Claimed.reached().await;
+        let outcome = self.attempt(&mut work, &source.consumer, &envelope, attempt).await?;
+        let verdict = match outcome {
+            Ok(()) => Verdict::Done,
+            Err(failure) => {
+                drop(work);
+                work = self.desk.begin(Cause::own(self.desk.service())).await?;
+                self.after_failure(&mut work, &source.consumer, message, &envelope, attempt, failure).await?
+            }
+        };
         work.commit().await?;
         Ok(verdict)
+    }
+
+    /// Runs the handler of a claimed message, or gives it up. Its writes are the caller's to undo when it fails.
+    async fn attempt(
+        &self,
+        work: &mut Work,
+        consumer: &str,
+        envelope: &Envelope,
+        attempt: i64,
+    ) -> Result<Result<(), Failure>, StoreError> {
+        let outcome = if attempt > self.retry.attempts {
+            let last = inbox::last_error(work.tx(), consumer, envelope.id).await?;
+            Err(Failure::Poison(format!("given up after {} attempts: {last}", attempt - 1)))
+        } else {
+            self.handle(work, envelope).await
+        };
+        self.count(envelope, &outcome);
+        if outcome.is_ok() && attempt > 1 {
+            inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
+        }
+        Ok(outcome)
     }
 
     /// One message inside a unit of work. An error means that the whole unit of work is undone.
@@ -173,19 +214,9 @@ impl Runner {
         }
         FailPoint::Claimed.reached().await;
         let mark = work.mark();
-        let outcome = if attempt > self.retry.attempts {
-            let last = inbox::last_error(work.tx(), consumer, envelope.id).await?;
-            Err(Failure::Poison(format!("given up after {} attempts: {last}", attempt - 1)))
-        } else {
-            self.handle(work, &envelope).await
-        };
-        self.count(&envelope, &outcome);
-        match outcome {
+        match self.attempt(work, consumer, &envelope, attempt).await? {
             Ok(()) => {
                 work.tx().execute("RELEASE SAVEPOINT message").await?;
-                if attempt > 1 {
-                    inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
-                }
                 Ok(Verdict::Done)
             }
             Err(failure) => {

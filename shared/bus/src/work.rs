@@ -1,6 +1,7 @@
 //! A unit of work: one transaction and the messages that leave with it.
 
 use crate::fail::FailPoint;
+use crate::late::{Late, LateRows};
 use crate::{Cause, Envelope, outbox, topology, trace};
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
 use sqlx::AnyConnection;
@@ -22,6 +23,7 @@ pub struct Work {
     occurred_at: Timestamp,
     outgoing: Vec<outbox::Outgoing>,
     hooks: Vec<Hook>,
+    late: Late,
     relay: Arc<Notify>,
 }
 
@@ -35,7 +37,17 @@ pub(crate) struct Mark {
 impl Work {
     pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, relay: Arc<Notify>) -> Self {
         let id = WORKS.fetch_add(1, Ordering::Relaxed);
-        Self { id, tx, cause, now, occurred_at: now, outgoing: Vec::new(), hooks: Vec::new(), relay }
+        Self {
+            id,
+            tx,
+            cause,
+            now,
+            occurred_at: now,
+            outgoing: Vec::new(),
+            hooks: Vec::new(),
+            late: Late::default(),
+            relay,
+        }
     }
 
     /// Tells this unit of work from all others of this process.
@@ -126,6 +138,16 @@ impl Work {
         self.hooks.push(Box::new(hook));
     }
 
+    /// Rows that are written together with those of other messages, just before the commit.
+    pub fn late<R: LateRows + Default>(&mut self) -> &mut R {
+        self.late.of()
+    }
+
+    /// Writes them now.
+    pub(crate) async fn write_late(&mut self) -> Result<(), sqlx::Error> {
+        self.late.write(&mut self.tx).await
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark { outgoing: self.outgoing.len(), hooks: self.hooks.len() }
     }
@@ -136,9 +158,15 @@ impl Work {
         self.hooks.truncate(mark.hooks);
     }
 
+    /// Forgets the rows that are not written yet.
+    pub(crate) fn forget_late(&mut self) {
+        self.late.forget();
+    }
+
     /// Commits tables and messages together.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let speaks = !self.outgoing.is_empty();
+        self.write_late().await?;
         outbox::append(&mut self.tx, &self.outgoing, self.now).await?;
         FailPoint::OutboxWritten.reached().await;
         self.tx.commit().await?;

@@ -5,23 +5,28 @@ use crate::Effort;
 use crate::figure::{Figure, Judged, Round, Target, Unit};
 use crate::measure::{per_second, percentile};
 use anyhow::{Context, Result};
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use berth::client::{Connect, Gateway, IdempotencyKey};
 use contracts::gateway::v1::CreateInstanceRequest;
+use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use stories::node::Node;
+use tokio::time::MissedTickBehavior;
 
-/// Instances created in one round.
+/// Instances created in one round as fast as they are taken.
 const INSTANCES: usize = 4_000;
 /// Calls under way at once.
 const IN_FLIGHT: usize = 64;
-/// Hosts; together they have room for all instances.
-const HOSTS: &str = "200";
+/// Instances created at a steady rate, each call at its time whether the one before is answered or not.
+const STEADY: usize = 2_500;
+/// Calls a second then: what must hold.
+const RATE: f64 = 500.0;
+/// Together they have room for all instances.
+const HOSTS: usize = 300;
 const IMAGE: &str = "berth-small";
-/// How long a round may take in all.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What one round showed.
 struct Load {
@@ -31,11 +36,10 @@ struct Load {
 
 /// Measures creates through the API.
 pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
-    let count = effort.amount(INSTANCES);
     let (mut rates, mut latencies) = (Vec::new(), Vec::new());
     // the first round warms up the machine, not the node: each has a new one
     for number in 0..=effort.rounds {
-        let load = round(count).await?;
+        let load = round(effort.amount(INSTANCES), effort.amount(STEADY)).await?;
         if number > 0 {
             rates.push(Round { ours: load.running_per_second, baseline: None });
             latencies.push(Round { ours: load.p99.as_secs_f64() * 1000.0, baseline: None });
@@ -50,38 +54,94 @@ pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
     };
     Ok(vec![
         figure("create to running through the API", Unit::PerSecond, 500.0, 2000.0, rates),
-        figure("p99 of the API while instances are created", Unit::Milliseconds, 50.0, 20.0, latencies),
+        figure("p99 of the API at 500 creates a second", Unit::Milliseconds, 50.0, 20.0, latencies),
     ])
 }
 
-async fn round(count: usize) -> Result<Load> {
-    let node = Node::start(&["--simulated-hosts", HOSTS, "--log-level", "warn"]).await;
-    let image = std::env::var("BERTH_TEST_IMAGE")
-        .context("BERTH_TEST_IMAGE names the manifest of the small image")?;
-    node.cli().ok(&["image", "import", IMAGE, "--manifest", &image, "--if-absent"]);
-    let gateway = gateway_of(&node)?;
-    wait_for_hosts(&node).await?;
-    let events = started(node.data_dir()).await?;
-    let running = tokio::spawn(all_running(events, count));
-    let began = Instant::now();
-    let mut latencies: Vec<Duration> = futures::stream::iter(0..count)
-        .map(|number| create(&gateway, number))
-        .buffer_unordered(IN_FLIGHT)
-        .try_collect()
-        .await?;
+async fn round(count: usize, steady: usize) -> Result<Load> {
+    let cloud = Cloud::start(HOSTS).await?;
+    let (began, last) = (Instant::now(), cloud.until_running(count).await?);
+    let mut latencies = cloud.create(0..count).await?;
     let accepted = began.elapsed();
-    let last =
-        tokio::time::timeout(PATIENCE, running).await.context("not all instances came to run")???;
-    let all = last.duration_since(began);
-    let p99 = percentile(&mut latencies, 0.99);
+    let all = last.await??.duration_since(began);
     eprintln!(
         "{count} instances: accepted at {:.0}/s, running at {:.0}/s; calls p50 {:.1} ms, p99 {:.1} ms",
         per_second(count, accepted),
         per_second(count, all),
         percentile(&mut latencies, 0.5).as_secs_f64() * 1000.0,
+        percentile(&mut latencies, 0.99).as_secs_f64() * 1000.0
+    );
+    let last = cloud.until_running(steady).await?;
+    let began = Instant::now();
+    let mut latencies = cloud.create_steadily(count..count + steady, RATE).await?;
+    let (p50, p99) = (percentile(&mut latencies, 0.5), percentile(&mut latencies, 0.99));
+    let behind = last.await??.duration_since(began).as_secs_f64() - steady as f64 / RATE;
+    eprintln!(
+        "{steady} more at {RATE:.0}/s: calls p50 {:.1} ms, p99 {:.1} ms; the last ran {behind:.1} s after it was due",
+        p50.as_secs_f64() * 1000.0,
         p99.as_secs_f64() * 1000.0
     );
     Ok(Load { running_per_second: per_second(count, all), p99 })
+}
+
+/// A node with simulated hosts and an image.
+pub struct Cloud {
+    /// The node.
+    pub node: Node,
+    gateway: Gateway,
+}
+
+impl Cloud {
+    /// Starts it and waits until all its hosts are up.
+    pub async fn start(hosts: usize) -> Result<Self> {
+        let node = Node::start(&["--simulated-hosts", &hosts.to_string(), "--log-level", "warn"]).await;
+        let image = std::env::var("BERTH_TEST_IMAGE")
+            .context("BERTH_TEST_IMAGE names the manifest of the small image")?;
+        node.cli().ok(&["image", "import", IMAGE, "--manifest", &image, "--if-absent"]);
+        let gateway = gateway_of(&node)?;
+        wait_for_hosts(&node, hosts).await?;
+        Ok(Self { node, gateway })
+    }
+
+    /// Creates instances, many at once. How long each call took.
+    pub async fn create(&self, numbers: Range<usize>) -> Result<Vec<Duration>> {
+        futures::stream::iter(numbers)
+            .map(|number| create(&self.gateway, number))
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    /// Creates instances at a rate, in calls a second. How long each call took, from when it was due.
+    async fn create_steadily(&self, numbers: Range<usize>, rate: f64) -> Result<Vec<Duration>> {
+        let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (mut calls, mut taken) = (FuturesUnordered::new(), Vec::with_capacity(numbers.len()));
+        let mut numbers = numbers.peekable();
+        while numbers.peek().is_some() || !calls.is_empty() {
+            tokio::select! {
+                due = pace.tick(), if numbers.peek().is_some() => {
+                    let Some(number) = numbers.next() else { continue };
+                    calls.push(async move {
+                        create(&self.gateway, number).await.map(|_| due.elapsed())
+                    });
+                }
+                Some(call) = calls.next(), if !calls.is_empty() => taken.push(call?),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// From now on: when the last of `count` instances was said to run.
+    pub async fn until_running(&self, count: usize) -> Result<tokio::task::JoinHandle<Result<Instant>>> {
+        let events = started(self.node.data_dir()).await?;
+        // so many a second have to come at least
+        let patience = Duration::from_secs(60 + count as u64 / 100);
+        Ok(tokio::spawn(async move {
+            let all = tokio::time::timeout(patience, all_running(events, count)).await;
+            all.context("not all instances came to run")?
+        }))
+    }
 }
 
 fn gateway_of(node: &Node) -> Result<Gateway> {
@@ -98,9 +158,8 @@ fn gateway_of(node: &Node) -> Result<Gateway> {
     Gateway::new(&connect).map_err(|failure| anyhow::anyhow!("{failure}"))
 }
 
-async fn wait_for_hosts(node: &Node) -> Result<()> {
-    let wanted: usize = HOSTS.parse()?;
-    testkit::eventually(PATIENCE, "every host to be up", async || {
+async fn wait_for_hosts(node: &Node, wanted: usize) -> Result<()> {
+    testkit::eventually(Duration::from_secs(300), "every host to be up", async || {
         let hosts = node.cli().json(&["host", "list"]);
         let up = |host: &&serde_json::Value| host["host"]["state"] == "HOST_STATE_UP";
         (hosts["hosts"].as_array()?.iter().filter(up).count() == wanted).then_some(())
@@ -133,6 +192,7 @@ async fn started(folder: std::path::PathBuf) -> Result<pull::Ordered> {
     let config = pull::OrderedConfig {
         filter_subjects: vec!["evt.scheduler.v1.InstanceStarted.>".into()],
         headers_only: true,
+        deliver_policy: DeliverPolicy::New,
         ..pull::OrderedConfig::default()
     };
     Ok(stream.create_consumer(config).await?.messages().await?)

@@ -1,13 +1,11 @@
 //! What the bus costs: against the same nats-server, bare.
 
 use crate::Effort;
-use crate::bus_service::{OnChanged, Service, bare_message, publish_bare, read_bare};
+use crate::bus_service::{Service, bare_message, publish_bare};
 use crate::figure::{Figure, Judged, Round, Target, Unit};
 use crate::measure::{in_turn, per_second, percentile, timed};
 use anyhow::{Context, Result};
-use bus::watch::{Item, Query, watch};
-use bus::{Cause, Subscriptions};
-use contracts::scheduler::v1::{InstanceChanged, StartInstance};
+use contracts::scheduler::v1::StartInstance;
 use futures::StreamExt;
 use kernel::{InstanceId, Message};
 use std::collections::HashMap;
@@ -19,8 +17,6 @@ const ALWAYS: &str = "jetstream { sync_interval: always }";
 const IN_FLIGHT: usize = 1_000;
 /// After this something is wrong, not slow.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Events applied in one transaction when tables are rebuilt.
-const APPLIED: usize = 1_000;
 
 /// Command to event: throughput with both ways of syncing, and latency.
 pub async fn events(effort: Effort) -> Result<Vec<Figure>> {
@@ -147,58 +143,6 @@ async fn command_latencies(service: &Service, count: usize, rate: f64) -> Result
         }
     }
     Ok(times)
-}
-
-/// A table from the stream, against reading the same stream and doing nothing with it.
-pub async fn rebuild(effort: Effort) -> Result<Vec<Figure>> {
-    let count = effort.amount(100_000);
-    let nats = NatsServer::start().await;
-    let mut publisher = Service::on(&nats).await;
-    publisher.relay();
-    publisher.say(count).await?;
-    publisher.until_said(count).await?;
-    let rounds = in_turn(
-        effort.rounds,
-        || async {
-            let fresh = Service::on(&nats).await;
-            let (done, time) = timed(apply_all(&fresh)).await;
-            done.map(|read| per_second(read, time))
-        },
-        || async {
-            let (read, time) = timed(read_bare(&publisher.connection)).await;
-            read.map(|read| per_second(read, time))
-        },
-    )
-    .await?;
-    publisher.end().await;
-    Ok(vec![Figure {
-        name: "rebuilding a table from the stream".into(),
-        baseline: "a bare ordered read".into(),
-        unit: Unit::PerSecond,
-        target: Target { judged: Judged::Ratio, floor: 0.3, aim: 0.6 },
-        rounds,
-    }])
-}
-
-async fn apply_all(service: &Service) -> Result<usize> {
-    let handlers = Subscriptions::new("scheduler").on::<InstanceChanged>(OnChanged);
-    let mut items = watch(service.connection.clone(), Query::default());
-    let (mut applied, mut came) = (0, Vec::with_capacity(APPLIED));
-    let mut work = service.desk.begin(Cause::own("bench")).await?;
-    while items.recv_many(&mut came, APPLIED).await > 0 {
-        for item in came.drain(..) {
-            if let Item::Event { envelope, .. } = item? {
-                handlers.apply(&mut work, &envelope).await.map_err(|e| anyhow::anyhow!(e.to_string()))?;
-                applied += 1;
-            }
-            if applied % APPLIED == 0 {
-                work.commit().await?;
-                work = service.desk.begin(Cause::own("bench")).await?;
-            }
-        }
-    }
-    work.commit().await?;
-    Ok(applied)
 }
 
 /// The broker's store is wiped; the clock runs until the outbox has filled it again, every event once.

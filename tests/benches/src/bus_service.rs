@@ -50,16 +50,6 @@ impl Handle<StartInstance> for OnStart {
     }
 }
 
-/// Makes the row of an event.
-pub struct OnChanged;
-
-#[async_trait]
-impl Handle<InstanceChanged> for OnChanged {
-    async fn handle(&self, work: &mut Work, message: InstanceChanged) -> Result<(), Failure> {
-        keep(work, &message.instance.unwrap_or_default().id).await
-    }
-}
-
 /// The service, with a database of its own.
 pub struct Service {
     /// Its broker.

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod measure;
 pub mod memory;
 pub mod placements;
+pub mod rebuild;
 pub mod report;
 pub mod run;
 pub mod solver;
@@ -65,7 +66,7 @@ pub const ALL: &[Benchmark] = &[
     Benchmark {
         name: "rebuild",
         about: "a table from the stream of events, against a bare ordered read",
-        run: |effort| Box::pin(bus_paths::rebuild(effort)),
+        run: |effort| Box::pin(rebuild::run(effort)),
     },
     Benchmark {
         name: "refill",

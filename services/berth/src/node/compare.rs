@@ -84,19 +84,18 @@ async fn replay(
     let mut verdicts = Vec::new();
     let tables: Vec<_> = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
     let mut items = watch(connection.clone(), Query::default());
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut batch, mut came) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {
-        let item = items.recv().await;
-        let ended = item.is_none();
-        match item {
-            Some(Ok(Item::Event { sequence, envelope, .. })) => batch.push((sequence, envelope)),
-            // what a hole held comes again later
-            Some(Ok(Item::Gap { kind: Gap::Hole, .. })) => continue,
-            Some(Ok(Item::Gap { reason, .. })) => {
-                anyhow::bail!("the stream does not begin at its beginning: {reason}")
+        let ended = items.recv_many(&mut came, BATCH - batch.len()).await == 0;
+        for item in came.drain(..) {
+            match item? {
+                Item::Event { sequence, envelope, .. } => batch.push((sequence, envelope)),
+                // what a hole held comes again later
+                Item::Gap { kind: Gap::Hole, .. } => {}
+                Item::Gap { reason, .. } => {
+                    anyhow::bail!("the stream does not begin at its beginning: {reason}")
+                }
             }
-            Some(Err(error)) => return Err(error.into()),
-            None => {}
         }
         if batch.len() == BATCH || ended {
             for (tables, store) in tables.iter().zip(fresh) {

@@ -27,9 +27,8 @@ impl<M: Message> Handle<M> for Project<M> {
         let Some(instance) = instance else {
             return Err(Failure::Poison(format!("{} without an instance", M::NAME)));
         };
-        if instances::put(work.tx(), &instance).await? {
-            self.on.wake(work, &instance.id);
-        }
+        self.on.wake(work, &instance.id);
+        work.late::<instances::Rows>().note(instance);
         self.on.advance(work, &progress, |_| {}).await
     }
 }

@@ -21,13 +21,12 @@ impl Projection {
         for one in progress.iter().filter(|one| !one.operation_id.is_empty()) {
             let id = &one.operation_id;
             self.store.lock(work.tx(), &format!("operation {id}")).await?;
-            let before =
-                operations::find(&mut *work.tx(), id).await?.unwrap_or_else(|| translate::unheard_of(id));
+            let before = find(work, id).await?.unwrap_or_else(|| translate::unheard_of(id));
             let Some(mut after) = translate::advanced(&before, one, at) else { continue };
             if !translate::is_final(&before) {
                 finish(&mut after);
             }
-            operations::put(work.tx(), &after).await?;
+            work.late::<operations::Rows>().note(after);
             self.wake(work, id);
         }
         Ok(())
@@ -38,6 +37,14 @@ impl Projection {
         let (wakeups, id) = (self.wakeups.clone(), id.to_owned());
         work.after_commit(move || wakeups.changed(id));
     }
+}
+
+/// An operation as the messages before this one left it.
+async fn find(work: &mut Work, id: &str) -> Result<Option<Operation>, Failure> {
+    if let Some(known) = work.late::<operations::Rows>().find(id) {
+        return Ok(Some(known.clone()));
+    }
+    Ok(operations::find(&mut *work.tx(), id).await?)
 }
 
 /// An event that only moves operations on.
@@ -68,13 +75,13 @@ impl Handle<OperationAccepted> for Accepted {
             return Err(Failure::Poison("an acceptance without an operation".into()));
         };
         self.0.store.lock(work.tx(), &format!("operation {}", operation.id)).await?;
-        let row = match operations::find(&mut *work.tx(), &operation.id).await? {
+        let row = match find(work, &operation.id).await? {
             None => operation,
             Some(early) if early.tenant.is_empty() => translate::merged(&early, operation),
             Some(_) => return Ok(()),
         };
-        operations::put(work.tx(), &row).await?;
         self.0.wake(work, &row.id);
+        work.late::<operations::Rows>().note(row);
         Ok(())
     }
 }

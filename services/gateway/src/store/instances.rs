@@ -1,42 +1,75 @@
 //! The read model of instances.
 
-use super::{after, column, number, snapshot, snapshots};
+use super::{after, column, number, rows, snapshot, snapshots};
 use crate::domain::page::Page;
+use async_trait::async_trait;
+use bus::LateRows;
 use contracts::common::v1::Resources;
 use contracts::scheduler::v1::{Instance, InstancePhase};
 use prost::Message as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AnyExecutor, Row};
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 
 const DELETED: i64 = InstancePhase::Deleted as i64;
 
-/// Takes an instance in. False: the row is as new already.
-pub async fn put(db: &mut AnyConnection, instance: &Instance) -> Result<bool, sqlx::Error> {
-    let resources = instance.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
-    let image_id = instance.spec.as_ref().map_or("", |spec| spec.image_id.as_str());
-    let done = sqlx::query(
+/// Instances that were heard of and are not in the table yet, each as it was said last.
+#[derive(Debug, Default)]
+pub struct Rows(BTreeMap<String, Instance>);
+
+impl Rows {
+    /// Takes an instance in, unless a newer one is there already.
+    pub fn note(&mut self, instance: Instance) {
+        match self.0.get(&instance.id) {
+            Some(known) if known.revision >= instance.revision => {}
+            _ => drop(self.0.insert(instance.id.clone(), instance)),
+        }
+    }
+}
+
+#[async_trait]
+impl LateRows for Rows {
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        // in the order of their ids: two who write many rows do not wait for each other in a circle
+        let all: Vec<Instance> = std::mem::take(&mut self.0).into_values().collect();
+        for part in rows::parts(&all) {
+            upsert(tx, part).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes instances; a row of a newer revision stays.
+async fn upsert(db: &mut AnyConnection, instances: &[Instance]) -> Result<(), sqlx::Error> {
+    const COLUMNS: usize = 11;
+    let sql = format!(
         "INSERT INTO instances (id, tenant, name, phase, host_id, vcpus_milli, memory_bytes, disk_bytes, image_id, revision, snapshot)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         VALUES {}
          ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, phase = excluded.phase,
            host_id = excluded.host_id, vcpus_milli = excluded.vcpus_milli, memory_bytes = excluded.memory_bytes,
            disk_bytes = excluded.disk_bytes, image_id = excluded.image_id, revision = excluded.revision, snapshot = excluded.snapshot
          WHERE instances.revision < excluded.revision",
-    )
-    .bind(&instance.id)
-    .bind(&instance.tenant)
-    .bind(&instance.name)
-    .bind(i64::from(instance.phase))
-    .bind(&instance.host_id)
-    .bind(column(resources.vcpus_milli))
-    .bind(column(resources.memory_bytes))
-    .bind(column(resources.disk_bytes))
-    .bind(image_id)
-    .bind(column(instance.revision))
-    .bind(instance.encode_to_vec())
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() > 0)
+        rows::places(instances.len(), COLUMNS)
+    );
+    let mut upsert = sqlx::query(AssertSqlSafe(sql));
+    for instance in instances {
+        let resources = instance.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
+        let image_id = instance.spec.as_ref().map_or("", |spec| spec.image_id.as_str());
+        upsert = upsert
+            .bind(&instance.id)
+            .bind(&instance.tenant)
+            .bind(&instance.name)
+            .bind(i64::from(instance.phase))
+            .bind(&instance.host_id)
+            .bind(column(resources.vcpus_milli))
+            .bind(column(resources.memory_bytes))
+            .bind(column(resources.disk_bytes))
+            .bind(image_id)
+            .bind(column(instance.revision))
+            .bind(instance.encode_to_vec());
+    }
+    upsert.execute(db).await?;
+    Ok(())
 }
 
 /// An instance of a tenant by id, or by name among those that are not deleted.

@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
+mod rows;
 pub mod tokens;
 pub mod uploads;
 

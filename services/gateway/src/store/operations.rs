@@ -1,82 +1,94 @@
 //! Requests that take time.
 
-use super::{after, column, snapshot, snapshots};
+use super::{after, column, rows, snapshot, snapshots};
 use crate::domain::page::Page;
+use async_trait::async_trait;
+use bus::LateRows;
 use contracts::common::v1::OperationState;
 use contracts::gateway::v1::Operation;
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe};
 use std::collections::{BTreeMap, BTreeSet};
 
+const COLUMNS: usize = 10;
+
 /// Writes an operation; a row of a newer revision stays.
 pub async fn put(db: &mut AnyConnection, operation: &Operation) -> Result<(), sqlx::Error> {
-    let done = operation.state > OperationState::Running as i32;
-    let deadline = if done { 0 } else { operation.deadline_us };
-    sqlx::query(
+    upsert(db, std::slice::from_ref(operation)).await
+}
+
+/// Operations that moved on and are not in the table yet.
+#[derive(Debug, Default)]
+pub struct Rows(BTreeMap<String, Operation>);
+
+impl Rows {
+    /// An operation as it is now, when it is among these.
+    pub fn find(&self, id: &str) -> Option<&Operation> {
+        self.0.get(id)
+    }
+
+    /// Takes an operation in; it is newer than what was known of it.
+    pub fn note(&mut self, operation: Operation) {
+        self.0.insert(operation.id.clone(), operation);
+    }
+}
+
+#[async_trait]
+impl LateRows for Rows {
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let all: Vec<Operation> = std::mem::take(&mut self.0).into_values().collect();
+        for part in rows::parts(&all) {
+            upsert(tx, part).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn upsert(db: &mut AnyConnection, operations: &[Operation]) -> Result<(), sqlx::Error> {
+    let sql = format!(
         "INSERT INTO operations (id, tenant, method, object_id, state, revision, idempotency_key, request_sha256, deadline_us, snapshot)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         VALUES {}
          ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, method = excluded.method, object_id = excluded.object_id,
            state = excluded.state, revision = excluded.revision, idempotency_key = excluded.idempotency_key,
            request_sha256 = excluded.request_sha256, deadline_us = excluded.deadline_us, snapshot = excluded.snapshot
          WHERE operations.revision < excluded.revision",
-    )
-    .bind(&operation.id)
-    .bind(&operation.tenant)
-    .bind(&operation.method)
-    .bind(&operation.object_id)
-    .bind(i64::from(operation.state))
-    .bind(column(operation.revision))
-    .bind(&operation.idempotency_key)
-    .bind(&operation.request_sha256)
-    .bind(deadline)
-    .bind(operation.encode_to_vec())
-    .execute(db)
-    .await?;
+        rows::places(operations.len(), COLUMNS)
+    );
+    bound(sqlx::query(AssertSqlSafe(sql)), operations).execute(db).await?;
     Ok(())
 }
 
-/// Rows in one statement at most. Their numbers are powers of two, so that few statements are prepared.
-const ROWS: usize = 64;
-const COLUMNS: usize = 10;
-
 /// Writes operations that are new.
 pub async fn insert_all(db: &mut AnyConnection, operations: &[Operation]) -> Result<(), sqlx::Error> {
-    let mut left = operations;
-    while !left.is_empty() {
-        let (rows, rest) = left.split_at(power_of_two_within(left.len()));
-        left = rest;
-        let row = |at: usize| {
-            let values: Vec<String> =
-                (1..=COLUMNS).map(|column| format!("${}", at * COLUMNS + column)).collect();
-            format!("({})", values.join(", "))
-        };
-        let values: Vec<String> = (0..rows.len()).map(row).collect();
+    for part in rows::parts(operations) {
         let sql = format!(
             "INSERT INTO operations (id, tenant, method, object_id, state, revision, idempotency_key, request_sha256, deadline_us, snapshot)
              VALUES {}",
-            values.join(", ")
+            rows::places(part.len(), COLUMNS)
         );
-        let mut insert = sqlx::query(AssertSqlSafe(sql));
-        for operation in rows {
-            insert = insert
-                .bind(&operation.id)
-                .bind(&operation.tenant)
-                .bind(&operation.method)
-                .bind(&operation.object_id)
-                .bind(i64::from(operation.state))
-                .bind(column(operation.revision))
-                .bind(&operation.idempotency_key)
-                .bind(&operation.request_sha256)
-                .bind(operation.deadline_us)
-                .bind(operation.encode_to_vec());
-        }
-        insert.execute(&mut *db).await?;
+        bound(sqlx::query(AssertSqlSafe(sql)), part).execute(&mut *db).await?;
     }
     Ok(())
 }
 
-fn power_of_two_within(count: usize) -> usize {
-    1 << count.clamp(1, ROWS).ilog2()
+type Insert<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+fn bound<'q>(mut insert: Insert<'q>, operations: &'q [Operation]) -> Insert<'q> {
+    for operation in operations {
+        let done = operation.state > OperationState::Running as i32;
+        insert = insert
+            .bind(&operation.id)
+            .bind(&operation.tenant)
+            .bind(&operation.method)
+            .bind(&operation.object_id)
+            .bind(i64::from(operation.state))
+            .bind(column(operation.revision))
+            .bind(&operation.idempotency_key)
+            .bind(&operation.request_sha256)
+            .bind(if done { 0 } else { operation.deadline_us })
+            .bind(operation.encode_to_vec());
+    }
+    insert
 }
 
 /// What was asked for under these keys of tenants.
@@ -90,10 +102,7 @@ pub async fn by_keys(
     }
     let mut found = Vec::new();
     for (tenant, keys) in by_tenant {
-        let mut left = keys.as_slice();
-        while !left.is_empty() {
-            let (some, rest) = left.split_at(power_of_two_within(left.len()));
-            left = rest;
+        for some in rows::parts(&keys) {
             let places: Vec<String> = (0..some.len()).map(|at| format!("${}", at + 2)).collect();
             let sql = format!(
                 "SELECT snapshot FROM operations WHERE tenant = $1 AND idempotency_key <> '' AND idempotency_key IN ({})",

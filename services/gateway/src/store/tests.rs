@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::caller::{Caller, Permissions};
 use crate::domain::page::Page;
 use crate::store::tokens::TokenRow;
+use bus::LateRows;
 use contracts::common::v1::{OperationState, Resources};
 use contracts::gateway::v1::{Flavor, Operation};
 use contracts::scheduler::v1::{Host, Instance, InstancePhase, InstanceSpec, PlacementDecision};
@@ -28,6 +29,32 @@ fn first(size: u32) -> Page {
     Page::read(size, "", 2).expect("a page")
 }
 
+async fn put(tx: &mut sqlx::AnyConnection, instance: Instance) {
+    let mut rows = instances::Rows::default();
+    rows.note(instance);
+    rows.write(tx).await.expect("written");
+}
+
+#[tokio::test]
+async fn of_many_snapshots_the_newest_of_each_object_is_written() {
+    for database in databases(MIGRATIONS).await {
+        let mut tx = database.store.begin().await.expect("begins");
+        let mut rows = instances::Rows::default();
+        for number in 0..150 {
+            let id = format!("i-{number:03}");
+            rows.note(instance(&id, "second", InstancePhase::Ready, 2));
+            rows.note(instance(&id, "first", InstancePhase::Pending, 1));
+            rows.note(instance(&id, "again", InstancePhase::Failed, 2));
+        }
+        rows.write(&mut tx).await.expect("written");
+        tx.commit().await.expect("commits");
+        let all = instances::page(database.store.reader(), "acme", true, &first(1000)).await.expect("read");
+        assert_eq!(all.len(), 150);
+        assert!(all.iter().all(|one| one.name == "second" && one.revision == 2));
+        database.remove().await;
+    }
+}
+
 #[tokio::test]
 async fn instances_are_found_by_name_and_id_within_their_tenant() {
     for database in databases(MIGRATIONS).await {
@@ -39,13 +66,11 @@ async fn instances_are_found_by_name_and_id_within_their_tenant() {
             instance("3", "db", InstancePhase::Pending, 1),
             Instance { tenant: "other".into(), ..instance("4", "web", InstancePhase::Ready, 1) },
         ] {
-            assert!(instances::put(&mut tx, &one).await.expect("written"));
+            put(&mut tx, one).await;
         }
-        let old = instance("2", "web", InstancePhase::Failed, 3);
-        assert!(
-            !instances::put(&mut tx, &old).await.expect("skipped"),
-            "the same revision is not taken twice"
-        );
+        // the same revision is not taken twice, nor an older one
+        put(&mut tx, instance("2", "later", InstancePhase::Failed, 3)).await;
+        put(&mut tx, instance("2", "older", InstancePhase::Failed, 2)).await;
         tx.commit().await.expect("commits");
 
         let reader = store.reader();
@@ -133,7 +158,7 @@ async fn operations_keep_the_newest_revision_and_one_row_for_a_key() {
 
         // an exec whose instance is gone will not be answered
         let mut tx = store.begin().await.expect("begins");
-        instances::put(&mut tx, &instance("i", "web", InstancePhase::Deleted, 1)).await.expect("written");
+        put(&mut tx, instance("i", "web", InstancePhase::Deleted, 1)).await;
         tx.commit().await.expect("commits");
         let deleted = InstancePhase::Deleted as i32;
         assert_eq!(operations::overdue(reader, 0, deleted, 10).await.expect("read").len(), 2);
@@ -189,10 +214,10 @@ async fn images_and_hosts_are_found_and_paged() {
         let mut tx = store.begin().await.expect("begins");
         for (id, host) in [("i", "a"), ("j", "a"), ("k", "elsewhere")] {
             let placed = Instance { host_id: host.into(), ..instance(id, id, InstancePhase::Ready, 1) };
-            instances::put(&mut tx, &placed).await.expect("written");
+            put(&mut tx, placed).await;
         }
         let gone = Instance { host_id: "a".into(), ..instance("l", "l", InstancePhase::Deleted, 1) };
-        instances::put(&mut tx, &gone).await.expect("written");
+        put(&mut tx, gone).await;
         tx.commit().await.expect("commits");
         let promised = instances::promised(reader, &after).await.expect("read");
         let on = promised.iter().map(|(host, (r, count))| (host.as_str(), r.vcpus_milli, *count));
@@ -304,7 +329,7 @@ async fn an_operator_learns_what_is_late_and_what_is_broken() {
         for one in
             [instance("1", "web", InstancePhase::Failed, 1), instance("2", "db", InstancePhase::Ready, 1)]
         {
-            instances::put(&mut tx, &one).await.expect("written");
+            put(&mut tx, one).await;
         }
         tx.commit().await.expect("commits");
         let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();

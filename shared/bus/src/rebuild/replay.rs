@@ -132,7 +132,7 @@ async fn apply(
             Err(error) => return Err(error),
         }
     }
-    if all_taken {
+    if all_taken && work.write_late().await.is_ok() {
         return Ok((work, Vec::new()));
     }
     // one of them cannot be taken: again, each within a savepoint, so that it leaves nothing behind
@@ -141,9 +141,14 @@ async fn apply(
     let mut unreadable = Vec::new();
     for (sequence, event) in batch {
         work.tx().execute("SAVEPOINT event").await?;
-        match one(&mut work, tables, event).await {
+        let taken = match one(&mut work, tables, event).await {
+            Ok(()) => work.write_late().await.map_err(|e| RebuildError::failed(event, e.into())),
+            failed => failed,
+        };
+        match taken {
             Ok(()) => {}
             Err(RebuildError::Event { subject, reason }) => {
+                work.forget_late();
                 work.tx().execute("ROLLBACK TO SAVEPOINT event").await?;
                 unreadable.push(format!("event {sequence} ({subject}): {reason}"));
             }

@@ -182,7 +182,11 @@ impl Runner {
             let last = inbox::last_error(work.tx(), consumer, envelope.id).await?;
             Err(Failure::Poison(format!("given up after {} attempts: {last}", attempt - 1)))
         } else {
-            self.handle(work, envelope).await
+            match self.handle(work, envelope).await {
+                // a row that cannot be written is this message's failure
+                Ok(()) => work.write_late().await.map_err(Failure::from),
+                failed => failed,
+            }
         };
         self.count(envelope, &outcome);
         if outcome.is_ok() && attempt > 1 {
@@ -221,6 +225,7 @@ impl Runner {
             }
             Err(failure) => {
                 work.forget_since(mark);
+                work.forget_late();
                 work.tx().execute("ROLLBACK TO SAVEPOINT message").await?;
                 work.tx().execute("RELEASE SAVEPOINT message").await?;
                 self.after_failure(work, consumer, message, &envelope, attempt, failure).await

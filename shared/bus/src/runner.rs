@@ -1,6 +1,7 @@
 //! The runner: takes messages, lets handlers decide, commits, and only then acknowledges.
 
 mod delivery;
+mod pace;
 mod sweep;
 
 use crate::fail::FailPoint;
@@ -14,8 +15,8 @@ use std::time::Duration;
 use sweep::Sweep;
 use tokio_util::sync::CancellationToken;
 
-/// Messages in one transaction at most.
-const BATCH: usize = 500;
+/// Messages taken at once at most.
+const BATCH: usize = pace::MOST;
 
 /// When a failed message is tried again, and when it is given up.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ pub struct Runner {
     handled: Counter<u64>,
     /// The last batch could not be written.
     store_failed: AtomicBool,
+    pace: pace::Pace,
 }
 
 /// One durable consumer.
@@ -98,7 +100,8 @@ impl Runner {
             .with_description("Messages taken from the bus, by service, message and outcome.")
             .build();
         let store_failed = AtomicBool::new(false);
-        Self { desk, connection, subscriptions, retry, report, handled, store_failed }
+        let pace = pace::Pace::new();
+        Self { desk, connection, subscriptions, retry, report, handled, store_failed, pace }
     }
 
     /// Runs until told to stop; finishes the batch in hand.

@@ -10,7 +10,7 @@ use opentelemetry::KeyValue;
 use sqlx::Executor;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::StoreError;
 use tracing::Instrument;
 
@@ -49,7 +49,13 @@ impl Runner {
             verdicts[index] = self.alone_or_later(source, &batch[index]).await;
         }
         let messages: Vec<&Message> = fresh.iter().map(|index| &batch[*index]).collect();
-        for (index, verdict) in fresh.into_iter().zip(self.decide_fresh(source, &messages).await) {
+        let mut decided = Vec::with_capacity(messages.len());
+        while decided.len() < messages.len() {
+            let left = &messages[decided.len()..];
+            let part = &left[..left.len().min(self.pace.messages())];
+            decided.extend(self.decide_fresh(source, part).await);
+        }
+        for (index, verdict) in fresh.into_iter().zip(decided) {
             verdicts[index] = verdict;
         }
         let failed = verdicts.contains(&Verdict::Again(STORE_DELAY));
@@ -101,6 +107,7 @@ impl Runner {
             }
         }
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
+        let began = Instant::now();
         let ids: Vec<MessageId> = envelopes.iter().map(|envelope| envelope.id).collect();
         let now = work.now();
         let mut fresh = inbox::claim_all(work.tx(), &source.consumer, &ids, now).await?;
@@ -115,6 +122,7 @@ impl Runner {
                 return Ok(false);
             }
         }
+        self.pace.note(batch.len(), began.elapsed());
         work.commit().await?;
         for envelope in &envelopes {
             self.count(envelope, &Ok(()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 const LEAST: usize = 20;
 pub(super) const MOST: usize = 500;
 /// How long handlers should hold a transaction open.
-const AIM: Duration = Duration::from_millis(8);
+const AIM: Duration = Duration::from_millis(20);
 
 /// Learns from each transaction.
 pub(super) struct Pace(AtomicUsize);
@@ -46,7 +46,7 @@ mod tests {
     fn slow_messages_go_in_small_numbers_and_fast_ones_in_large() {
         let pace = Pace::new();
         assert_eq!(pace.messages(), MOST);
-        pace.note(MOST, Duration::from_millis(40));
+        pace.note(MOST, Duration::from_millis(100));
         assert_eq!(pace.messages(), 100);
         pace.note(100, Duration::from_secs(10));
         assert_eq!(pace.messages(), LEAST);
@@ -58,7 +58,7 @@ mod tests {
         }
         assert_eq!(pace.messages(), MOST);
         // between half the time and all of it the number stays
-        pace.note(MOST, Duration::from_millis(6));
+        pace.note(MOST, Duration::from_millis(15));
         assert_eq!(pace.messages(), MOST);
     }
 }

@@ -1,0 +1,55 @@
+//! The event stream in an object store: compressed segments, each bound to the one before and signed.
+#![forbid(unsafe_code)]
+
+pub mod adapters;
+mod domain;
+mod metrics;
+mod rebuild;
+mod reconcilers;
+mod settings;
+mod store;
+mod translate;
+mod verify;
+
+pub use rebuild::Tables;
+pub use settings::Settings;
+pub use translate::envelope;
+pub use verify::{ReadError, Reader, Verdict, verify};
+
+use ::store::MigrationFile;
+use adapters::key::Key;
+use adapters::vault::Vault;
+use chassis::{Chassis, Stage, reconcile};
+use metrics::Metrics;
+use reconcilers::archiving::Archiving;
+use std::sync::{Arc, Mutex};
+
+/// The service's name on the bus.
+pub const SERVICE: &str = "archive";
+
+/// The tables of the service.
+pub const MIGRATIONS: &[MigrationFile] =
+    &[MigrationFile { version: 1000, name: "archive", sql: include_str!("../migrations/1000_archive.sql") }];
+
+/// Starts the service.
+pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
+    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let archiving = Arc::new(Archiving {
+        desk,
+        bus: chassis.bus.clone(),
+        vault: Vault::open(&settings.url, true)?,
+        key: Key::from_file(&settings.key_file)?,
+        limits: settings.limits()?,
+        metrics: Metrics::new(&chassis.meter),
+        waiting_since: Mutex::new(None),
+    });
+    let period = settings.period();
+    chassis.tasks.spawn(Stage::Work, "archiving", move |stop| async move {
+        let pass = move || {
+            let archiving = archiving.clone();
+            async move { archiving.pass().await }
+        };
+        reconcile("archiving", stop, Arc::default(), period, pass).await;
+    });
+    Ok(())
+}

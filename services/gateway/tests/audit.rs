@@ -86,20 +86,19 @@ async fn by_rest(gateway: &Gateway, method: &Method, json: &Value, token: &str) 
             body.as_object_mut().expect("fields").remove(name);
         }
     }
+    let fields = body.as_object().expect("fields");
+    let in_query = matches!(method.http_method.as_str(), "GET" | "DELETE") && !fields.is_empty();
+    if in_query {
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        path = format!("{path}?{}", pairs.join("&"));
+    }
     let verb = reqwest::Method::from_bytes(method.http_method.as_bytes()).expect("a method");
     let mut call = gateway.http.request(verb, gateway.url(&path));
     if !token.is_empty() {
         call = call.bearer_auth(token);
     }
     call = match method.http_method.as_str() {
-        "GET" | "DELETE" => call.query(
-            &body
-                .as_object()
-                .expect("fields")
-                .iter()
-                .map(|(n, v)| (n.clone(), v.to_string()))
-                .collect::<Vec<_>>(),
-        ),
+        "GET" | "DELETE" => call,
         "PUT" => call.body("abc"),
         _ => call.header("content-type", "application/json").body(body.to_string()),
     };

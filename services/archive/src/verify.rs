@@ -4,6 +4,7 @@ use crate::adapters::key::PublicKey;
 use crate::adapters::seal::{self, Broken};
 use crate::adapters::vault::{Listing, Vault};
 use contracts::archive::v1::{Entry, Segment, entry};
+use prost::Message as _;
 use serde::Serialize;
 
 /// What an archive holds.
@@ -70,9 +71,16 @@ impl Reader {
     }
 }
 
-/// Proves a whole archive.
-pub async fn verify(vault: &Vault, key: &PublicKey) -> anyhow::Result<Verdict> {
+/// SHA-256 of a segment's description: what the next one is bound to.
+pub fn hash(segment: &Segment) -> String {
+    seal::sha256(&segment.encode_to_vec())
+}
+
+/// Proves a whole archive. `expected`: hashes of segments that have to be in it; without any, segments taken from the
+/// end of an archive cannot be missed.
+pub async fn verify(vault: &Vault, key: &PublicKey, expected: &[String]) -> anyhow::Result<Verdict> {
     let mut verdict = Verdict::default();
+    let mut missing: Vec<&String> = expected.iter().collect();
     let mut reader = Reader::new(vault.clone(), key.clone()).await?;
     loop {
         match reader.next().await {
@@ -82,9 +90,17 @@ pub async fn verify(vault: &Vault, key: &PublicKey) -> anyhow::Result<Verdict> {
                     entries.iter().filter(|e| matches!(e.what, Some(entry::What::Gap(_)))).count() as u64;
                 verdict.gaps += gaps;
                 verdict.events += entries.len() as u64 - gaps;
-                verdict.newest = seal::sha256(&prost::Message::encode_to_vec(&segment));
+                verdict.newest = hash(&segment);
+                missing.retain(|hash| **hash != verdict.newest);
             }
-            Ok(None) => return Ok(verdict),
+            Ok(None) => {
+                let cut = missing.first().map(|hash| {
+                    let next = verdict.segments + 1;
+                    format!("segment {next}: it is missing, or a later one: none has the hash {hash}")
+                });
+                verdict.first_problem = cut;
+                return Ok(verdict);
+            }
             Err(ReadError::Broken(broken)) => {
                 verdict.first_problem = Some(broken.to_string());
                 return Ok(verdict);

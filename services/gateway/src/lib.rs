@@ -18,6 +18,7 @@ pub use handlers::subscriptions;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
+pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;

@@ -18,19 +18,19 @@ use std::sync::Mutex;
 /// What archives.
 pub struct Archiving {
     /// Tables, clock and way out.
-    pub desk: Desk,
+    pub(crate) desk: Desk,
     /// The stream.
-    pub bus: Connection,
+    pub(crate) bus: Connection,
     /// Where segments go.
-    pub vault: Vault,
+    pub(crate) vault: Vault,
     /// Signs them.
-    pub key: Key,
+    pub(crate) key: Key,
     /// When they are sealed.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Numbers for operators.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// Since when there are events that are not archived.
-    pub waiting_since: Mutex<Option<Timestamp>>,
+    pub(crate) waiting_since: Mutex<Option<Timestamp>>,
 }
 
 impl Archiving {

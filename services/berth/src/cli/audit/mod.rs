@@ -1,11 +1,15 @@
 //! `berth audit`.
 
+mod archive;
 mod export;
 mod list;
 mod moment;
 
+pub(super) use moment::read as moment;
+
 use super::{GlobalArgs, Session};
 use crate::client::Failure;
+use archive::{KeyArgs, VerifyArgs};
 use clap::{Args, Subcommand};
 use export::ExportArgs;
 use list::ListArgs;
@@ -14,10 +18,13 @@ use list::ListArgs;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   berth audit list --since 2h --outcome denied
-  berth audit export --format csv > audit.csv")]
+  berth audit export --format csv > audit.csv
+  berth audit verify")]
 pub enum AuditCommand {
     List(ListArgs),
     Export(ExportArgs),
+    Verify(VerifyArgs),
+    Key(KeyArgs),
 }
 
 /// Which records.
@@ -49,6 +56,8 @@ struct FilterArgs {
 pub(super) async fn run(command: AuditCommand, global: &GlobalArgs) -> Result<(), Failure> {
     match command {
         AuditCommand::List(args) => list::run(args, &Session::open(global)?).await,
+        AuditCommand::Verify(args) => archive::verify(args, global).await,
+        AuditCommand::Key(args) => archive::key(&args, global),
         AuditCommand::Export(args) => export::run(args, &Session::open(global)?).await,
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(args: ExportArgs, session: &Session) -> Result<(), Failu
         user: args.filter.user,
         object: args.filter.object,
         operation: args.filter.operation,
-        outcome: args.filter.outcome,
+        outcome: args.filter.outcome.unwrap_or_default(),
         since_us: args.filter.since.unwrap_or(0),
         until_us: args.filter.until.unwrap_or(0),
         tenant: args.filter.tenant,

@@ -39,7 +39,7 @@ pub(super) async fn run(args: ListArgs, session: &Session) -> Result<(), Failure
             user: args.filter.user.clone(),
             object: args.filter.object.clone(),
             operation: args.filter.operation.clone(),
-            outcome: args.filter.outcome.clone(),
+            outcome: args.filter.outcome.clone().unwrap_or_default(),
             since_us: args.filter.since.unwrap_or(0),
             until_us: args.filter.until.unwrap_or(0),
             tenant: args.filter.tenant.clone(),

@@ -40,8 +40,8 @@ struct FilterArgs {
     #[arg(long, value_name = "OPERATION", default_value = "", hide_default_value = true)]
     operation: String,
     /// Only calls that ended so: ok, refused, denied or unknown
-    #[arg(long, value_parser = ["ok", "refused", "denied", "unknown"], default_value = "", hide_default_value = true)]
-    outcome: String,
+    #[arg(long, value_parser = ["ok", "refused", "denied", "unknown"])]
+    outcome: Option<String>,
     /// Only calls from this time on: 2026-11-21T07:30:00Z, or how long ago: 90s, 30m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = moment::read)]
     since: Option<i64>,

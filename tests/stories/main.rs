@@ -1,5 +1,6 @@
 //! The whole system, as a user meets it: built programs, a real broker, real databases, and a real guest.
 
+mod archived;
 mod broken_pieces;
 mod chaos;
 mod checked;

@@ -2,3 +2,4 @@
 CREATE DATABASE gateway;
 CREATE DATABASE scheduler;
 CREATE DATABASE storage;
+CREATE DATABASE archive;

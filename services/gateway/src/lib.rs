@@ -18,12 +18,14 @@ pub use handlers::subscriptions;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
+pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
 use adapters::staging::Staging;
 use api::Api;
 use api::admission::Admission;
+use api::audit::Drafts;
 use api::auth::Doorkeeper;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
@@ -158,7 +160,10 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     });
     let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
-    let doors = Doors::new(&api, &doorkeeper, &admission, &chassis.meter)?;
+    let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
+    chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
+    let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
+    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &chassis.meter)?;
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;

@@ -60,7 +60,7 @@ impl Envelope {
     }
 
     /// Reads a message from its parts, wherever they are kept.
-    pub(crate) fn from_parts(
+    pub fn from_parts(
         subject: &str,
         get: impl Fn(&str) -> Option<String>,
         payload: Bytes,

@@ -31,12 +31,13 @@ pub struct TopologyError {
     pub reason: String,
 }
 
-/// What the bus says of itself; it obeys nobody, so it has no work queue.
-const BUS: &str = "bus";
+/// Who speaks and obeys nobody: the bus itself and the archive have no work queue.
+const WITHOUT_QUEUE: [&str; 2] = ["bus", "archive"];
 
 /// All streams as they should be.
 pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
-    let services: BTreeSet<&str> = CATALOGUE.iter().map(|e| e.service).filter(|s| *s != BUS).collect();
+    let services: BTreeSet<&str> =
+        CATALOGUE.iter().map(|e| e.service).filter(|s| !WITHOUT_QUEUE.contains(s)).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],

@@ -116,7 +116,8 @@ impl Telemetry {
 
 /// Spans of our own crates only: those of the transport below would trace the exporter itself.
 fn ours() -> tracing_subscriber::filter::Targets {
-    let crates = ["bus", "chassis", "gateway", "scheduler", "storage", "host_driver", "berth", "stories"];
+    let crates =
+        ["bus", "chassis", "gateway", "scheduler", "storage", "host_driver", "archive", "berth", "stories"];
     tracing_subscriber::filter::Targets::new().with_targets(crates.map(|name| (name, tracing::Level::INFO)))
 }
 

@@ -4,7 +4,7 @@
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
-pub use generated::berth::{bus, common, gateway, host_driver, options, scheduler, storage};
+pub use generated::berth::{archive, bus, common, gateway, host_driver, options, scheduler, storage};
 
 mod catalogue;
 mod reflect;
@@ -12,4 +12,4 @@ mod refusal;
 pub mod status;
 
 pub use catalogue::{CATALOGUE, Entry, entry};
-pub use reflect::{DESCRIPTORS, Method, json_of, methods, pool, to_json, to_struct};
+pub use reflect::{DESCRIPTORS, Method, REDACTED, json_of, methods, pool, redacted_json, to_json, to_struct};

@@ -74,7 +74,7 @@ macro_rules! ids {
     )*};
 }
 
-// The one macro of the project: nine newtypes that differ in nothing but the name.
+// The one macro of the project: newtypes that differ in nothing but the name.
 ids! {
     /// An instance: a microVM or a full VM.
     InstanceId = "instance id";
@@ -88,6 +88,8 @@ ids! {
     MessageId = "message id";
     /// What ties all messages of one request together.
     CorrelationId = "correlation id";
+    /// A record of a call.
+    AuditId = "audit record id";
     /// A staged file.
     UploadId = "upload id";
 }

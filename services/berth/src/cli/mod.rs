@@ -1,6 +1,7 @@
 //! Every verb of `berth`, one file per noun.
 
 mod arguments;
+mod audit;
 mod completion;
 mod config;
 mod dead;
@@ -54,6 +55,8 @@ enum Command {
     Events(events::EventsArgs),
     #[command(subcommand)]
     Operation(operation::OperationCommand),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     #[command(subcommand)]
@@ -111,6 +114,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Instance(command) => return instance::run(command, &Session::open(&global)?).await,
         Command::Events(args) => events::run(args, &Session::open(&global)?).await?,
         Command::Operation(command) => operation::run(command, &Session::open(&global)?).await?,
+        Command::Audit(command) => audit::run(command, &global).await?,
         Command::Dead(command) => dead::run(command, &Session::open(&global)?).await?,
     }
     Ok(0)

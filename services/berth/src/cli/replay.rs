@@ -6,7 +6,7 @@ use crate::config::{Environment, node};
 use crate::invariants::Judgement;
 use crate::node::TableVerdict;
 use crate::node::settings::NodeSettings;
-use crate::output::Table;
+use crate::output::{Table, local_time};
 use clap::Subcommand;
 
 /// The tables against the event stream they came from
@@ -33,6 +33,23 @@ Examples:
   berth replay check -o json | jq '.violations[].sentence'"
     )]
     Check,
+    /// Show the objects as they were at a time, from the archive and the stream after it
+    #[command(
+        after_help = "Runs on the machine of the node and changes nothing. Works from the archive alone when the node is down, or when its
+stream does not begin at its beginning any more. The archive is proven on the way.
+
+Examples:
+  berth replay at 2026-11-21T07:30:00Z
+  berth replay at 2h web-1 -o yaml"
+    )]
+    At {
+        /// 2026-11-21T07:30:00Z, or how long ago: 90s, 30m, 2h, 7d
+        #[arg(value_name = "TIME", value_parser = super::audit::moment)]
+        time: i64,
+        /// Only this one: id or name of an instance, image, host or flavor
+        #[arg(value_name = "OBJECT")]
+        object: Option<String>,
+    },
     /// Make a service's database again from the event stream; the old one is kept beside it
     #[command(
         after_help = "Runs on the machine of the node, while the node is down. The old database keeps its name with the time added.
@@ -42,7 +59,7 @@ Examples:
   berth down && berth replay rebuild scheduler && berth up --detach"
     )]
     Rebuild {
-        /// gateway, scheduler, storage or host-driver
+        /// gateway, scheduler, storage, host-driver or archive
         #[arg(value_name = "SERVICE", value_parser = service)]
         service: String,
     },
@@ -69,6 +86,7 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
     match command {
         ReplayCommand::Verify => verify(loaded.settings, global).await,
         ReplayCommand::Check => check(loaded.settings, global).await,
+        ReplayCommand::At { time, object } => at(loaded.settings, time, object.as_deref(), global).await,
         ReplayCommand::Rebuild { service } => rebuild(loaded.settings, &service, global).await,
     }
 }
@@ -95,6 +113,46 @@ fn render_judgement(judgement: &Judgement) -> String {
         "simulated hypervisors cannot be asked from outside"
     };
     format!("{}{} events judged; {asked}\n", table.render(), judgement.events)
+}
+
+async fn at(
+    settings: NodeSettings,
+    time_us: i64,
+    object: Option<&str>,
+    global: &GlobalArgs,
+) -> Result<(), Failure> {
+    let found = crate::node::replay_at(settings, time_us, object).await?;
+    for line in &found.notes {
+        crate::output::note(line);
+    }
+    if let Some(object) = object
+        && found.objects.is_empty()
+    {
+        let text = format!("nothing was called {object:?} at {}", local_time(time_us));
+        return Err(Failure::new(Exit::NotFound, text));
+    }
+    let value =
+        serde_json::to_value(&found).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    global.output.unwrap_or_default().print_value(&value, || {
+        let mut table =
+            Table::new(["kind", "name", "id", "tenant", "state", "revision"], "there was nothing");
+        for it in &found.objects {
+            table.row([
+                it.kind.clone(),
+                it.name.clone(),
+                it.id.clone(),
+                it.tenant.clone(),
+                it.state.clone(),
+                it.revision.to_string(),
+            ]);
+        }
+        let (archived, live) = (found.archived_events, found.stream_events);
+        format!(
+            "{}at {}: {archived} archived events, {live} of the stream\n",
+            table.render(),
+            local_time(time_us)
+        )
+    })
 }
 
 async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failure> {

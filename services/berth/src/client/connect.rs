@@ -2,10 +2,10 @@
 
 use super::{Exit, Failure};
 use contracts::gateway::v1::{
-    event_service_client::EventServiceClient, flavor_service_client::FlavorServiceClient,
-    host_service_client::HostServiceClient, image_service_client::ImageServiceClient,
-    instance_service_client::InstanceServiceClient, operation_service_client::OperationServiceClient,
-    platform_service_client::PlatformServiceClient,
+    audit_service_client::AuditServiceClient, event_service_client::EventServiceClient,
+    flavor_service_client::FlavorServiceClient, host_service_client::HostServiceClient,
+    image_service_client::ImageServiceClient, instance_service_client::InstanceServiceClient,
+    operation_service_client::OperationServiceClient, platform_service_client::PlatformServiceClient,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +109,11 @@ impl Gateway {
     /// The event stream.
     pub fn events(&self) -> EventServiceClient<Connection> {
         EventServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Records of calls.
+    pub fn audit(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// Health and dead letters.

@@ -114,7 +114,7 @@ fn known_keys() -> Vec<String> {
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checked one by one before anything is read into types, so that a mistake is told with its place.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 11] = [
     ("listen", is_address, "an address and a port, such as 127.0.0.1:7480"),
     ("ops_listen", is_address, "an address and a port, such as 127.0.0.1:7481"),
     ("nats.port", |text| text.parse::<u16>().is_ok(), "a port, 0 to 65535 (0 = any free one)"),
@@ -124,6 +124,21 @@ const CHECKS: [Check; 8] = [
         "host.simulated_hosts",
         |text| text.parse().is_ok_and(|n: u32| (1..=100_000).contains(&n)),
         "1 to 100000",
+    ),
+    (
+        "archive.url",
+        |text| text.is_empty() || text.starts_with("file:///") || text.starts_with("s3://"),
+        "file:///absolute/folder or s3://bucket/prefix",
+    ),
+    (
+        "archive.segment_events",
+        |text| text.parse().is_ok_and(|n: u64| (1..=1_000_000).contains(&n)),
+        "1 to 1000000",
+    ),
+    (
+        "archive.segment_age_s",
+        |text| text.parse().is_ok_and(|n: u64| (1..=86_400).contains(&n)),
+        "1 to 86400 seconds",
     ),
     ("telemetry.log_format", |text| matches!(text, "json" | "text"), "json or text"),
     ("insecure_dev", is_bool, "true or false"),

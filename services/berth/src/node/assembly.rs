@@ -19,7 +19,7 @@ impl Folders {
     /// Makes the folders, closed to other users of the machine; QEMU has to walk to disks and images.
     pub fn make(&self) -> anyhow::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        let closed = ["gateway", "scheduler", "storage", "host_driver", "nats", "keys", "pki"]
+        let closed = ["gateway", "scheduler", "storage", "host_driver", "archive", "nats", "keys", "pki"]
             .map(|name| (name, 0o700));
         for (name, mode) in [("", 0o711), ("host", 0o711), ("datastore", 0o711)].into_iter().chain(closed) {
             let folder = if name.is_empty() { self.data.clone() } else { self.data.join(name) };
@@ -94,8 +94,25 @@ pub(crate) async fn wire(
         scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
     scheduler::wire(&scheduler, chassis).await?;
     host_driver::wire(&host(settings, folders), chassis).await?;
+    archive::wire(&archive(settings, folders), chassis).await?;
     // the door opens last: what comes in finds everybody there
     gateway::start(&gateway(settings, folders, certificate), chassis).await
+}
+
+/// Settings of the archive.
+pub(crate) fn archive(settings: &NodeSettings, folders: &Folders) -> archive::Settings {
+    let url = match settings.archive.url.as_str() {
+        "" => format!("file://{}", folders.data.join("archive/store").display()),
+        url => url.to_owned(),
+    };
+    archive::Settings {
+        database_url: folders.database("archive"),
+        url,
+        key_file: folders.data.join("keys/archive.key"),
+        segment_events: settings.archive.segment_events,
+        segment_age_s: settings.archive.segment_age_s,
+        ..archive::Settings::default()
+    }
 }
 
 /// Settings of the storage service.

@@ -1,6 +1,8 @@
 //! The all-in-one node: the broker, every service and a host in one process, behind `berth up`.
 
+mod archived;
 pub(crate) mod assembly;
+mod at;
 pub(crate) mod broker;
 pub(crate) mod check;
 mod compare;
@@ -11,6 +13,8 @@ mod restore;
 pub mod settings;
 mod verify;
 
+pub use archived::{Archive, archive};
+pub use at::{AtTime, ObjectAt, replay_at};
 pub use broker::check_version as broker_program;
 pub use check::replay_check;
 pub use compare::TableVerdict;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use store::Store;
 
 /// Services whose databases can be made again.
-pub const REBUILDABLE: [&str; 4] = ["gateway", "scheduler", "storage", "host_driver"];
+pub const REBUILDABLE: [&str; 5] = ["gateway", "scheduler", "storage", "host_driver", "archive"];
 
 /// A database that was made again.
 #[derive(Debug, Clone, serde::Serialize)]

@@ -19,6 +19,8 @@ pub struct NodeSettings {
     pub nats: NatsSettings,
     /// The host that the node itself offers.
     pub host: HostSettings,
+    /// The event stream in an object store.
+    pub archive: ArchiveSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
     /// Listen without TLS and without durable sync. For trying things out on one machine.
@@ -37,6 +39,18 @@ pub struct NatsSettings {
     pub port: u16,
     /// The child syncs every message to disk before it acknowledges.
     pub sync_always: bool,
+}
+
+/// The event stream in an object store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArchiveSettings {
+    /// `file:///absolute/folder` or `s3://bucket/prefix`; "" = `archive/store` in the data folder.
+    pub url: String,
+    /// Events in one segment at most.
+    pub segment_events: u64,
+    /// Seconds after which events are archived though they do not fill a segment.
+    pub segment_age_s: u64,
 }
 
 /// The host that the node itself offers.
@@ -95,6 +109,7 @@ impl Default for NodeSettings {
             ops_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7481)),
             nats: NatsSettings::default(),
             host: HostSettings::default(),
+            archive: ArchiveSettings::default(),
             telemetry: TelemetrySettings::default(),
             insecure_dev: false,
         }
@@ -104,6 +119,12 @@ impl Default for NodeSettings {
 impl Default for NatsSettings {
     fn default() -> Self {
         Self { url: String::new(), server_path: PathBuf::from("nats-server"), port: 0, sync_always: true }
+    }
+}
+
+impl Default for ArchiveSettings {
+    fn default() -> Self {
+        Self { url: String::new(), segment_events: 10_000, segment_age_s: 300 }
     }
 }
 

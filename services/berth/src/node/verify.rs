@@ -28,6 +28,7 @@ pub(super) fn services(settings: &NodeSettings, folders: &Folders) -> anyhow::Re
         service("gateway", gateway::MIGRATIONS, Box::new(gateway::tables)),
         service("scheduler", scheduler::MIGRATIONS, Box::new(|_| Box::new(scheduler::rebuild::Tables))),
         service("storage", storage::MIGRATIONS, Box::new(|_| Box::new(storage::Tables))),
+        service("archive", archive::MIGRATIONS, Box::new(|_| Box::new(archive::Tables))),
         service(
             "host_driver",
             host_driver::MIGRATIONS,

@@ -1,6 +1,7 @@
 //! Taking a request on: the operation, its event and its command leave in one transaction, once for each
 //! idempotency key. Requests that are one command go through the intake, which takes many on together.
 
+use super::audit::Draft;
 use super::{Api, caller};
 use crate::domain::caller::Caller;
 use crate::domain::idempotency::{self, Decision, Earlier};
@@ -9,10 +10,12 @@ use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
 use bus::{Cause, Work};
 use contracts::common::v1::{OperationProgress, OperationState};
-use contracts::gateway::v1::{Operation, OperationAccepted, OperationResponse};
+use contracts::gateway::v1::{AuditRecorded, Operation, OperationAccepted, OperationResponse};
 use kernel::{CorrelationId, Message, OperationId, Refusal};
 use std::future::Future;
+use std::sync::Arc;
 use tonic::{Code, Request, Status};
+use tracing::Instrument as _;
 
 /// A request that changes something.
 #[derive(Clone)]
@@ -23,6 +26,7 @@ pub struct Asked {
     key: String,
     fingerprint: String,
     traceparent: String,
+    draft: Option<Arc<Draft>>,
 }
 
 /// What the caller is answered: the same for a repeated request.
@@ -52,6 +56,7 @@ pub struct Entry {
     /// Where its command and its events go.
     pub work: Work,
     operation: Operation,
+    asked: Asked,
 }
 
 /// What became of a request.
@@ -73,6 +78,40 @@ impl Asked {
         let current = bus::trace::current();
         let traceparent = if current.is_empty() { self.traceparent.clone() } else { current };
         Self { traceparent, ..self.clone() }
+    }
+
+    /// The record of the call, to be said with what it does. `None`: it is written already.
+    pub fn audit(&self, accepted: &Accepted) -> Option<AuditRecorded> {
+        let record = self.draft.as_ref()?.for_transaction(accepted)?;
+        Some(AuditRecorded { record: Some(record) })
+    }
+
+    /// What was to be done was undone.
+    pub fn undone(&self) {
+        if let Some(draft) = &self.draft {
+            draft.undone();
+        }
+    }
+
+    /// What was found under the name in the request, and how it stood before.
+    pub fn found(&self, id: &str, name: &str, revision: u64) {
+        if let Some(draft) = &self.draft {
+            draft.found(id, name, revision);
+        }
+    }
+
+    /// How the object stands after a request that is done at once.
+    pub fn changed(&self, revision: u64) {
+        if let Some(draft) = &self.draft {
+            draft.changed(revision);
+        }
+    }
+
+    fn begun(&self, accepted: Accepted) -> Accepted {
+        if let Some(draft) = &self.draft {
+            draft.begun(&accepted);
+        }
+        accepted
     }
 
     /// Why the work of this operation is done.
@@ -134,6 +173,7 @@ impl Api {
             key,
             fingerprint: self.key.fingerprint(method, &request.get_ref().encode_to_vec()),
             traceparent: header("traceparent").unwrap_or_default(),
+            draft: request.extensions().get::<Arc<Draft>>().cloned(),
         })
     }
 
@@ -146,11 +186,11 @@ impl Api {
         take: impl Future<Output = Result<Accepted, Status>>,
     ) -> Result<Accepted, Status> {
         if let Some(accepted) = self.earlier(asked).await? {
-            return Ok(accepted);
+            return Ok(asked.begun(accepted));
         }
         match take.await {
-            Ok(accepted) => Ok(accepted),
-            Err(refused) => self.earlier(asked).await?.ok_or(refused),
+            Ok(accepted) => Ok(asked.begun(accepted)),
+            Err(refused) => self.earlier(asked).await?.map(|accepted| asked.begun(accepted)).ok_or(refused),
         }
     }
 
@@ -179,7 +219,7 @@ impl Api {
         }
         let new = New { id: id.to_string(), object_id, ..asked.new_operation() };
         let operation = translate::accepted(new, work.now());
-        Ok(Entered::Fresh(Box::new(Entry { work, operation })))
+        Ok(Entered::Fresh(Box::new(Entry { work, operation, asked: asked.clone() })))
     }
 
     /// Takes on a request that is one command, which gets the operation's id. `deadline_us` 0 = somebody else watches
@@ -203,6 +243,9 @@ impl Entry {
         let accepted = Accepted::of(&operation);
         // the event comes before the command: readers of the stream see the cause first
         self.work.say(&OperationAccepted { operation: Some(operation) });
+        if let Some(record) = self.asked.audit(&accepted) {
+            self.work.say(&record);
+        }
         Ok(accepted)
     }
 
@@ -211,8 +254,12 @@ impl Entry {
         object_id.clone_into(&mut self.operation.object_id);
     }
 
-    /// Ends a request that is done with this transaction.
-    pub async fn done(mut self: Box<Self>) -> Result<Accepted, Status> {
+    /// Ends a request that is done with this transaction. A caller that goes away does not end it half-way.
+    pub async fn done(self: Box<Self>) -> Result<Accepted, Status> {
+        tokio::spawn(self.commit().in_current_span()).await.map_err(status::broken)?
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<Accepted, Status> {
         let progress = OperationProgress {
             operation_id: self.operation.id.clone(),
             state: OperationState::Succeeded as i32,
@@ -223,7 +270,11 @@ impl Entry {
             self.operation = done;
         }
         let accepted = self.record().await?;
-        self.work.commit().await.map_err(status::broken)?;
+        let asked = self.asked;
+        self.work.commit().await.map_err(|error| {
+            asked.undone();
+            status::broken(error)
+        })?;
         Ok(accepted)
     }
 }

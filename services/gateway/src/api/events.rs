@@ -115,7 +115,9 @@ fn shown(item: Item, caller: &Caller, correlation: &str) -> Option<WatchEventsRe
         }),
         Item::Event { sequence, incarnation, envelope } => {
             let correlation_id = envelope.cause.correlation.to_string();
+            let record = envelope.subject.service == "gateway" && envelope.subject.name == "AuditRecorded";
             if !caller.sees(&envelope.subject.tenant)
+                || (record && !caller.may("audit.read"))
                 || (!correlation.is_empty() && correlation != correlation_id)
             {
                 return None;

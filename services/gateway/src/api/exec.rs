@@ -27,6 +27,7 @@ impl Api {
         let take = async {
             let timeout_s = exec::check(&argv, &stdin, timeout_s).map_err(status::invalid)?;
             let found = self.living_instance(&asked.caller, &instance).await?;
+            asked.found(&found.id, &found.name, found.revision);
             let host = self.host_of(&found).await?;
             let sealed = self.sealer.seal(&ExecRequest { argv, stdin }.encode_to_vec());
             let patience = Duration::from_secs(timeout_s.into()) + SLACK;

@@ -46,6 +46,7 @@ impl Api {
             created_at_us: entry.work.now().micros(),
         };
         flavors::put(entry.work.tx(), &flavor).await.map_err(status::broken)?;
+        asked.changed(flavor.revision);
         entry.work.say_for(PLATFORM, &wire::FlavorCreated { flavor: Some(flavor) });
         entry.done().await
     }

@@ -1,6 +1,7 @@
 //! Hosts.
 
 use super::Api;
+use super::accept::Asked;
 use crate::domain::overcommit;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
@@ -20,6 +21,14 @@ type Answer<T> = Result<Response<T>, Status>;
 fn with_use(host: scheduler::Host, promised: Promised) -> wire::HostWithUse {
     let (reserved, instances) = promised;
     wire::HostWithUse { host: Some(host), reserved: Some(reserved), instances }
+}
+
+impl Api {
+    async fn host_to_change(&self, asked: &Asked, name: &str) -> Result<String, Status> {
+        let found = self.host(name).await?;
+        asked.found(&found.id, &found.name, found.revision);
+        Ok(found.id)
+    }
 }
 
 #[tonic::async_trait]
@@ -57,7 +66,7 @@ impl HostService for Api {
                 let text = format!("a reason is one line of at most {REASON_LIMIT} bytes");
                 return Err(status::invalid(Violation::new("reason", text)));
             }
-            let host_id = self.host(&host).await?.id;
+            let host_id = self.host_to_change(&asked, &host).await?;
             let id = host_id.clone();
             let command = |operation_id| scheduler::CordonHost { host_id: id, operation_id, reason };
             self.accept(&asked, &host_id, 0, command).await
@@ -71,7 +80,7 @@ impl HostService for Api {
     ) -> Answer<wire::OperationResponse> {
         let asked = self.asked(&request, "UncordonHost")?;
         let take = async {
-            let host_id = self.host(&request.get_ref().host).await?.id;
+            let host_id = self.host_to_change(&asked, &request.get_ref().host).await?;
             let id = host_id.clone();
             let command = |operation_id| scheduler::UncordonHost { host_id: id, operation_id };
             self.accept(&asked, &host_id, 0, command).await
@@ -93,7 +102,7 @@ impl HostService for Api {
                 ("disk_percent", disk_percent),
             ])
             .map_err(status::invalid)?;
-            let host_id = self.host(&host).await?.id;
+            let host_id = self.host_to_change(&asked, &host).await?;
             let overcommit = Some(scheduler::Overcommit { vcpus_percent, memory_percent, disk_percent });
             let id = host_id.clone();
             let command =

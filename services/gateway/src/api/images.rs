@@ -77,6 +77,7 @@ impl ImageService for Api {
             if found.phase == ImagePhase::Deleted as i32 {
                 return Err(status::not_found("image", "image", name));
             }
+            asked.found(&found.id, &found.name, found.revision);
             self.check_unused(&found).await?;
             let (image_id, tenant) = (found.id.clone(), found.tenant);
             let command = |operation_id| DeleteImage { image_id, operation_id, tenant };

@@ -46,6 +46,7 @@ impl Api {
     ) -> Answer<wire::OperationResponse> {
         let take = async {
             let found = self.living_instance(&asked.caller, instance).await?;
+            asked.found(&found.id, &found.name, found.revision);
             self.check_verb(verb, &found).await?;
             let (instance_id, tenant) = (found.id.clone(), found.tenant);
             let command = |operation_id| command(Ids { instance_id, operation_id, tenant });

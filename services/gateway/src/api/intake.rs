@@ -127,6 +127,7 @@ impl Taker {
                 }
             }
             Err(error) if batch.len() == 1 => {
+                batch.iter().for_each(|one| one.asked.undone());
                 let broken = status::broken(error);
                 batch.into_iter().for_each(|one| drop(one.answer.send(Err(broken.clone()))));
             }
@@ -138,6 +139,9 @@ impl Taker {
                         Ok(work) => take_in(&self.desk, work, alone).await,
                         Err(error) => Err(error),
                     };
+                    if verdict.is_err() {
+                        one.asked.undone();
+                    }
                     let verdict = verdict.map(|mut verdicts| verdicts.remove(0));
                     let _ = one.answer.send(verdict.unwrap_or_else(|error| Err(status::broken(error))));
                 }
@@ -193,6 +197,9 @@ fn begin(work: &mut Work, one: &Waiting) -> Operation {
     work.set_cause(one.asked.cause(one.operation_id));
     // the event comes before the command: readers of the stream see the cause first
     work.say(&OperationAccepted { operation: Some(operation.clone()) });
+    if let Some(record) = one.asked.audit(&Accepted::of(&operation)) {
+        work.say(&record);
+    }
     (one.tell)(work);
     operation
 }

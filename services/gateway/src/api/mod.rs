@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admission;
+pub mod audit;
 pub mod auth;
 mod console;
 mod diagnosis;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
+use wire::audit_service_server::AuditServiceServer;
 use wire::event_service_server::EventServiceServer;
 use wire::flavor_service_server::FlavorServiceServer;
 use wire::host_service_server::HostServiceServer;
@@ -40,7 +42,7 @@ use wire::operation_service_server::OperationServiceServer;
 use wire::platform_service_server::PlatformServiceServer;
 
 /// Longest gRPC request: a chunk of an upload or user data, and what is around it.
-const REQUEST_LIMIT: usize = 4 << 20;
+pub const REQUEST_LIMIT: usize = 4 << 20;
 
 /// What the operations work with.
 pub struct Api {
@@ -88,6 +90,7 @@ impl Api {
             .add_service(OperationServiceServer::from_arc(self.clone()))
             .add_service(EventServiceServer::from_arc(self.clone()))
             .add_service(PlatformServiceServer::from_arc(self.clone()))
+            .add_service(AuditServiceServer::from_arc(self.clone()))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

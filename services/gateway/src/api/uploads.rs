@@ -1,5 +1,6 @@
 //! Files on their way to the staging area.
 
+use super::audit::Draft;
 use super::{Api, caller};
 use crate::adapters::staging::{Staging, StagingError};
 use crate::domain::violation::Violation;
@@ -19,10 +20,14 @@ impl Api {
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<UploadFileResponse>, Status> {
         caller(&request)?;
+        let draft = request.extensions().get::<Arc<Draft>>().cloned();
         let staging = self.staging.clone();
         // a task of its own: it cleans up behind itself also when the caller goes away
         let task = tokio::spawn(receive(staging, request.into_inner()));
         let answer = task.await.map_err(status::broken)??;
+        if let Some(draft) = draft {
+            draft.found(&answer.upload_id, "", 0);
+        }
         Ok(Response::new(answer))
     }
 }

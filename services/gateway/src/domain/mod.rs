@@ -1,6 +1,7 @@
 //! What is right and what is wrong, decided without clock, database or network.
 
 pub mod admission;
+pub mod audit;
 pub mod caller;
 pub mod exec;
 pub mod idempotency;

@@ -1,6 +1,7 @@
 //! The read model: what other services say, folded into the gateway's tables. Handlers say nothing themselves, so
 //! delivering all of `EVENTS` to fresh tables rebuilds them.
 
+mod audit;
 mod decisions;
 mod exec;
 mod flavors;
@@ -15,7 +16,7 @@ mod tests;
 use crate::wakeups::Wakeups;
 use ::store::Store;
 use bus::Subscriptions;
-use contracts::gateway::v1::{FlavorCreated, OperationAbandoned, OperationAccepted};
+use contracts::gateway::v1::{AuditRecorded, FlavorCreated, OperationAbandoned, OperationAccepted};
 use contracts::host_driver::v1::ExecFinished;
 use contracts::{scheduler::v1 as scheduler, storage::v1 as storage};
 
@@ -34,6 +35,7 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on::<FlavorCreated>(flavors::Created)
+        .on::<AuditRecorded>(audit::Recorded)
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

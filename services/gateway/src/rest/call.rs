@@ -4,6 +4,7 @@ use super::answer;
 use super::fields::{self, Sources};
 use super::frames::{Frames, frame};
 use super::problem::Problem;
+use crate::api::audit::{Draft, Drafts};
 use crate::api::auth::Doorkeeper;
 use crate::domain::caller::Caller;
 use crate::domain::violation::Violation;
@@ -38,6 +39,8 @@ pub struct Door {
     pub grpc: axum::Router,
     /// Checks tokens before a body is read.
     pub doorkeeper: Arc<Doorkeeper>,
+    /// Records calls that do not get as far as the services.
+    pub drafts: Arc<Drafts>,
 }
 
 impl Door {
@@ -50,7 +53,7 @@ impl Door {
     pub async fn send(
         &self,
         method: &Method,
-        headers: &HeaderMap,
+        parts: &Parts,
         caller: Caller,
         body: Body,
     ) -> Result<Frames, Status> {
@@ -64,11 +67,14 @@ impl Door {
         inner.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         inner.insert(header::TE, HeaderValue::from_static("trailers"));
         for name in PASSED_ON {
-            if let Some(value) = headers.get(name) {
+            if let Some(value) = parts.headers.get(name) {
                 inner.insert(name, value.clone());
             }
         }
         request.extensions_mut().insert(caller);
+        if let Some(draft) = parts.extensions.get::<Arc<Draft>>() {
+            request.extensions_mut().insert(draft.clone());
+        }
         let Ok(response) = self.grpc.clone().oneshot(request).await;
         match Status::from_header_map(response.headers()) {
             Some(status) if status.code() != tonic::Code::Ok => Err(status),
@@ -92,7 +98,7 @@ async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<
     let caller = door.admit(method, &parts.headers).await?;
     let sources = Sources { body: json_body(&parts.headers, body).await?, ..uri_fields(&mut parts).await? };
     let message = message(method, sources)?;
-    let sent = door.send(method, &parts.headers, caller, Body::from(message)).await;
+    let sent = door.send(method, &parts, caller, Body::from(message)).await;
     let mut frames = sent.map_err(|s| Problem::of(&s))?;
     let mut last = None;
     while let Some(bytes) = frames.next().await.map_err(|s| Problem::of(&s))? {

@@ -45,7 +45,7 @@ async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Re
     // the channel is new and has room
     let _ = typed.try_send(Ok(frame(&first.encode_to_vec())));
     let body = Body::from_stream(ReceiverStream::new(waiting));
-    let frames = door.send(method, &parts.headers, caller, body).await.map_err(|s| Problem::of(&s))?;
+    let frames = door.send(method, &parts, caller, body).await.map_err(|s| Problem::of(&s))?;
     Ok(upgrade.on_upgrade(move |socket| carry(socket, frames, typed)))
 }
 

@@ -8,6 +8,7 @@ pub mod call;
 pub mod console;
 pub mod fields;
 pub mod frames;
+pub mod lines;
 pub mod openapi;
 pub mod problem;
 pub mod router;

@@ -85,6 +85,16 @@ impl Problem {
         Self::with(status, code, &detail.into(), None, None)
     }
 
+    /// What a record of the call says: the gRPC code it is like, its name, and the code of the refusal.
+    pub fn as_record(&self) -> (Code, String, String) {
+        let code = match self.status {
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            _ => Code::Unknown,
+        };
+        (code, self.title.to_uppercase().replace(' ', "_"), self.code.clone())
+    }
+
     fn with(
         status: StatusCode,
         kind: &str,
@@ -129,6 +139,7 @@ impl IntoResponse for Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -2,13 +2,14 @@
 
 use super::call::{self, Door};
 use super::problem::Problem;
-use super::{console, openapi, sse, upload};
+use super::{console, lines, openapi, sse, upload};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use contracts::Method;
 use http::{Request, StatusCode, Uri, header};
+use tonic::Code;
 
 /// How a method is carried over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Shape {
     Unary,
     /// A stream of messages out: Server-Sent Events.
     Events,
+    /// A stream of messages out that ends by itself: JSON lines or CSV.
+    Lines,
     /// A stream of messages in: the body as it comes.
     Upload,
     /// Streams both ways: a WebSocket.
@@ -27,6 +30,7 @@ pub enum Shape {
 pub fn shape(method: &Method) -> Shape {
     match (method.descriptor.is_client_streaming(), method.descriptor.is_server_streaming()) {
         (false, false) => Shape::Unary,
+        (false, true) if method.lines => Shape::Lines,
         (false, true) => Shape::Events,
         (true, false) => Shape::Upload,
         (true, true) => Shape::Socket,
@@ -62,10 +66,27 @@ fn filter(http_method: &str) -> Option<MethodFilter> {
     }
 }
 
-async fn dispatch(door: Door, method: &'static Method, request: Request<Body>) -> Response {
+async fn dispatch(door: Door, method: &'static Method, mut request: Request<Body>) -> Response {
+    let draft = door.drafts.draft(method, "rest", request.headers(), request.extensions());
+    request.extensions_mut().insert(draft.clone());
+    let response = run(door, method, request).await;
+    // what the services answered is recorded already; this is for what did not get as far
+    let problem = response.extensions().get::<Problem>().cloned();
+    let (code, kind, refusal) = match &problem {
+        Some(problem) => problem.as_record(),
+        None => (Code::Ok, "OK".to_owned(), String::new()),
+    };
+    match draft.answered(code, &kind, &refusal).await {
+        Ok(()) => response,
+        Err(unrecorded) => Problem::of(&unrecorded).into_response(),
+    }
+}
+
+async fn run(door: Door, method: &'static Method, request: Request<Body>) -> Response {
     match shape(method) {
         Shape::Unary => call::unary(door, method, request).await,
         Shape::Events => sse::events(door, method, request).await,
+        Shape::Lines => lines::lines(door, method, request).await,
         Shape::Upload => upload::upload(door, method, request).await,
         Shape::Socket => console::socket(door, method, request).await,
     }

@@ -42,7 +42,7 @@ async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Fr
         sources.query.push(("incarnation".to_owned(), incarnation));
     }
     let message = call::message(method, sources)?;
-    door.send(method, &parts.headers, caller, Body::from(message)).await.map_err(|s| Problem::of(&s))
+    door.send(method, &parts, caller, Body::from(message)).await.map_err(|s| Problem::of(&s))
 }
 
 /// The cursor "incarnation:sequence" that a client saw last.

@@ -36,7 +36,7 @@ async fn run(door: &Door, method: &Method, request: Request<Body>) -> Result<Res
     let first = stream::once(async move { Ok::<_, axum::Error>(frame(&first.encode_to_vec())) });
     let chunks = body.into_data_stream().map_ok(|data| stream::iter(pieces(data)).map(Ok)).try_flatten();
     let frames = door
-        .send(method, &parts.headers, caller, Body::from_stream(first.chain(chunks)))
+        .send(method, &parts, caller, Body::from_stream(first.chain(chunks)))
         .await
         .map_err(|s| Problem::of(&s));
     let mut frames = frames?;

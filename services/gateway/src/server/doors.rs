@@ -3,6 +3,7 @@
 use super::observe::{self, Observer};
 use crate::api::Api;
 use crate::api::admission::{self, Admission};
+use crate::api::audit::{Drafts, layer};
 use crate::api::auth::{self, Doorkeeper};
 use crate::rest::call::Door;
 use crate::rest::router;
@@ -28,19 +29,25 @@ impl Doors {
         api: &Arc<Api>,
         doorkeeper: &Arc<Doorkeeper>,
         admission: &Arc<Admission>,
+        drafts: &Arc<Drafts>,
         meter: &Meter,
     ) -> anyhow::Result<Self> {
         let observer = Arc::new(Observer::new(meter));
-        // the last layer is the outermost: first measured, then limited in time, then known, then
-        // admitted
+        // the last layer is the outermost: first measured, then recorded, limited in time, known, noted, admitted
         let grpc = api
             .routes()?
             .into_axum_router()
             .layer(from_fn_with_state(admission.clone(), admission::admit))
+            .layer(from_fn(layer::note))
             .layer(from_fn_with_state(doorkeeper.clone(), auth::guard))
             .layer(from_fn(observe::limit_time))
+            .layer(from_fn_with_state(drafts.clone(), layer::record))
             .layer(from_fn_with_state(observer, observe::observe));
-        let rest = router::router(&Door { grpc: grpc.clone(), doorkeeper: doorkeeper.clone() });
+        let rest = router::router(&Door {
+            grpc: grpc.clone(),
+            doorkeeper: doorkeeper.clone(),
+            drafts: drafts.clone(),
+        });
         Ok(Self { grpc, rest })
     }
 

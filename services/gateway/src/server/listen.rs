@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(8);
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
+
+/// The address of whoever sent a request, as this machine sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// Binds the address. Without TLS only a loopback address, or when `insecure_dev` says so.
 pub async fn bind(address: &str, tls: bool, insecure_dev: bool) -> anyhow::Result<TcpListener> {
@@ -62,10 +66,10 @@ pub async fn serve(
             () = stopping.cancelled() => break,
             place = room.clone().acquire_owned() => place,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, peer)) => (stream, Peer(peer.ip().to_canonical())),
                 Err(error) => {
                     // out of file descriptors, most likely: without a pause this would spin
                     tracing::warn!(%error, "cannot accept a connection");
@@ -79,9 +83,9 @@ pub async fn serve(
         connections.spawn(async move {
             let _place = place;
             match acceptor {
-                None => connection(stream, doors, stopping).await,
+                None => connection(stream, peer, doors, stopping).await,
                 Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(stream, doors, stopping).await,
+                    Ok(Ok(stream)) => connection(stream, peer, doors, stopping).await,
                     Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
                     Err(_) => tracing::debug!("tls handshake took too long"),
                 },
@@ -95,13 +99,15 @@ pub async fn serve(
     }
 }
 
-async fn connection<S>(stream: S, doors: Doors, stopping: CancellationToken)
+async fn connection<S>(stream: S, peer: Peer, doors: Doors, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let doors = doors.clone();
-        async move { Ok::<_, Infallible>(doors.answer(request.map(Body::new)).await) }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        async move { Ok::<_, Infallible>(doors.answer(request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);

@@ -2,6 +2,7 @@
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
+pub mod audit;
 pub mod decisions;
 pub mod diagnosis;
 pub mod flavors;
@@ -28,11 +29,21 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "admission",
         sql: include_str!("../../migrations/1001_admission.sql"),
     },
+    MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
-pub const STATE_TABLES: &[&str] =
-    &["operations", "flavors", "instances", "hosts", "images", "image_uploads", "decisions"];
+pub const STATE_TABLES: &[&str] = &[
+    "operations",
+    "flavors",
+    "instances",
+    "hosts",
+    "images",
+    "image_uploads",
+    "decisions",
+    "audit",
+    "audit_objects",
+];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
 fn column(number: u64) -> i64 {

@@ -1,6 +1,7 @@
 //! Wire and domain: every request is read and validated here, every snapshot that leaves is cleaned here.
 
 pub mod admission;
+pub mod audit;
 pub mod diagnosis;
 pub mod images;
 pub mod instances;

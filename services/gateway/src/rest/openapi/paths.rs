@@ -42,7 +42,7 @@ fn in_path(method: &Method) -> Vec<String> {
 
 /// Methods without a body take their fields in the query.
 fn takes_query(method: &Method) -> bool {
-    matches!(shape(method), Shape::Unary | Shape::Events)
+    matches!(shape(method), Shape::Unary | Shape::Events | Shape::Lines)
         && matches!(method.http_method.as_str(), "GET" | "DELETE")
 }
 
@@ -122,6 +122,13 @@ fn responses(schemas: &mut Schemas, method: &Method) -> Value {
             let words = "Server-Sent Events. `event` is the type of the event or \"gap\", `id` the cursor \
                          \"incarnation:sequence\", `data` the content of `event` or `gap`.";
             ("200", json!({"description": words, "content": {"text/event-stream": {"schema": schema}}}))
+        }
+        Shape::Lines => {
+            let schema = schemas.message(&output, &[]);
+            let words = "One JSON object a line, or CSV with a line of titles when `Accept` says text/csv. An answer \
+                         that breaks off is not whole.";
+            let lines = json!({"application/x-ndjson": {"schema": schema}, "text/csv": {"schema": {"type": "string"}}});
+            ("200", json!({"description": words, "content": lines}))
         }
         Shape::Unary | Shape::Upload => {
             let status = if output.get_field_by_name("operation_id").is_some() { "202" } else { "200" };

@@ -1,0 +1,67 @@
+//! The event stream in an object store: compressed segments, each bound to the one before and signed.
+#![forbid(unsafe_code)]
+
+pub mod adapters;
+mod domain;
+mod metrics;
+mod rebuild;
+mod reconcilers;
+mod settings;
+mod store;
+mod translate;
+mod verify;
+
+pub use rebuild::Tables;
+pub use reconcilers::archiving::Archiving;
+pub use settings::Settings;
+pub use translate::envelope;
+pub use verify::{ReadError, Reader, Verdict, hash, verify};
+
+use ::store::MigrationFile;
+use adapters::key::Key;
+use adapters::vault::Vault;
+use bus::{Connection, Desk};
+use chassis::{Chassis, Stage, reconcile};
+use metrics::Metrics;
+use opentelemetry::metrics::Meter;
+use std::sync::{Arc, Mutex};
+
+/// The service's name on the bus.
+pub const SERVICE: &str = "archive";
+
+/// The tables of the service.
+pub const MIGRATIONS: &[MigrationFile] =
+    &[MigrationFile { version: 1000, name: "archive", sql: include_str!("../migrations/1000_archive.sql") }];
+
+/// What archives; nothing runs yet.
+pub fn archiving(
+    settings: &Settings,
+    desk: Desk,
+    bus: &Connection,
+    meter: &Meter,
+) -> anyhow::Result<Archiving> {
+    Ok(Archiving {
+        desk,
+        bus: bus.clone(),
+        vault: Vault::open(&settings.url, true)?,
+        key: Key::from_file(&settings.key_file)?,
+        limits: settings.limits()?,
+        metrics: Metrics::new(meter),
+        waiting_since: Mutex::new(None),
+    })
+}
+
+/// Starts the service.
+pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
+    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let archiving = Arc::new(archiving(settings, desk, &chassis.bus, &chassis.meter)?);
+    let period = settings.period();
+    chassis.tasks.spawn(Stage::Work, "archiving", move |stop| async move {
+        let pass = move || {
+            let archiving = archiving.clone();
+            async move { archiving.pass().await }
+        };
+        reconcile("archiving", stop, Arc::default(), period, pass).await;
+    });
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! The archive's tables.
+
+pub mod segments;

@@ -1,0 +1,361 @@
+//! The archive on a real broker: nothing missing and nothing twice, whenever it was killed; and nothing changed unseen.
+
+use archive::adapters::key::Key;
+use archive::adapters::vault::Vault;
+use archive::{Archiving, MIGRATIONS, Reader, Settings, Verdict, verify};
+use bus::{Cause, Connection, Desk, Envelope, Report};
+use contracts::archive::v1::{Entry, Linked, entry};
+use contracts::gateway::v1::{Flavor, FlavorCreated};
+use kernel::{Message, MessageId, Subject, SystemClock, Timestamp};
+use prost::Message as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+use testkit::{Database, NatsServer, databases};
+
+struct Bed {
+    nats: NatsServer,
+    bus: Connection,
+    folder: tempfile::TempDir,
+    said: i64,
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let nats = NatsServer::start().await;
+        let bus = Connection::open(&nats.settings(), "archive test", Report::none()).await.expect("connects");
+        Self { nats, bus, folder: tempfile::tempdir().expect("a folder"), said: 0 }
+    }
+
+    fn settings(&self, segment_events: u64, segment_age_s: u64) -> Settings {
+        Settings {
+            url: format!("file://{}", self.store().display()),
+            key_file: self.folder.path().join("archive.key"),
+            segment_events,
+            segment_age_s,
+            ..Settings::default()
+        }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn archiving(&self, store: &Store, segment_events: u64, segment_age_s: u64) -> Archiving {
+        let desk = Desk::new(archive::SERVICE, store.clone(), Arc::new(SystemClock));
+        let meter = opentelemetry::global::meter("test");
+        archive::archiving(&self.settings(segment_events, segment_age_s), desk, &self.bus, &meter)
+            .expect("it opens")
+    }
+
+    /// Says events as a service would.
+    async fn say(&mut self, count: i64) {
+        for _ in 0..count {
+            self.said += 1;
+            let event = FlavorCreated {
+                flavor: Some(Flavor {
+                    name: format!("flavor-{}", self.said),
+                    revision: 1,
+                    ..Flavor::default()
+                }),
+            };
+            let envelope = Envelope {
+                id: MessageId::new(),
+                subject: Subject {
+                    kind: FlavorCreated::KIND,
+                    service: FlavorCreated::SERVICE.into(),
+                    version: FlavorCreated::VERSION.into(),
+                    name: FlavorCreated::NAME.into(),
+                    tenant: "platform".into(),
+                    key: event.key().into(),
+                },
+                cause: Cause::own("gateway"),
+                occurred_at: Timestamp(self.said * 1_000_000),
+                payload: event.to_bytes().into(),
+            };
+            let mut headers = async_nats::HeaderMap::new();
+            for (name, value) in envelope.headers() {
+                headers.insert(name.as_str(), value.as_str());
+            }
+            let sent = self.bus.jetstream().publish_with_headers(
+                envelope.subject.to_string(),
+                headers,
+                envelope.payload,
+            );
+            sent.await.expect("sent").await.expect("kept");
+        }
+    }
+
+    /// Names in the archive, in order; gaps as their kind.
+    async fn names(&self) -> Vec<String> {
+        let mut reader = self.reader().await;
+        let mut names = Vec::new();
+        while let Some((_, entries)) = reader.next().await.expect("as it was written") {
+            for entry in entries {
+                names.push(match entry.what {
+                    Some(entry::What::Event(event)) => {
+                        archive::envelope(&event).expect("an envelope").subject.key
+                    }
+                    Some(entry::What::Gap(gap)) => format!("gap: {}", gap.kind),
+                    None => "nothing".into(),
+                });
+            }
+        }
+        names
+    }
+
+    async fn reader(&self) -> Reader {
+        let key = Key::read(&self.folder.path().join("archive.key")).expect("a key").public();
+        Reader::new(Vault::open(&self.settings(1, 1).url, false).expect("opens"), key).await.expect("lists")
+    }
+}
+
+fn flavors(numbers: std::ops::RangeInclusive<i64>) -> Vec<String> {
+    numbers.map(|number| format!("flavor-{number}")).collect()
+}
+
+#[tokio::test]
+async fn every_event_is_archived_once_and_in_order_also_after_kills() {
+    for database in databases(MIGRATIONS).await {
+        let mut bed = Bed::start().await;
+        bed.say(12).await;
+        let archiving = bed.archiving(&database.store, 5, 3_600);
+        archiving.pass().await.expect("a pass");
+        assert_eq!(bed.names().await, flavors(1..=10), "{}: what fills no segment waits", database.name);
+        archiving.pass().await.expect("a pass");
+        assert_eq!(bed.names().await.len(), 10, "nothing twice");
+
+        // killed while it wrote the third: a file, and no checkpoint yet
+        std::fs::write(bed.store().join("segments/0000000003.zst"), b"half of it").expect("written");
+        bed.say(3).await;
+        bed.archiving(&database.store, 5, 3_600).pass().await.expect("a pass");
+        assert_eq!(bed.names().await, flavors(1..=15));
+
+        // killed after the checkpoint and before the commit: the database knows nothing of any segment
+        let fresh = Database::sqlite(MIGRATIONS).await;
+        bed.say(1).await;
+        let again = bed.archiving(&fresh.store, 5, 0);
+        again.pass().await.expect("a pass");
+        again.pass().await.expect("a pass");
+        assert_eq!(bed.names().await, flavors(1..=16), "{}", database.name);
+        let said: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM outbox")
+            .fetch_one(fresh.store.reader())
+            .await
+            .expect("a row");
+        assert_eq!(said, 4, "each segment is told of");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_made_anew_or_trimmed_is_told_as_what_it_is() {
+    let mut bed = Bed::start().await;
+    let database = Database::sqlite(MIGRATIONS).await;
+    let archiving = bed.archiving(&database.store, 100, 0);
+    bed.say(6).await;
+    let stream = bed.bus.jetstream().get_stream("EVENTS").await.expect("a stream");
+    stream.purge().sequence(3).await.expect("purged");
+    archiving.pass().await.expect("a pass");
+    let mut expected = vec!["gap: not kept".to_owned()];
+    expected.extend(flavors(3..=6));
+    assert_eq!(bed.names().await, expected);
+
+    bed.bus.jetstream().delete_stream("EVENTS").await.expect("deleted");
+    bed.bus.ensure_streams().await.expect("made anew");
+    bed.say(2).await;
+    archiving.pass().await.expect("a pass");
+    expected.push("gap: made anew".to_owned());
+    expected.extend(flavors(7..=8));
+    assert_eq!(bed.names().await, expected);
+    drop(bed.nats);
+}
+
+#[tokio::test]
+async fn an_archive_that_is_somebody_elses_is_not_written_over() {
+    let mut bed = Bed::start().await;
+    let database = Database::sqlite(MIGRATIONS).await;
+    bed.say(5).await;
+    bed.archiving(&database.store, 5, 3_600).pass().await.expect("a pass");
+    std::fs::remove_file(bed.folder.path().join("archive.key")).expect("removed");
+    let fresh = Database::sqlite(MIGRATIONS).await;
+    let refused = bed.archiving(&fresh.store, 5, 3_600).pass().await.expect_err("another key");
+    assert!(format!("{refused:#}").contains("signed by another key"), "{refused:#}");
+}
+
+/// The entries of a segment's file as they stand in it.
+fn unpack(file: &Path) -> Vec<Linked> {
+    let plain = zstd::decode_all(std::fs::File::open(file).expect("a file")).expect("unpacked");
+    let mut left = plain.as_slice();
+    let mut all = Vec::new();
+    while !left.is_empty() {
+        all.push(Linked::decode_length_delimited(&mut left).expect("an entry"));
+    }
+    all
+}
+
+fn pack(file: &Path, entries: &[Linked]) {
+    let plain: Vec<u8> = entries.iter().flat_map(Linked::encode_length_delimited_to_vec).collect();
+    std::fs::write(file, zstd::encode_all(plain.as_slice(), 3).expect("packed")).expect("written");
+}
+
+fn with_payload(linked: &Linked, payload: &[u8]) -> Linked {
+    let mut entry = Entry::decode(&*linked.entry).expect("an entry");
+    if let Some(entry::What::Event(event)) = &mut entry.what {
+        event.payload = payload.to_vec();
+    }
+    Linked { entry: entry.encode_to_vec(), link: linked.link.clone() }
+}
+
+#[tokio::test]
+async fn whatever_is_changed_is_found_and_the_first_is_named() {
+    let mut bed = Bed::start().await;
+    let database = Database::sqlite(MIGRATIONS).await;
+    bed.say(20).await;
+    bed.archiving(&database.store, 5, 3_600).pass().await.expect("a pass");
+    let key = Key::read(&bed.folder.path().join("archive.key")).expect("a key").public();
+    let proven = async |folder: &Path, expected: &[String]| -> Verdict {
+        let vault = Vault::open(&folder.display().to_string(), false).expect("opens");
+        verify(&vault, &key, expected).await.expect("read")
+    };
+    let whole = proven(&bed.store(), &[]).await;
+    assert_eq!((whole.segments, whole.events, whole.first_problem), (4, 20, None));
+
+    type Change = fn(&Path);
+    let changes: [(&str, Change, &str); 12] = [
+        (
+            "a changed record",
+            |s| {
+                let file = s.join("0000000002.zst");
+                let mut all = unpack(&file);
+                all[2] = with_payload(&all[2], b"other");
+                pack(&file, &all);
+            },
+            "segment 2: record 3 (event 8 of the stream",
+        ),
+        (
+            "a missing record",
+            |s| {
+                let file = s.join("0000000002.zst");
+                let mut all = unpack(&file);
+                all.remove(1);
+                pack(&file, &all);
+            },
+            "segment 2: record 2 (event 8 of the stream",
+        ),
+        (
+            "a record missing at the end",
+            |s| {
+                let file = s.join("0000000003.zst");
+                let mut all = unpack(&file);
+                all.pop();
+                pack(&file, &all);
+            },
+            "segment 3: record 5 is missing",
+        ),
+        (
+            "an inserted record",
+            |s| {
+                let file = s.join("0000000002.zst");
+                let mut all = unpack(&file);
+                all.insert(3, with_payload(&all[0], b"new"));
+                pack(&file, &all);
+            },
+            "segment 2: record 4 (event 6 of the stream",
+        ),
+        (
+            "records that changed places",
+            |s| {
+                let file = s.join("0000000001.zst");
+                let mut all = unpack(&file);
+                all.swap(0, 1);
+                pack(&file, &all);
+            },
+            "segment 1: record 1 (event 2 of the stream",
+        ),
+        (
+            "a packed byte",
+            |s| {
+                let file = s.join("0000000004.zst");
+                let mut bytes = std::fs::read(&file).expect("read");
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&file, bytes).expect("written");
+            },
+            "segment 4: ",
+        ),
+        (
+            "the same records packed again",
+            |s| {
+                let file = s.join("0000000002.zst");
+                let plain: Vec<u8> =
+                    unpack(&file).iter().flat_map(Linked::encode_length_delimited_to_vec).collect();
+                std::fs::write(&file, zstd::encode_all(plain.as_slice(), 9).expect("packed"))
+                    .expect("written");
+            },
+            "segment 2: its file was changed",
+        ),
+        (
+            "a missing file",
+            |s| std::fs::remove_file(s.join("0000000002.zst")).expect("removed"),
+            "segment 2: its file is missing",
+        ),
+        (
+            "a missing checkpoint",
+            |s| std::fs::remove_file(s.join("0000000003.head")).expect("removed"),
+            "segment 3: its checkpoint is missing",
+        ),
+        (
+            "segments that changed places",
+            |s| {
+                for kind in ["zst", "head"] {
+                    let [a, b, c] =
+                        ["0000000002", "0000000003", "away"].map(|n| s.join(format!("{n}.{kind}")));
+                    std::fs::rename(&a, &c)
+                        .and_then(|()| std::fs::rename(&b, &a))
+                        .and_then(|()| std::fs::rename(&c, &b))
+                        .expect("renamed");
+                }
+            },
+            "segment 2: segment 3 stands in its place",
+        ),
+        (
+            "a changed checkpoint",
+            |s| {
+                let file = s.join("0000000002.head");
+                let mut bytes = std::fs::read(&file).expect("read");
+                bytes[10] ^= 1;
+                std::fs::write(&file, bytes).expect("written");
+            },
+            "segment 2: ",
+        ),
+        (
+            "a segment of its own",
+            |s| {
+                for kind in ["zst", "head"] {
+                    std::fs::copy(s.join(format!("0000000004.{kind}")), s.join(format!("0000000005.{kind}")))
+                        .expect("copied");
+                }
+            },
+            "segment 5: segment 4 stands in its place",
+        ),
+    ];
+    for (what, change, problem) in changes {
+        let copy = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(copy.path().join("segments")).expect("made");
+        for entry in std::fs::read_dir(bed.store().join("segments")).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            std::fs::copy(&path, copy.path().join("segments").join(path.file_name().expect("a name")))
+                .expect("copied");
+        }
+        change(&copy.path().join("segments"));
+        let found = proven(copy.path(), &[]).await.first_problem.unwrap_or_default();
+        assert!(found.starts_with(problem), "{what}: {found:?}");
+    }
+
+    // what is taken from the end is missed by whoever kept the hash
+    for kind in ["zst", "head"] {
+        std::fs::remove_file(bed.store().join(format!("segments/0000000004.{kind}"))).expect("removed");
+    }
+    assert_eq!(proven(&bed.store(), &[]).await.first_problem, None);
+    let cut = proven(&bed.store(), std::slice::from_ref(&whole.newest)).await.first_problem;
+    assert!(cut.is_some_and(|text| text.starts_with("segment 4: it is missing")));
+}

@@ -1,0 +1,66 @@
+//! Objects in the tables of a service, whatever they are.
+
+use anyhow::Context;
+use contracts::archive::v1::Segment;
+use prost::Message as _;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyExecutor, AssertSqlSafe, Row};
+
+/// An object in the gateway's read model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRow {
+    /// Of flavors: the name.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// "" = it is the platform's.
+    pub tenant: String,
+    /// Revision.
+    pub revision: i64,
+    /// Protobuf bytes.
+    pub snapshot: Vec<u8>,
+}
+
+/// Kinds of objects: the table, its columns for id and tenant, and the message of its snapshot.
+pub const KINDS: [(&str, &str, &str, &str, &str); 4] = [
+    ("instance", "instances", "id", "tenant", "berth.scheduler.v1.Instance"),
+    ("image", "images", "id", "tenant", "berth.storage.v1.Image"),
+    ("host", "hosts", "id", "''", "berth.scheduler.v1.Host"),
+    ("flavor", "flavors", "name", "''", "berth.gateway.v1.Flavor"),
+];
+
+/// All objects in one of the tables of [`KINDS`], by name; with `wanted` only those with this name or id.
+pub async fn all<'a>(
+    db: impl AnyExecutor<'a>,
+    (_, table, id, tenant, _): (&str, &str, &str, &str, &str),
+    wanted: &str,
+) -> Result<Vec<ObjectRow>, sqlx::Error> {
+    let sql = format!(
+        "SELECT {id} AS id, name, {tenant} AS tenant, revision, snapshot FROM {table}
+         WHERE ($1 = '' OR {id} = $1 OR name = $1) ORDER BY name, id"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_owned()).fetch_all(db).await?;
+    let object = |row: &sqlx::any::AnyRow| {
+        Ok(ObjectRow {
+            id: row.try_get("id")?,
+            name: row.try_get("name")?,
+            tenant: row.try_get("tenant")?,
+            revision: row.try_get("revision")?,
+            snapshot: row.try_get("snapshot")?,
+        })
+    };
+    rows.iter().map(object).collect()
+}
+
+/// The newest segment in the archive's table.
+pub async fn newest_segment(url: &str) -> anyhow::Result<Option<Segment>> {
+    sqlx::any::install_default_drivers();
+    let pool = AnyPoolOptions::new().max_connections(1).connect(url).await;
+    let pool = pool.with_context(|| format!("reading {url}"))?;
+    let bytes: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT snapshot FROM segments ORDER BY number DESC LIMIT 1")
+            .fetch_optional(&pool)
+            .await?;
+    pool.close().await;
+    Ok(bytes.map(|bytes| Segment::decode(&*bytes)).transpose()?)
+}

@@ -90,6 +90,10 @@ ids! {
     CorrelationId = "correlation id";
     /// A staged file.
     UploadId = "upload id";
+    /// A person or a program that comes in.
+    UserId = "user id";
+    /// A token.
+    TokenId = "token id";
 }
 
 #[cfg(test)]

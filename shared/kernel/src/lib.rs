@@ -10,7 +10,9 @@ mod refusal;
 mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use id::{CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, UploadId};
+pub use id::{
+    CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, TokenId, UploadId, UserId,
+};
 pub use message::{Kind, Message};
 pub use quantity::{Bytes, MilliVcpus, Money};
 pub use refusal::Refusal;

@@ -122,7 +122,7 @@ fn shown(item: Item, caller: &Caller, correlation: &str) -> Option<WatchEventsRe
             }
             let subject = &envelope.subject;
             let data = contracts::entry(&subject.service, &subject.version, &subject.name)
-                .and_then(|entry| redact::json(entry.full_name, &envelope.payload));
+                .and_then(|entry| redact::json(entry.full_name, &envelope.payload, caller.sees_hosts()));
             watch_events_response::Item::Event(EventRecord {
                 sequence,
                 incarnation,

@@ -3,6 +3,7 @@
 use super::{Api, caller};
 use crate::adapters::staging::{Staging, StagingError};
 use crate::domain::violation::Violation;
+use crate::store::uploads;
 use crate::translate::status;
 use contracts::gateway::v1::{UploadFileRequest, UploadFileResponse};
 use kernel::{Refusal, UploadId};
@@ -18,11 +19,14 @@ impl Api {
         &self,
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<UploadFileResponse>, Status> {
-        caller(&request)?;
+        let tenant = caller(&request)?.tenant;
         let staging = self.staging.clone();
         // a task of its own: it cleans up behind itself also when the caller goes away
         let task = tokio::spawn(receive(staging, request.into_inner()));
         let answer = task.await.map_err(status::broken)??;
+        let mut tx = self.desk.store().begin().await.map_err(status::broken)?;
+        uploads::staged(&mut tx, &answer.upload_id, &tenant).await.map_err(status::broken)?;
+        tx.commit().await.map_err(status::broken)?;
         Ok(Response::new(answer))
     }
 }

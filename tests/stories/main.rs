@@ -14,3 +14,4 @@ mod processes;
 mod public_door;
 mod real_guest;
 mod replicas;
+mod tenants;

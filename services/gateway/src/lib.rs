@@ -22,11 +22,13 @@ pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
+use adapters::passwords::Passwords;
 use adapters::staging::Staging;
 use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
+use api::logins::Logins;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
 use serde::Deserialize;
@@ -117,6 +119,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
     let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
+    bootstrap::default_tenant(&desk).await?;
     bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;
 
@@ -146,19 +149,22 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
+    let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone()));
     let api = Arc::new(Api {
         desk: desk.clone(),
         intake,
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
-        key: key.clone(),
+        key,
+        doorkeeper: doorkeeper.clone(),
+        passwords: Passwords::new()?,
+        logins: Logins::new(&chassis.meter),
         wakeups,
         staging,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
-    let doorkeeper = Arc::new(Doorkeeper::new(desk.store().clone(), desk.clock().clone(), key));
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
     let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));

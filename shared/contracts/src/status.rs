@@ -47,6 +47,22 @@ struct RetryInfo {
 
 /// A status that carries a refusal, and the field it is about ("" = none).
 pub fn refused(code: Code, refusal: Refusal, field: &str) -> Status {
+    let retry = (code == Code::Unavailable).then_some(RETRY_AFTER);
+    with_details(code, refusal, field, retry)
+}
+
+/// A refusal that does not count any more after so many seconds.
+pub fn refused_for_now(code: Code, refusal: Refusal, seconds: u64) -> Status {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    with_details(code, refusal, "", Some(prost_types::Duration { seconds, nanos: 0 }))
+}
+
+fn with_details(
+    code: Code,
+    refusal: Refusal,
+    field: &str,
+    retry_delay: Option<prost_types::Duration>,
+) -> Status {
     let message = refusal.message.clone();
     let mut details = Vec::new();
     if !field.is_empty() {
@@ -54,14 +70,22 @@ pub fn refused(code: Code, refusal: Refusal, field: &str) -> Status {
         let bad = BadRequest { field_violations: vec![violation] };
         details.push(prost_types::Any { type_url: BAD_REQUEST.to_owned(), value: bad.encode_to_vec() });
     }
-    if code == Code::Unavailable {
-        let retry = RetryInfo { retry_delay: Some(RETRY_AFTER) };
+    if retry_delay.is_some() {
+        let retry = RetryInfo { retry_delay };
         details.push(prost_types::Any { type_url: RETRY_INFO.to_owned(), value: retry.encode_to_vec() });
     }
     let refusal = common::Refusal::from(refusal);
     details.push(prost_types::Any { type_url: REFUSAL.to_owned(), value: refusal.encode_to_vec() });
     let rpc = RpcStatus { code: code as i32, message: message.clone(), details };
     Status::with_details(code, message, rpc.encode_to_vec().into())
+}
+
+/// After how many seconds the same may be asked for again, if the status says so.
+pub fn retry_after_s(status: &Status) -> Option<u64> {
+    let rpc = RpcStatus::decode(status.details()).ok()?;
+    let info = rpc.details.iter().find(|any| any.type_url == RETRY_INFO)?;
+    let delay = RetryInfo::decode(&*info.value).ok()?.retry_delay?;
+    u64::try_from(delay.seconds).ok()
 }
 
 /// The refusal and the field inside a status, if it has them.
@@ -93,5 +117,8 @@ mod tests {
         assert_eq!(details(&status), (Some(refusal), Some("resources".to_owned())));
         assert_eq!(status.message(), "no host has room");
         assert_eq!(details(&Status::internal("x")), (None, None));
+        assert_eq!((retry_after_s(&status), retry_after_s(&Status::internal("x"))), (None, None));
+        let later = refused_for_now(Code::ResourceExhausted, Refusal::new("LATER", "later"), 7);
+        assert_eq!(retry_after_s(&later), Some(7));
     }
 }

@@ -92,6 +92,10 @@ ids! {
     AuditId = "audit record id";
     /// A staged file.
     UploadId = "upload id";
+    /// A person or a program that comes in.
+    UserId = "user id";
+    /// A token.
+    TokenId = "token id";
 }
 
 #[cfg(test)]

@@ -150,6 +150,7 @@ fn gateway_of(node: &Node) -> Result<Gateway> {
     let connect = Connect {
         endpoint: format!("https://{}", node.address()),
         token: token.trim().to_owned(),
+        tenant: String::new(),
         ca_file: Some(folder.join("pki/ca.pem")),
         allow_plain_http: false,
         request_timeout: Duration::from_secs(60),

@@ -32,6 +32,9 @@ pub struct GlobalArgs {
     /// File with the API token [env: BERTH_TOKEN_FILE; the token itself: BERTH_TOKEN]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Tenant to act in; "platform" = among what belongs to none [env: BERTH_TENANT] [default: your own]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub tenant: Option<String>,
     /// Certificate authority of the gateway in PEM [env: BERTH_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -58,6 +61,7 @@ impl GlobalArgs {
             context: self.context.clone(),
             endpoint: self.endpoint.clone(),
             token_file: self.token_file.clone(),
+            tenant: self.tenant.clone(),
             ca_file: self.ca_file.clone(),
             output: self.output,
             request_timeout_s: self.request_timeout,

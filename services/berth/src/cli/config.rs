@@ -41,7 +41,7 @@ Examples:
     #[command(after_help = "Examples:
   berth config add production --endpoint https://berth.example.com:7480 --token-file ~/.berth-token --ca-file ca.pem")]
     Add {
-        /// A name for it; --endpoint, --token-file and --ca-file say the rest
+        /// A name for it; --endpoint, --token-file, --tenant and --ca-file say the rest
         context: String,
     },
 }
@@ -92,6 +92,7 @@ pub(super) fn run(command: ConfigCommand, global: &GlobalArgs) -> Result<(), Fai
                 endpoint,
                 token: environment.get("BERTH_TOKEN").unwrap_or_default().to_owned(),
                 token_file: flags.token_file.as_ref().map(whole),
+                tenant: flags.tenant.clone().unwrap_or_default(),
                 ca_file: flags.ca_file.as_ref().map(whole),
                 allow_plain_http: false,
             };

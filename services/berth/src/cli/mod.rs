@@ -12,13 +12,19 @@ mod flavor;
 mod host;
 mod image;
 mod instance;
+mod login;
 mod manifest;
 mod operation;
 mod replay;
+mod role;
+mod secret;
 mod session;
 mod simulate;
 mod status;
+mod tenant;
+mod token;
 mod up;
+mod user;
 
 pub use arguments::{GlobalArgs, HELP_EXITS};
 pub use session::Session;
@@ -55,6 +61,17 @@ enum Command {
     Events(events::EventsArgs),
     #[command(subcommand)]
     Operation(operation::OperationCommand),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    Whoami(login::WhoamiArgs),
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    #[command(subcommand)]
+    User(user::UserCommand),
+    #[command(subcommand)]
+    Role(role::RoleCommand),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -115,6 +132,13 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Events(args) => events::run(args, &Session::open(&global)?).await?,
         Command::Operation(command) => operation::run(command, &Session::open(&global)?).await?,
         Command::Audit(command) => audit::run(command, &global).await?,
+        Command::Login(args) => login::login(args, &global).await?,
+        Command::Logout(_) => login::logout(&global).await?,
+        Command::Whoami(_) => login::whoami(&Session::open(&global)?).await?,
+        Command::Tenant(command) => tenant::run(command, &Session::open(&global)?).await?,
+        Command::User(command) => user::run(command, &Session::open(&global)?).await?,
+        Command::Role(command) => role::run(command, &Session::open(&global)?).await?,
+        Command::Token(command) => token::run(command, &Session::open(&global)?).await?,
         Command::Dead(command) => dead::run(command, &Session::open(&global)?).await?,
     }
     Ok(0)

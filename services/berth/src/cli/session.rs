@@ -3,7 +3,7 @@
 use super::operation::in_order;
 use super::{GlobalArgs, arguments::WaitArgs};
 use crate::client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
-use crate::config::{Environment, load};
+use crate::config::{ClientSettings, Environment, load};
 use crate::output::{Format, Progress, note, refusal_line, word};
 use contracts::gateway::v1::{GetInstanceRequest, GetOperationResponse, Operation, OperationResponse};
 use std::time::Duration;
@@ -22,7 +22,11 @@ pub struct Session {
 impl Session {
     /// Reads the settings. Nothing is sent yet.
     pub fn open(global: &GlobalArgs) -> Result<Self, Failure> {
-        let settings = load(&global.client_flags(), &Environment::of_process())?;
+        Self::with(global, &load(&global.client_flags(), &Environment::of_process())?)
+    }
+
+    /// The same with settings that were read already.
+    pub fn with(global: &GlobalArgs, settings: &ClientSettings) -> Result<Self, Failure> {
         let key = match &global.idempotency_key {
             Some(text) => IdempotencyKey::given(text)?,
             None => IdempotencyKey::random(),

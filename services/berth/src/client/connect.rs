@@ -6,6 +6,8 @@ use contracts::gateway::v1::{
     flavor_service_client::FlavorServiceClient, host_service_client::HostServiceClient,
     image_service_client::ImageServiceClient, instance_service_client::InstanceServiceClient,
     operation_service_client::OperationServiceClient, platform_service_client::PlatformServiceClient,
+    session_service_client::SessionServiceClient, tenant_service_client::TenantServiceClient,
+    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub struct Connect {
     pub endpoint: String,
     /// API token, "" = none.
     pub token: String,
+    /// Tenant to act in, "" = the caller's usual one.
+    pub tenant: String,
     /// Certificate authority in PEM, for https.
     pub ca_file: Option<PathBuf>,
     /// Let a token and data travel unencrypted to another machine.
@@ -34,14 +38,20 @@ pub struct Connect {
     pub attempts: u32,
 }
 
-/// Adds the API token to each call.
+/// Adds the API token, and the tenant to act in, to each call.
 #[derive(Clone)]
-pub struct Credentials(Option<MetadataValue<Ascii>>);
+pub struct Credentials {
+    token: Option<MetadataValue<Ascii>>,
+    tenant: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
+        if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());
+        }
+        if let Some(tenant) = &self.tenant {
+            request.metadata_mut().insert("berth-tenant", tenant.clone());
         }
         Ok(request)
     }
@@ -62,7 +72,8 @@ impl Gateway {
     /// Checks how to reach the gateway. Must be called inside a tokio runtime.
     pub fn new(connect: &Connect) -> Result<Self, Failure> {
         let endpoint = endpoint_of(connect)?;
-        let credentials = Credentials(token_header(&connect.token)?);
+        let credentials =
+            Credentials { token: token_header(&connect.token)?, tenant: tenant_header(&connect.tenant)? };
         Ok(Self {
             connection: InterceptedService::new(endpoint.connect_lazy(), credentials),
             endpoint: connect.endpoint.clone(),
@@ -116,10 +127,38 @@ impl Gateway {
         AuditServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
+    /// Tenants.
+    pub fn tenants(&self) -> TenantServiceClient<Connection> {
+        TenantServiceClient::new(self.connection.clone())
+    }
+
+    /// Users and roles.
+    pub fn users(&self) -> UserServiceClient<Connection> {
+        UserServiceClient::new(self.connection.clone())
+    }
+
+    /// Tokens.
+    pub fn tokens(&self) -> TokenServiceClient<Connection> {
+        TokenServiceClient::new(self.connection.clone())
+    }
+
+    /// Logging in and out.
+    pub fn sessions(&self) -> SessionServiceClient<Connection> {
+        SessionServiceClient::new(self.connection.clone())
+    }
+
     /// Health and dead letters.
     pub fn platform(&self) -> PlatformServiceClient<Connection> {
         PlatformServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
+}
+
+fn tenant_header(tenant: &str) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+    if tenant.is_empty() {
+        return Ok(None);
+    }
+    let explain = |_| Failure::usage(format!("{tenant:?} is not the name of a tenant"));
+    MetadataValue::<Ascii>::try_from(tenant).map(Some).map_err(explain)
 }
 
 fn token_header(token: &str) -> Result<Option<MetadataValue<Ascii>>, Failure> {
@@ -206,6 +245,7 @@ mod tests {
         Connect {
             endpoint: endpoint.into(),
             token: String::new(),
+            tenant: String::new(),
             ca_file: None,
             allow_plain_http: false,
             request_timeout: Duration::from_secs(1),

@@ -24,6 +24,8 @@ pub struct ClientFlags {
     pub endpoint: Option<String>,
     /// `--token-file`.
     pub token_file: Option<PathBuf>,
+    /// `--tenant`.
+    pub tenant: Option<String>,
     /// `--ca-file`.
     pub ca_file: Option<PathBuf>,
     /// `--output`.
@@ -44,10 +46,11 @@ pub struct ClientSettings {
 }
 
 /// The settings that the environment may set, as `BERTH_<KEY>`.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "endpoint",
     "token",
     "token_file",
+    "tenant",
     "ca_file",
     "allow_plain_http",
     "output",
@@ -63,6 +66,8 @@ struct Merged {
     #[serde(default)]
     token: String,
     token_file: Option<PathBuf>,
+    #[serde(default)]
+    tenant: String,
     ca_file: Option<PathBuf>,
     #[serde(default)]
     allow_plain_http: bool,
@@ -145,6 +150,7 @@ fn checked(merged: Merged, effective: Vec<Effective>) -> Result<ClientSettings, 
     let connect = Connect {
         endpoint: merged.endpoint,
         token,
+        tenant: merged.tenant,
         ca_file: merged.ca_file,
         allow_plain_http: merged.allow_plain_http,
         request_timeout: Duration::from_secs(u64::from(merged.request_timeout_s)),
@@ -281,6 +287,7 @@ fn from_flags(flags: &ClientFlags) -> Layer {
     for (key, flag, value) in [
         ("endpoint", "--endpoint", flags.endpoint.clone()),
         ("token_file", "--token-file", flags.token_file.as_ref().map(path)),
+        ("tenant", "--tenant", flags.tenant.clone()),
         ("ca_file", "--ca-file", flags.ca_file.as_ref().map(path)),
         ("output", "--output", output),
         ("request_timeout_s", "--request-timeout", flags.request_timeout_s.map(|s| s.to_string())),

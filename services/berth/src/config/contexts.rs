@@ -43,6 +43,9 @@ pub struct Context {
     /// File with the API token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// Tenant to act in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
     /// Certificate authority in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -169,7 +172,7 @@ fn with_current(text: &str, line: &str) -> Result<String, String> {
     })
 }
 
-fn read_or_empty(path: &Path) -> Result<String, Failure> {
+pub(super) fn read_or_empty(path: &Path) -> Result<String, Failure> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         read => read.map_err(|error| Failure::usage(format!("settings file {}: {error}", path.display()))),
@@ -177,7 +180,7 @@ fn read_or_empty(path: &Path) -> Result<String, Failure> {
 }
 
 /// Writes a file in one step: a reader sees the old text or the new one. Only the owner may read it.
-fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let explain = |error: std::io::Error| {
         Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
     };

@@ -9,8 +9,10 @@ mod effective;
 mod layer;
 pub mod node;
 mod paths;
+mod sessions;
 
 pub use client::{ClientFlags, ClientSettings, load};
 pub use contexts::{Context, add_context, known_contexts, use_context, write_local_context};
 pub use effective::{Effective, render};
 pub use paths::Environment;
+pub use sessions::{forget_session, keep_session};

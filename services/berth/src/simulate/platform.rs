@@ -118,6 +118,7 @@ impl Platform {
         let connect = Connect {
             endpoint: format!("http://{address}"),
             token: token.trim().to_owned(),
+            tenant: String::new(),
             ca_file: None,
             allow_plain_http: true,
             request_timeout: Duration::from_secs(60),

@@ -2,90 +2,199 @@
 
 use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
-use crate::store::tokens;
-use crate::translate::status;
-use ::store::Store;
+use crate::domain::permissions::{self, Scope};
+use crate::store::{tenants, tokens, users};
+use crate::translate::{access, status};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use bus::Desk;
 use contracts::Method;
-use http::{HeaderMap, header};
-use kernel::{Clock, Refusal};
+use http::{Extensions, HeaderMap, header};
+use kernel::{PLATFORM, Refusal};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Longest token that is looked at.
 const TOKEN_LIMIT: usize = 256;
+/// The header in which a caller names the tenant it wants to act in.
+pub const TENANT_HEADER: &str = "berth-tenant";
 
 /// How long a caller is known without another look into the table: a token that is taken away opens nothing after it.
 const MEMORY: Duration = Duration::from_secs(1);
 /// Callers that are remembered at most.
 const REMEMBERED: usize = 1024;
+/// How exactly it is noted when a token was used.
+const USE_NOTED: Duration = Duration::from_secs(60);
+
+/// Where a connection comes from; put into the extensions of each request by the listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// Checks tokens against the table of their keyed hashes.
 pub struct Doorkeeper {
-    store: Store,
-    clock: Arc<dyn Clock>,
+    desk: Desk,
     key: Arc<TokenKey>,
-    /// By hash: who it is, and until when that counts (microseconds since the epoch).
-    lately: Mutex<HashMap<String, (Caller, i64)>>,
+    /// By hash and tenant asked for: who it is, and until when that counts (microseconds since the epoch).
+    lately: Mutex<HashMap<(String, String), (Known, i64)>>,
+    /// By token: when its use was noted.
+    noted: Mutex<HashMap<String, i64>>,
+}
+
+/// Somebody whose token was looked up.
+#[derive(Clone)]
+struct Known {
+    caller: Caller,
+    /// The tenant in which it acts takes no changes.
+    disabled: bool,
+}
+
+/// What a token and a tenant asked for lead to.
+enum Found {
+    Nobody,
+    NoSuchTenant,
+    Known(Known),
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Doorkeeper {
-    /// A doorkeeper over the table of tokens.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, key: Arc<TokenKey>) -> Self {
-        Self { store, clock, key, lately: Mutex::default() }
+    /// A doorkeeper over the gateway's tables.
+    pub fn new(desk: Desk, key: Arc<TokenKey>) -> Self {
+        Self { desk, key, lately: Mutex::default(), noted: Mutex::default() }
     }
 
-    /// Who sends a request with these headers, when they hold the permission.
-    pub async fn admit(&self, headers: &HeaderMap, permission: &str) -> Result<Caller, Status> {
-        let hash = self.key.hash(bearer(headers)?);
-        let caller = self.caller(hash).await?;
-        let caller =
-            caller.ok_or_else(|| unauthenticated("this token is not known, has expired or was revoked"))?;
-        if !caller.may(permission) {
-            let refusal =
-                Refusal::new("PERMISSION_DENIED", format!("this needs the permission {permission}"));
-            return Err(status::refused(Code::PermissionDenied, refusal, ""));
+    /// Who sends a request with these headers to this method, if they may.
+    pub async fn admit(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        method: &Method,
+    ) -> Result<Caller, Status> {
+        let address = extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+        let rule = permissions::find(&method.permission);
+        if rule.is_some_and(|rule| rule.scope == Scope::Anyone) {
+            return Ok(Caller { address, ..Caller::nobody() });
         }
-        Ok(caller)
+        let hash = self.key.hash(bearer(headers)?);
+        let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
+        let Known { caller, disabled } = match self.find(hash, wanted).await? {
+            Found::Known(known) => known,
+            Found::Nobody => {
+                return Err(unauthenticated("this token is not known, has expired or was revoked"));
+            }
+            Found::NoSuchTenant => return Err(status::not_found("tenant", TENANT_HEADER, wanted)),
+        };
+        if !caller.may(&method.permission) {
+            let text = format!("this needs the permission {}", method.permission);
+            return Err(status::refused(Code::PermissionDenied, Refusal::new("PERMISSION_DENIED", text), ""));
+        }
+        if disabled && method.mutating && !permissions::works_while_disabled(&method.permission) {
+            let text = format!("the tenant {} is disabled: nothing in it can be changed", caller.tenant);
+            return Err(status::refused(Code::FailedPrecondition, Refusal::new("TENANT_DISABLED", text), ""));
+        }
+        self.note_use(&caller.token_id, &address);
+        Ok(Caller { address, ..caller })
     }
-}
 
-impl Doorkeeper {
     /// Whose token these headers hold, whatever they may do.
     pub async fn identify(&self, headers: &HeaderMap) -> Option<Caller> {
-        self.caller(self.key.hash(bearer(headers).ok()?)).await.ok().flatten()
+        let hash = self.key.hash(bearer(headers).ok()?);
+        match self.find(hash, "").await.ok()? {
+            Found::Known(known) => Some(known.caller),
+            _ => None,
+        }
     }
 
-    async fn caller(&self, hash: String) -> Result<Option<Caller>, Status> {
-        let now = self.clock.now();
-        let lately = || self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((caller, until)) = lately().get(&hash)
+    /// Forgets who came in: what was just changed counts from the next request on. Other replicas know within a second.
+    pub fn forget(&self) {
+        locked(&self.lately).clear();
+    }
+
+    async fn find(&self, hash: String, wanted: &str) -> Result<Found, Status> {
+        let now = self.desk.clock().now();
+        let place = (hash, wanted.to_owned());
+        if let Some((known, until)) = locked(&self.lately).get(&place)
             && now.micros() < *until
         {
-            return Ok(Some(caller.clone()));
+            return Ok(Found::Known(known.clone()));
         }
-        let found = tokens::caller(self.store.reader(), &hash, now.micros()).await.map_err(status::broken)?;
-        let mut lately = lately();
+        let (found, expires_at_us) = self.look_up(&place.0, wanted).await?;
+        let mut lately = locked(&self.lately);
         if lately.len() >= REMEMBERED {
             lately.clear();
         }
-        let Some((caller, expires_at_us)) = found else {
-            lately.remove(&hash);
-            return Ok(None);
+        match &found {
+            Found::Known(known) => {
+                let until = now.after(MEMORY).micros();
+                let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
+                lately.insert(place, (known.clone(), until));
+            }
+            _ => drop(lately.remove(&place)),
+        }
+        Ok(found)
+    }
+
+    /// What the tables say, and when the token expires.
+    async fn look_up(&self, hash: &str, wanted: &str) -> Result<(Found, i64), Status> {
+        let reader = self.desk.store().reader();
+        let nobody = || Ok((Found::Nobody, 0));
+        let token = tokens::by_hash(reader, hash).await.map_err(status::broken)?.and_then(|r| r.token);
+        let Some(token) = token else { return nobody() };
+        let user = users::by_id(reader, &token.user_id).await.map_err(status::broken)?.and_then(|r| r.user);
+        let Some(user) = user else { return nobody() };
+        if !access::opens(&token, &user, self.desk.clock().now()) {
+            return nobody();
+        }
+        let Some(caller) = access::caller(&user, &token, wanted) else {
+            return Ok((Found::NoSuchTenant, 0));
         };
-        let until = now.after(MEMORY).micros();
-        let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
-        lately.insert(hash, (caller.clone(), until));
-        Ok(Some(caller))
+        let mut disabled = false;
+        if caller.tenant != PLATFORM {
+            let tenant = tenants::get(reader, &caller.tenant).await.map_err(status::broken)?;
+            let Some(tenant) = tenant.filter(access::is_there) else {
+                return Ok((Found::NoSuchTenant, 0));
+            };
+            disabled = !access::is_active(&tenant);
+        }
+        Ok((Found::Known(Known { caller, disabled }), token.expires_at_us))
+    }
+
+    /// Writes down, once a minute at most and beside the request, that a token was used.
+    fn note_use(&self, token_id: &str, address: &str) {
+        let now_us = self.desk.clock().now().micros();
+        {
+            let mut noted = locked(&self.noted);
+            let due = now_us - USE_NOTED.as_micros() as i64;
+            if noted.get(token_id).is_some_and(|at| *at > due) {
+                return;
+            }
+            if noted.len() >= REMEMBERED {
+                noted.clear();
+            }
+            noted.insert(token_id.to_owned(), now_us);
+        }
+        let (desk, token_id, address) = (self.desk.clone(), token_id.to_owned(), address.to_owned());
+        tokio::spawn(async move {
+            let write = async {
+                let mut tx = desk.store().begin().await?;
+                tokens::used(&mut tx, &token_id, now_us, &address).await?;
+                anyhow::Ok(tx.commit().await?)
+            };
+            if let Err(error) = write.await {
+                tracing::debug!(%error, "the use of a token was not noted");
+            }
+        });
     }
 }
 
 fn unauthenticated(why: &str) -> Status {
-    let hint = "send `authorization: Bearer <token>`; the first token is in the file admin.token of the gateway's data folder";
+    let hint = "send `authorization: Bearer <token>`: log in for one; the first token is in the file admin.token of the gateway's data folder";
     status::refused(Code::Unauthenticated, Refusal::new("UNAUTHENTICATED", format!("{why}; {hint}")), "")
 }
 
@@ -117,7 +226,7 @@ pub async fn guard(State(doorkeeper): State<Arc<Doorkeeper>>, mut request: Reque
     if let Some(method) = method_of(request.uri().path()) {
         // extensions cannot come over the wire: only REST, which checked already, puts a caller there
         if request.extensions().get::<Caller>().is_none() {
-            match doorkeeper.admit(request.headers(), &method.permission).await {
+            match doorkeeper.admit(request.headers(), request.extensions(), method).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                 }
@@ -149,41 +258,98 @@ mod tests {
         assert!(bearer(&HeaderMap::new()).is_err());
     }
 
+    const ME: &str = "/berth.gateway.v1.SessionService/WhoAmI";
+    const CREATE: &str = "/berth.gateway.v1.InstanceService/CreateInstance";
+    const HOSTS: &str = "/berth.gateway.v1.HostService/ListHosts";
+
+    /// Tenants acme and closed, ann of acme, and tokens "right" and "late" of hers.
+    async fn prepare(database: &testkit::Database, key: &TokenKey) {
+        use contracts::gateway::v1::{KeyedHash, Tenant, TenantState, Token, TokenRecord, User, UserRecord};
+        let mut tx = database.store.begin().await.expect("begins");
+        for (name, state) in [("acme", TenantState::Active), ("closed", TenantState::Disabled)] {
+            let row = Tenant { name: name.into(), state: state as i32, revision: 1, ..Tenant::default() };
+            tenants::put(&mut tx, &row).await.expect("written");
+            let roles = vec![access::binding(permissions::Role::Developer, name)];
+            let user = User {
+                id: name.into(),
+                name: "ann".into(),
+                tenant: name.into(),
+                roles,
+                revision: 1,
+                ..User::default()
+            };
+            users::put(&mut tx, &UserRecord { user: Some(user), ..UserRecord::default() })
+                .await
+                .expect("written");
+            for (secret, expires_at_us) in [("right", 0), ("late", 100)] {
+                let id = format!("{secret} of {name}");
+                let hash = KeyedHash { hex: key.hash(&id) };
+                let (user_id, tenant) = (name.to_owned(), name.to_owned());
+                let token = Token { id, user_id, tenant, expires_at_us, revision: 1, ..Token::default() };
+                tokens::put(&mut tx, &TokenRecord { token: Some(token), hash: Some(hash) })
+                    .await
+                    .expect("written");
+            }
+        }
+        tx.commit().await.expect("commits");
+    }
+
     #[tokio::test]
-    async fn a_token_opens_what_it_was_made_for_until_it_expires() {
-        use crate::domain::caller::Permissions;
+    async fn a_token_opens_what_its_user_may_where_it_may_until_it_expires() {
         use kernel::{ManualClock, Timestamp};
         let folder = tempfile::tempdir().expect("a folder");
-        let key = || Arc::new(TokenKey::from_file(&folder.path().join("token.key")).expect("a key"));
+        let key = Arc::new(TokenKey::from_file(&folder.path().join("token.key")).expect("a key"));
         let database = testkit::Database::sqlite(crate::store::MIGRATIONS).await;
-        let permissions = Permissions::Only(vec!["host.read".into()]);
-        let caller = Caller { actor: "ann".into(), tenant: "acme".into(), permissions };
-        let (hash, name) = (key().hash("right"), "ann".to_owned());
-        let row =
-            tokens::TokenRow { hash, name, caller: caller.clone(), created_at_us: 1, expires_at_us: 100 };
-        let mut tx = database.store.begin().await.expect("begins");
-        tokens::put(&mut tx, &row).await.expect("written");
-        tx.commit().await.expect("commits");
-
+        prepare(&database, &key).await;
         let clock = Arc::new(ManualClock::at(Timestamp(50)));
-        let doorkeeper = Doorkeeper::new(database.store.clone(), clock.clone(), key());
-        let with = |token: &str| {
-            let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("ascii");
-            HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+        let desk = Desk::new("gateway", database.store.clone(), clock.clone());
+        let doorkeeper = Doorkeeper::new(desk, key);
+        let ask = async |token: &str, tenant: &str, method: &str| {
+            let mut headers = HeaderMap::new();
+            let value = |text: String| HeaderValue::from_str(&text).expect("ascii");
+            headers.insert(header::AUTHORIZATION, value(format!("Bearer {token}")));
+            if !tenant.is_empty() {
+                headers.insert(TENANT_HEADER, value(tenant.to_owned()));
+            }
+            let method = method_of(method).expect("a method");
+            let answer = doorkeeper.admit(&headers, &Extensions::new(), method).await;
+            answer.map(|caller| caller.tenant).map_err(|status| (status.code(), status.message().to_owned()))
         };
-        let code = |result: Result<Caller, Status>| result.map_err(|status| status.code());
-        assert_eq!(code(doorkeeper.admit(&with("right"), "host.read").await), Ok(caller));
-        let other = doorkeeper.admit(&with("right"), "host.operate").await;
-        assert_eq!(code(other), Err(Code::PermissionDenied));
-        assert_eq!(code(doorkeeper.admit(&with("wrong"), "host.read").await), Err(Code::Unauthenticated));
-        // what was taken away is remembered for a second, and not longer than it was good for
-        let mut tx = database.store.begin().await.expect("begins");
-        tokens::remove(&mut tx, "ann").await.expect("removed");
-        tx.commit().await.expect("commits");
-        assert!(doorkeeper.admit(&with("right"), "host.read").await.is_ok());
+        let code = |answer: Result<String, (Code, String)>| answer.map_err(|(code, _)| code);
+        assert_eq!(code(ask("right of acme", "", CREATE).await).as_deref(), Ok("acme"));
+        assert_eq!(code(ask("right of acme", "acme", CREATE).await).as_deref(), Ok("acme"));
+        assert_eq!(code(ask("right of acme", "", HOSTS).await), Err(Code::PermissionDenied));
+        assert_eq!(code(ask("wrong of acme", "", ME).await), Err(Code::Unauthenticated));
+        // another tenant and none at all are answered alike
+        let (there, nowhere) =
+            (ask("right of acme", "closed", ME).await, ask("right of acme", "clxsed", ME).await);
+        let (there, nowhere) = (there.expect_err("not found"), nowhere.expect_err("not found"));
+        assert_eq!(
+            (there.0, there.1.replace("closed", "x")),
+            (Code::NotFound, nowhere.1.replace("clxsed", "x"))
+        );
+        // a disabled tenant is read and not changed
+        assert_eq!(code(ask("right of closed", "", ME).await).as_deref(), Ok("closed"));
+        assert_eq!(code(ask("right of closed", "", CREATE).await), Err(Code::FailedPrecondition));
+
+        assert!(ask("late of acme", "", ME).await.is_ok());
         clock.advance_to(Timestamp(100));
-        let late = doorkeeper.admit(&with("right"), "host.read").await;
-        assert_eq!(code(late), Err(Code::Unauthenticated));
+        assert_eq!(
+            code(ask("late of acme", "", ME).await),
+            Err(Code::Unauthenticated),
+            "it was remembered too long"
+        );
+        // a user that is disabled is remembered for a second, unless it is forgotten on purpose
+        let mut tx = database.store.begin().await.expect("begins");
+        let mut record = users::by_id(&mut *tx, "acme").await.expect("read").expect("there");
+        if let Some(user) = &mut record.user {
+            (user.disabled, user.revision) = (true, 2);
+        }
+        users::put(&mut tx, &record).await.expect("written");
+        tx.commit().await.expect("commits");
+        assert!(ask("right of acme", "", CREATE).await.is_ok(), "still remembered");
+        doorkeeper.forget();
+        assert_eq!(code(ask("right of acme", "", CREATE).await), Err(Code::Unauthenticated));
     }
 
     #[test]

@@ -32,11 +32,13 @@ impl EventService for Api {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
+        // the broker leaves out what is another tenant's: nobody can count it either
+        let own = if caller.may("platform.read") { "*" } else { caller.tenant.as_str() };
         let query = Query {
             cursor: Cursor { incarnation: request.incarnation.clone(), after: request.after_sequence },
             last: request.last,
             follow: request.follow,
-            subjects: subjects(&request.types, &request.object_id).map_err(status::invalid)?,
+            subjects: subjects(&request.types, &request.object_id, own).map_err(status::invalid)?,
         };
         let mut items = bus::watch::watch(self.bus.clone(), query);
         let (out, output) = mpsc::channel(WAITING);
@@ -67,8 +69,9 @@ impl EventService for Api {
     }
 }
 
-/// Subjects with wildcards for the types and the object asked for. They never overlap: the broker refuses that.
-fn subjects(types: &[String], object_id: &str) -> Result<Vec<String>, Violation> {
+/// Subjects with wildcards for the types and the object asked for, of one tenant ("*" = of all). They never overlap:
+/// the broker refuses that.
+fn subjects(types: &[String], object_id: &str, tenant: &str) -> Result<Vec<String>, Violation> {
     let token = |text: &str| {
         !text.is_empty()
             && text.len() <= 128
@@ -83,9 +86,13 @@ fn subjects(types: &[String], object_id: &str) -> Result<Vec<String>, Violation>
             format!("{} types are too many: at most {TYPES_LIMIT}", types.len()),
         ));
     }
-    let rest = if object_id.is_empty() { ">".to_owned() } else { format!("*.{object_id}") };
+    let rest = match object_id {
+        "" if tenant == "*" => ">".to_owned(),
+        "" => format!("{tenant}.>"),
+        object => format!("{tenant}.{object}"),
+    };
     if types.is_empty() {
-        return Ok(if object_id.is_empty() { Vec::new() } else { vec![format!("evt.*.*.*.{rest}")] });
+        return Ok(if rest == ">" { Vec::new() } else { vec![format!("evt.*.*.*.{rest}")] });
     }
     let mut wanted = BTreeSet::new();
     for (index, name) in types.iter().enumerate() {
@@ -124,7 +131,7 @@ fn shown(item: Item, caller: &Caller, correlation: &str) -> Option<WatchEventsRe
             }
             let subject = &envelope.subject;
             let data = contracts::entry(&subject.service, &subject.version, &subject.name)
-                .and_then(|entry| redact::json(entry.full_name, &envelope.payload));
+                .and_then(|entry| redact::json(entry.full_name, &envelope.payload, caller.sees_hosts()));
             watch_events_response::Item::Event(EventRecord {
                 sequence,
                 incarnation,
@@ -149,7 +156,18 @@ mod tests {
 
     fn of(types: &[&str], object: &str) -> Result<Vec<String>, String> {
         let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
-        subjects(&types, object).map_err(|v| v.field)
+        subjects(&types, object, "*").map_err(|v| v.field)
+    }
+
+    #[test]
+    fn a_tenant_is_sent_its_own_events_alone() {
+        let of = |types: &[&str], object: &str| {
+            let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
+            subjects(&types, object, "acme").map_err(|v| v.field)
+        };
+        assert_eq!(of(&[], ""), Ok(vec!["evt.*.*.*.acme.>".to_owned()]));
+        assert_eq!(of(&[], "018f"), Ok(vec!["evt.*.*.*.acme.018f".to_owned()]));
+        assert_eq!(of(&["scheduler"], ""), Ok(vec!["evt.scheduler.*.*.acme.>".to_owned()]));
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl InstanceService for Api {
         let rows = instances::page(self.desk.store().reader(), &caller.tenant, include_deleted, &page).await;
         let (rows, next_page_token) =
             page.cut(rows.map_err(status::broken)?, |row| vec![row.name.clone(), row.id.clone()]);
-        let instances = rows.into_iter().map(redact::instance).collect();
+        let instances = rows.into_iter().map(|row| redact::instance(row, &caller)).collect();
         Ok(Response::new(wire::ListInstancesResponse { instances, next_page_token }))
     }
 
@@ -120,7 +120,7 @@ impl InstanceService for Api {
     ) -> Answer<wire::GetInstanceResponse> {
         let caller = caller(&request)?;
         let found = self.instance(&caller, &request.get_ref().instance).await?;
-        Ok(Response::new(wire::GetInstanceResponse { instance: Some(redact::instance(found)) }))
+        Ok(Response::new(wire::GetInstanceResponse { instance: Some(redact::instance(found, &caller)) }))
     }
 
     async fn start_instance(
@@ -212,7 +212,9 @@ impl InstanceService for Api {
         let found = self.instance(&caller, &request.get_ref().instance).await?;
         let decisions =
             decisions::of_instance(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
-        let answer = wire::ExplainInstanceResponse { instance: Some(redact::instance(found)), decisions };
+        let decisions = decisions.into_iter().map(|one| redact::decision(one, &caller)).collect();
+        let answer =
+            wire::ExplainInstanceResponse { instance: Some(redact::instance(found, &caller)), decisions };
         Ok(Response::new(answer))
     }
 

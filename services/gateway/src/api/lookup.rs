@@ -80,11 +80,10 @@ impl Api {
             return Err(status::refused(Code::FailedPrecondition, refusal, "instance"));
         }
         let host = hosts::find(self.desk.store().reader(), &found.host_id).await.map_err(status::broken)?;
+        // which host it is, is not for everybody who may use the instance
         let unknown = || {
-            Refusal::new(
-                "HOST_UNKNOWN",
-                format!("host {} has not shown itself yet; try again", found.host_id),
-            )
+            let text = format!("the host of {} has not shown itself yet; try again", found.name);
+            Refusal::new("HOST_UNKNOWN", text)
         };
         host.filter(|h| !h.agent_id.is_empty())
             .ok_or_else(|| status::refused(Code::Unavailable, unknown(), ""))

@@ -13,20 +13,28 @@ mod hosts;
 mod images;
 mod instances;
 pub mod intake;
+pub mod logins;
 mod lookup;
 mod operations;
 mod platform;
 mod precheck;
+mod sessions;
+mod tenants;
+mod tokens;
 mod uploads;
+mod users;
 
 use crate::adapters::keys::TokenKey;
+use crate::adapters::passwords::Passwords;
 use crate::adapters::staging::Staging;
 use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
+use auth::Doorkeeper;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
 use intake::Intake;
+use logins::Logins;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -40,6 +48,10 @@ use wire::image_service_server::ImageServiceServer;
 use wire::instance_service_server::InstanceServiceServer;
 use wire::operation_service_server::OperationServiceServer;
 use wire::platform_service_server::PlatformServiceServer;
+use wire::session_service_server::SessionServiceServer;
+use wire::tenant_service_server::TenantServiceServer;
+use wire::token_service_server::TokenServiceServer;
+use wire::user_service_server::UserServiceServer;
 
 /// Longest gRPC request: a chunk of an upload or user data, and what is around it.
 pub const REQUEST_LIMIT: usize = 4 << 20;
@@ -54,8 +66,14 @@ pub struct Api {
     pub bus: Connection,
     /// Seals user data and what runs in guests.
     pub sealer: Arc<Sealer>,
-    /// Tells requests apart.
+    /// Tells requests apart, and recognises tokens.
     pub key: Arc<TokenKey>,
+    /// Who came in, to be forgotten when something about them changes.
+    pub doorkeeper: Arc<Doorkeeper>,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Wrong logins.
+    pub logins: Logins,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Where uploads go.
@@ -91,6 +109,10 @@ impl Api {
             .add_service(EventServiceServer::from_arc(self.clone()))
             .add_service(PlatformServiceServer::from_arc(self.clone()))
             .add_service(AuditServiceServer::from_arc(self.clone()))
+            .add_service(TenantServiceServer::from_arc(self.clone()))
+            .add_service(UserServiceServer::from_arc(self.clone()))
+            .add_service(TokenServiceServer::from_arc(self.clone()))
+            .add_service(SessionServiceServer::from_arc(self.clone()))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

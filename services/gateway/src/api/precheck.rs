@@ -3,7 +3,7 @@
 use super::Api;
 use crate::domain::admission::{self, Verb};
 use crate::domain::caller::Caller;
-use crate::store::{images, instances, operations};
+use crate::store::{images, instances, operations, uploads};
 use crate::translate::{admission as translate, status};
 use contracts::scheduler::v1::Instance;
 use contracts::storage::v1::{ArtifactSource, Image, artifact_source};
@@ -69,9 +69,10 @@ impl Api {
             return Err(taken(admission::name_taken("image", name, &holder)));
         }
         for (index, source) in sources.iter().enumerate() {
-            if let Some(artifact_source::Source::UploadId(id)) = &source.source
-                && !self.staging.holds(id).await.map_err(status::broken)?
-            {
+            let Some(artifact_source::Source::UploadId(id)) = &source.source else { continue };
+            let reader = self.desk.store().reader();
+            let own = uploads::is_of(reader, id, &caller.tenant).await.map_err(status::broken)?;
+            if !own || !self.staging.holds(id).await.map_err(status::broken)? {
                 let text = format!("nothing is staged under {id}: send the file again");
                 let field = format!("sources[{index}].upload_id");
                 return Err(status::refused(Code::NotFound, Refusal::new("UPLOAD_UNKNOWN", text), &field));

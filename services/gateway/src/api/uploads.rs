@@ -4,6 +4,7 @@ use super::audit::Draft;
 use super::{Api, caller};
 use crate::adapters::staging::{Staging, StagingError};
 use crate::domain::violation::Violation;
+use crate::store::uploads;
 use crate::translate::status;
 use contracts::gateway::v1::{UploadFileRequest, UploadFileResponse};
 use kernel::{Refusal, UploadId};
@@ -19,12 +20,15 @@ impl Api {
         &self,
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<UploadFileResponse>, Status> {
-        caller(&request)?;
+        let tenant = caller(&request)?.tenant;
         let draft = request.extensions().get::<Arc<Draft>>().cloned();
         let staging = self.staging.clone();
         // a task of its own: it cleans up behind itself also when the caller goes away
         let task = tokio::spawn(receive(staging, request.into_inner()));
         let answer = task.await.map_err(status::broken)??;
+        let mut tx = self.desk.store().begin().await.map_err(status::broken)?;
+        uploads::staged(&mut tx, &answer.upload_id, &tenant).await.map_err(status::broken)?;
+        tx.commit().await.map_err(status::broken)?;
         if let Some(draft) = draft {
             draft.found(&answer.upload_id, "", 0);
         }

@@ -1,5 +1,6 @@
 //! What is right and what is wrong, decided without clock, database or network.
 
+pub mod accounts;
 pub mod admission;
 pub mod audit;
 pub mod caller;
@@ -12,6 +13,8 @@ pub mod names;
 pub mod operation;
 pub mod overcommit;
 pub mod page;
+pub mod patience;
+pub mod permissions;
 pub mod resources;
 pub mod ssh_key;
 pub mod violation;

@@ -9,6 +9,9 @@ mod hosts;
 mod images;
 mod instances;
 mod operations;
+mod tenants;
+mod tokens;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +19,7 @@ mod tests;
 use crate::wakeups::Wakeups;
 use ::store::Store;
 use bus::Subscriptions;
+use contracts::gateway::v1 as gateway;
 use contracts::gateway::v1::{AuditRecorded, FlavorCreated, OperationAbandoned, OperationAccepted};
 use contracts::host_driver::v1::ExecFinished;
 use contracts::{scheduler::v1 as scheduler, storage::v1 as storage};
@@ -36,6 +40,14 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on::<FlavorCreated>(flavors::Created)
         .on::<AuditRecorded>(audit::Recorded)
+        .on::<gateway::TenantCreated>(tenants::Project(|e: gateway::TenantCreated| e.tenant))
+        .on::<gateway::TenantChanged>(tenants::Project(|e: gateway::TenantChanged| e.tenant))
+        .on::<gateway::TenantDeleted>(tenants::Project(|e: gateway::TenantDeleted| e.tenant))
+        .on::<gateway::UserCreated>(users::Project(|e: gateway::UserCreated| e.record))
+        .on::<gateway::UserChanged>(users::Project(|e: gateway::UserChanged| e.record))
+        .on::<gateway::UserDeleted>(users::Project(|e: gateway::UserDeleted| e.record))
+        .on::<gateway::TokenCreated>(tokens::Project(|e: gateway::TokenCreated| e.record))
+        .on::<gateway::TokenRevoked>(tokens::Project(|e: gateway::TokenRevoked| e.record))
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

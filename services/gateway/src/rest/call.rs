@@ -45,8 +45,9 @@ pub struct Door {
 
 impl Door {
     /// Who asks, if they may.
-    pub async fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
-        self.doorkeeper.admit(headers, &method.permission).await.map_err(|s| Problem::of(&s))
+    pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Problem> {
+        let admitted = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await;
+        admitted.map_err(|s| Problem::of(&s))
     }
 
     /// Sends a framed request to the method; answers its messages, or the status it ended with at once.
@@ -95,7 +96,7 @@ pub async fn unary(door: Door, method: &'static Method, request: Request<Body>) 
 
 async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = door.admit(method, &parts.headers).await?;
+    let caller = door.admit(method, &parts).await?;
     let sources = Sources { body: json_body(&parts.headers, body).await?, ..uri_fields(&mut parts).await? };
     let message = message(method, sources)?;
     let sent = door.send(method, &parts, caller, Body::from(message)).await;

@@ -30,6 +30,9 @@ pub struct Document {
     /// The field of the request that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// After how many seconds to ask again; goes out as the header `Retry-After`.
+    #[serde(skip)]
+    pub retry_after_s: Option<u64>,
 }
 
 /// The HTTP status of a gRPC code.
@@ -77,7 +80,10 @@ impl Problem {
     /// The problem that a gRPC status stands for.
     pub fn of(status: &Status) -> Self {
         let (refusal, field) = status::details(status);
-        Self::with(http_status(status.code()), code_name(status.code()), status.message(), refusal, field)
+        let (http, kind) = (http_status(status.code()), code_name(status.code()));
+        let mut problem = Self::with(http, kind, status.message(), refusal, field);
+        problem.0.retry_after_s = contracts::status::retry_after_s(status);
+        problem
     }
 
     /// A problem that HTTP itself has: an unknown path, a wrong method, a body that is too big.
@@ -114,6 +120,7 @@ impl Problem {
             code,
             reasons,
             field,
+            retry_after_s: None,
         }))
     }
 }
@@ -129,6 +136,8 @@ impl std::ops::Deref for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry_after_s = self.retry_after_s.or(unavailable.then_some(1));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
@@ -136,8 +145,8 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response

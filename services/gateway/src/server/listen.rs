@@ -1,6 +1,7 @@
 //! Accepting connections, and ending them in order.
 
 use super::doors::Doors;
+use crate::api::auth::Peer;
 use anyhow::{Context, bail};
 use axum::body::Body;
 use http::Request;
@@ -103,7 +104,8 @@ async fn connection<S>(stream: S, peer: Peer, doors: Doors, stopping: Cancellati
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let doors = doors.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);

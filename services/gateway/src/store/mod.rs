@@ -1,4 +1,4 @@
-//! The gateway's tables: what it owns (operations, flavors, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
@@ -11,9 +11,13 @@ pub mod images;
 pub mod instances;
 pub mod operations;
 mod rows;
+pub mod tenants;
 pub mod tokens;
 pub mod uploads;
+pub mod users;
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +33,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "admission",
         sql: include_str!("../../migrations/1001_admission.sql"),
     },
+    MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
 ];
 
@@ -43,6 +48,9 @@ pub const STATE_TABLES: &[&str] = &[
     "decisions",
     "audit",
     "audit_objects",
+    "tenants",
+    "users",
+    "tokens",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

@@ -1,76 +1,123 @@
-//! API tokens, by keyed hash.
+//! Tokens, by keyed hash.
 
-use crate::domain::caller::{Caller, Permissions};
+use super::{after, column, snapshot};
+use crate::domain::page::Page;
+use contracts::gateway::v1::{Token, TokenRecord};
+use prost::Message as _;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row};
 
-/// A token, without the token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRow {
-    /// HMAC-SHA256 of the token in hex.
-    pub hash: String,
-    /// Unique, for people: "bootstrap".
-    pub name: String,
-    /// Who comes in with it.
-    pub caller: Caller,
-    /// Microseconds since the epoch.
-    pub created_at_us: i64,
-    /// Microseconds since the epoch; 0 = never.
-    pub expires_at_us: i64,
-}
-
-/// Writes a token unless one of its name is there.
-pub async fn put(db: &mut AnyConnection, token: &TokenRow) -> Result<(), sqlx::Error> {
-    let permissions = match &token.caller.permissions {
-        Permissions::All => "*".to_owned(),
-        Permissions::Only(list) => list.join(","),
-    };
+/// Writes a token; a row of the same or a newer revision stays.
+pub async fn put(db: &mut AnyConnection, record: &TokenRecord) -> Result<(), sqlx::Error> {
+    let none = Token::default();
+    let token = record.token.as_ref().unwrap_or(&none);
     sqlx::query(
-        "INSERT INTO tokens (hash, name, actor, tenant, permissions, created_at_us, expires_at_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO tokens (id, hash, user_id, name, revoked_at_us, expires_at_us, revision, snapshot)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, user_id = excluded.user_id, name = excluded.name,
+           revoked_at_us = excluded.revoked_at_us, expires_at_us = excluded.expires_at_us, revision = excluded.revision,
+           snapshot = excluded.snapshot
+         WHERE tokens.revision < excluded.revision",
     )
-    .bind(&token.hash)
+    .bind(&token.id)
+    .bind(record.hash.as_ref().map_or("", |hash| hash.hex.as_str()))
+    .bind(&token.user_id)
     .bind(&token.name)
-    .bind(&token.caller.actor)
-    .bind(&token.caller.tenant)
-    .bind(permissions)
-    .bind(token.created_at_us)
+    .bind(token.revoked_at_us)
     .bind(token.expires_at_us)
+    .bind(column(token.revision))
+    .bind(record.encode_to_vec())
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Who comes in with a token of this hash at `now_us`, and when it expires (0 = never).
-pub async fn caller<'a>(
+/// The token of this hash, also when it is revoked or has expired.
+pub async fn by_hash<'a>(db: impl AnyExecutor<'a>, hash: &str) -> Result<Option<TokenRecord>, sqlx::Error> {
+    let row = sqlx::query("SELECT snapshot FROM tokens WHERE hash = $1 AND hash <> ''")
+        .bind(hash)
+        .fetch_optional(db)
+        .await?;
+    row.as_ref().map(snapshot).transpose()
+}
+
+/// Whether a token of this name was ever made.
+pub async fn was_made<'a>(db: impl AnyExecutor<'a>, name: &str) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::query("SELECT id FROM tokens WHERE name = $1 LIMIT 1")
+        .bind(name)
+        .fetch_optional(db)
+        .await?
+        .is_some())
+}
+
+/// A token of a user by id, or by name among those that open something at `now_us`.
+pub async fn find<'a>(
     db: impl AnyExecutor<'a>,
-    hash: &str,
+    user_id: &str,
+    name_or_id: &str,
     now_us: i64,
-) -> Result<Option<(Caller, i64)>, sqlx::Error> {
+) -> Result<Option<TokenRecord>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT actor, tenant, permissions, expires_at_us FROM tokens WHERE hash = $1 AND (expires_at_us = 0 OR expires_at_us > $2)",
+        "SELECT snapshot FROM tokens WHERE user_id = $1
+           AND (id = $2 OR (name = $2 AND revoked_at_us = 0 AND (expires_at_us = 0 OR expires_at_us > $3)))
+         ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END, id DESC LIMIT 1",
     )
-    .bind(hash)
+    .bind(user_id)
+    .bind(name_or_id)
     .bind(now_us)
     .fetch_optional(db)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let permissions: String = row.try_get("permissions")?;
-    let permissions = match permissions.as_str() {
-        "*" => Permissions::All,
-        list => Permissions::Only(list.split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect()),
-    };
-    let caller = Caller { actor: row.try_get("actor")?, tenant: row.try_get("tenant")?, permissions };
-    Ok(Some((caller, row.try_get("expires_at_us")?)))
+    row.as_ref().map(snapshot).transpose()
 }
 
-/// Takes a token away.
-#[cfg(test)]
-pub async fn remove(db: &mut AnyConnection, name: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM tokens WHERE name = $1").bind(name).execute(db).await?;
+/// A page of a user's tokens, newest first, each with when it was last used and from where.
+pub async fn page<'a>(
+    db: impl AnyExecutor<'a>,
+    user_id: &str,
+    ended_too: bool,
+    now_us: i64,
+    page: &Page,
+) -> Result<Vec<Token>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT t.snapshot AS snapshot, COALESCE(u.used_at_us, 0) AS used_at_us, COALESCE(u.address, '') AS address
+         FROM tokens t LEFT JOIN token_uses u ON u.token_id = t.id
+         WHERE t.user_id = $1 AND ($2 = '' OR t.id < $2)
+           AND ($3 = 1 OR (t.revoked_at_us = 0 AND (t.expires_at_us = 0 OR t.expires_at_us > $4)))
+         ORDER BY t.id DESC LIMIT $5",
+    )
+    .bind(user_id)
+    .bind(after(page, 0))
+    .bind(i64::from(ended_too))
+    .bind(now_us)
+    .bind(page.probe())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(with_use).collect()
+}
+
+fn with_use(row: &AnyRow) -> Result<Token, sqlx::Error> {
+    let record: TokenRecord = snapshot(row)?;
+    let last_used_at_us = row.try_get("used_at_us")?;
+    let last_used_from = row.try_get("address")?;
+    Ok(Token { last_used_at_us, last_used_from, ..record.token.unwrap_or_default() })
+}
+
+/// Notes that a token opened something.
+pub async fn used(
+    db: &mut AnyConnection,
+    token_id: &str,
+    at_us: i64,
+    address: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO token_uses (token_id, used_at_us, address) VALUES ($1, $2, $3)
+         ON CONFLICT (token_id) DO UPDATE SET used_at_us = excluded.used_at_us, address = excluded.address
+         WHERE token_uses.used_at_us < excluded.used_at_us",
+    )
+    .bind(token_id)
+    .bind(at_us)
+    .bind(address)
+    .execute(db)
+    .await?;
     Ok(())
-}
-
-/// Whether a token of this name is there.
-pub async fn exists<'a>(db: impl AnyExecutor<'a>, name: &str) -> Result<bool, sqlx::Error> {
-    Ok(sqlx::query("SELECT name FROM tokens WHERE name = $1").bind(name).fetch_optional(db).await?.is_some())
 }

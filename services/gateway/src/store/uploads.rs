@@ -30,3 +30,25 @@ pub async fn is_spent<'a>(db: impl AnyExecutor<'a>, upload_id: &str) -> Result<b
         .await?;
     Ok(!open.is_empty() && open.iter().all(|ended| *ended == 1))
 }
+
+/// Notes whose a staged file is.
+pub async fn staged(db: &mut AnyConnection, upload_id: &str, tenant: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO staged_files (upload_id, tenant) VALUES ($1, $2) ON CONFLICT (upload_id) DO NOTHING",
+    )
+    .bind(upload_id)
+    .bind(tenant)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether a staged file is this tenant's.
+pub async fn is_of<'a>(db: impl AnyExecutor<'a>, upload_id: &str, tenant: &str) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query("SELECT upload_id FROM staged_files WHERE upload_id = $1 AND tenant = $2")
+        .bind(upload_id)
+        .bind(tenant)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.is_some())
+}

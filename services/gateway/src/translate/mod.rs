@@ -1,5 +1,6 @@
 //! Wire and domain: every request is read and validated here, every snapshot that leaves is cleaned here.
 
+pub mod access;
 pub mod admission;
 pub mod audit;
 pub mod diagnosis;

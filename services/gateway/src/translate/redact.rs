@@ -1,18 +1,22 @@
 //! Sealed secrets never leave through the public door, not even sealed.
 
+use crate::domain::caller::Caller;
 use contracts::gateway::v1::Operation;
-use contracts::scheduler::v1::Instance;
+use contracts::scheduler::v1::{Instance, PlacementDecision};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
 
-const SEALED: &str = "berth.common.v1.Sealed";
+/// Messages that are for the gateway alone.
+const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
+/// Fields that name hosts of the platform, which tenants are not shown.
+const HOSTS: [&str; 6] = ["host_id", "host_name", "failed_host_ids", "agent_id", "candidates", "rejections"];
 
 /// Clears every sealed field, however deep.
 pub fn strip(message: &mut DynamicMessage) {
     let sealed: Vec<_> = message
         .descriptor()
         .fields()
-        .filter(|field| matches!(field.kind(), Kind::Message(inner) if inner.full_name() == SEALED))
+        .filter(|field| matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name())))
         .collect();
     for field in &sealed {
         message.clear_field(field);
@@ -23,28 +27,63 @@ pub fn strip(message: &mut DynamicMessage) {
 }
 
 fn strip_value(value: &mut Value) {
+    each_message(value, &strip);
+}
+
+/// Clears every field that names a host, however deep.
+fn strip_hosts(message: &mut DynamicMessage) {
+    for name in HOSTS {
+        message.clear_field_by_name(name);
+    }
+    for (_, value) in message.fields_mut() {
+        each_message(value, &strip_hosts);
+    }
+}
+
+fn each_message(value: &mut Value, clean: &impl Fn(&mut DynamicMessage)) {
     match value {
-        Value::Message(inner) => strip(inner),
-        Value::List(items) => items.iter_mut().for_each(strip_value),
-        Value::Map(entries) => entries.values_mut().for_each(strip_value),
+        Value::Message(inner) => clean(inner),
+        Value::List(items) => items.iter_mut().for_each(|item| each_message(item, clean)),
+        Value::Map(entries) => entries.values_mut().for_each(|entry| each_message(entry, clean)),
         _ => {}
     }
 }
 
-/// A message of the bus as JSON without its sealed parts; `None` when the bytes are not that message.
-pub fn json(full_name: &str, bytes: &[u8]) -> Option<serde_json::Value> {
+/// A message of the bus as JSON without its sealed parts, and without hosts unless `hosts` are shown; `None` when the
+/// bytes are not that message.
+pub fn json(full_name: &str, bytes: &[u8], hosts: bool) -> Option<serde_json::Value> {
     let descriptor = contracts::pool().get_message_by_name(full_name)?;
     let mut message = DynamicMessage::decode(descriptor, bytes).ok()?;
     strip(&mut message);
+    if !hosts {
+        strip_hosts(&mut message);
+    }
     contracts::to_json(full_name, &message.encode_to_vec()).ok()
 }
 
-/// An instance without its sealed user data.
-pub fn instance(mut instance: Instance) -> Instance {
+/// An instance as the caller may see it: without its sealed user data, and without its host for those who may not
+/// read hosts.
+pub fn instance(mut instance: Instance, caller: &Caller) -> Instance {
+    if !caller.sees_hosts() {
+        instance.host_id.clear();
+        instance.host_name.clear();
+        instance.failed_host_ids.clear();
+    }
     if let Some(spec) = &mut instance.spec {
         spec.user_data = None;
     }
     instance
+}
+
+/// A decision as the caller may see it: those who may not read hosts learn how many were ruled out and by what.
+pub fn decision(mut decision: PlacementDecision, caller: &Caller) -> PlacementDecision {
+    if !caller.sees_hosts() {
+        decision.host_id.clear();
+        decision.host_name.clear();
+        decision.candidates.clear();
+        decision.rejections.clear();
+    }
+    decision
 }
 
 /// An operation without its sealed output.
@@ -74,6 +113,47 @@ mod tests {
         let bytes = message.encode_to_vec();
         assert!(!bytes.windows(10).any(|w| w == b"CIPHERTEXT"));
         let left = InstanceReady::decode(&*bytes).expect("decodes").instance;
-        assert_eq!(left, Some(instance(whole)));
+        assert_eq!(
+            left,
+            Some(instance(whole, &Caller { permissions: ["host.read"].into(), ..Caller::nobody() }))
+        );
+    }
+
+    #[test]
+    fn tenants_are_not_shown_the_hosts_of_the_platform() {
+        use contracts::scheduler::v1::{Candidate, InstanceSpec, PlacementDecided, Rejection};
+        let candidate = Candidate { host_id: "HOST".into(), host_name: "HOST".into(), score: 1 };
+        let rejection = Rejection {
+            host_id: "HOST".into(),
+            host_name: "HOST".into(),
+            reason: "HOST".into(),
+            ..Rejection::default()
+        };
+        let whole = PlacementDecision {
+            host_id: "HOST".into(),
+            host_name: "HOST".into(),
+            candidates: vec![candidate],
+            rejections: vec![rejection],
+            hosts_considered: 7,
+            ..PlacementDecision::default()
+        };
+        let (member, operator) =
+            (Caller::nobody(), Caller { permissions: ["host.read"].into(), ..Caller::nobody() });
+        let shown = decision(whole.clone(), &member);
+        assert!(!format!("{shown:?}").contains("HOST") && shown.hosts_considered == 7);
+        assert_eq!(decision(whole.clone(), &operator), whole);
+        let event = PlacementDecided { decision: Some(whole) }.encode_to_vec();
+        let name = "berth.scheduler.v1.PlacementDecided";
+        let text = |hosts| json(name, &event, hosts).expect("readable").to_string();
+        assert!(!text(false).contains("HOST") && text(true).contains("HOST"));
+        let placed = Instance {
+            host_id: "HOST".into(),
+            host_name: "HOST".into(),
+            failed_host_ids: vec!["HOST".into()],
+            spec: Some(InstanceSpec { hostname: "web".into(), ..InstanceSpec::default() }),
+            ..Instance::default()
+        };
+        let shown = format!("{:?}", instance(placed, &member));
+        assert!(!shown.contains("HOST") && shown.contains("web"), "{shown}");
     }
 }

@@ -40,14 +40,32 @@ pub struct Gateway {
     pub http: reqwest::Client,
 }
 
-/// Puts the token on gRPC requests.
+/// Puts the token, and the tenant to act in, on gRPC requests.
 #[derive(Clone)]
-pub struct Bearer(String);
+pub struct Bearer {
+    token: String,
+    tenant: String,
+}
+
+impl Bearer {
+    /// With this token.
+    pub fn of(token: &str) -> Self {
+        Self { token: token.to_owned(), tenant: String::new() }
+    }
+
+    /// In this tenant; "" = the usual one.
+    pub fn acting_in(self, tenant: &str) -> Self {
+        Self { tenant: tenant.to_owned(), ..self }
+    }
+}
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
-        let value: MetadataValue<_> = format!("Bearer {}", self.0).parse().expect("ascii");
+        let value: MetadataValue<_> = format!("Bearer {}", self.token).parse().expect("ascii");
         request.metadata_mut().insert("authorization", value);
+        if !self.tenant.is_empty() {
+            request.metadata_mut().insert("berth-tenant", self.tenant.parse().expect("ascii"));
+        }
         Ok(request)
     }
 }
@@ -120,6 +138,30 @@ impl Gateway {
         answer(request).await
     }
 
+    /// A REST request with another token, in a tenant ("" = the usual one).
+    pub fn request(&self, token: &str, tenant: &str, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.http.request(method, self.url(path)).bearer_auth(token);
+        if tenant.is_empty() { request } else { request.header("berth-tenant", tenant) }
+    }
+
+    /// Like [`Self::call`], with another token, in a tenant.
+    pub async fn ask(
+        &self,
+        token: &str,
+        tenant: &str,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> (u16, Value) {
+        let request = self.request(token, tenant, method, path);
+        answer(match body {
+            Value::Null => request,
+            body => request.header("content-type", "application/json").body(body.to_string()),
+        })
+        .await
+    }
+
     /// Like [`Self::call`], with an idempotency key.
     pub async fn keyed(&self, method: &str, path: &str, key: &str, body: Value) -> (u16, Value) {
         let request = self.rest(method, path).header("idempotency-key", key);
@@ -132,7 +174,7 @@ impl Gateway {
     }
 
     fn bearer(&self) -> Bearer {
-        Bearer(self.token.clone())
+        Bearer::of(&self.token)
     }
 
     /// gRPC, signed in.

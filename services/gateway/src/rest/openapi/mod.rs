@@ -47,9 +47,16 @@ fn build() -> Value {
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "An API token: 256 random bits."},
+                "token": {"type": "http", "scheme": "bearer", "description": "A token: of a login, or made by hand."},
             },
             "parameters": {
+                "Tenant": {
+                    "name": "Berth-Tenant",
+                    "in": "header",
+                    "required": false,
+                    "description": "The tenant to act in, for callers who may act in several; \"platform\" = among what belongs to none. Otherwise one's own, or \"default\".",
+                    "schema": {"type": "string", "maxLength": 63},
+                },
                 "IdempotencyKey": {
                     "name": "Idempotency-Key",
                     "in": "header",
@@ -149,6 +156,16 @@ mod tests {
             .map(|item| item.as_object().map_or(0, Map::len))
             .sum();
         assert_eq!(count, contracts::methods().len());
+    }
+
+    #[test]
+    fn what_takes_no_token_says_so() {
+        let login = &document()["paths"]["/v1/login"]["post"];
+        assert_eq!(login["security"], json!([]));
+        assert!(login["description"].as_str().is_some_and(|words| words.contains("no token")));
+        let list = &document()["paths"]["/v1/instances"]["get"];
+        assert_eq!(list.get("security"), None);
+        assert!(list["parameters"].to_string().contains("parameters/Tenant"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::comments;
 use super::schema::{Schemas, is_sealed};
+use crate::domain::permissions::{self, Scope};
 use crate::rest::router::{Shape, shape};
 use contracts::Method;
 use prost_reflect::FieldDescriptor;
@@ -26,14 +27,32 @@ fn operation(schemas: &mut Schemas, method: &Method) -> Value {
         "operationId": method.descriptor.name(),
         "tags": [service.name()],
         "summary": words.split(". ").next().unwrap_or(&words),
-        "description": format!("{words}\n\nNeeds the permission `{}`.", method.permission),
+        "description": format!("{words}\n\n{}", needs(method)),
         "parameters": parameters(schemas, method),
         "responses": responses(schemas, method),
     });
+    if is_open(method)
+        && let Value::Object(object) = &mut operation
+    {
+        object.insert("security".to_owned(), json!([]));
+    }
     if let (Some(body), Value::Object(object)) = (body(schemas, method), &mut operation) {
         object.insert("requestBody".to_owned(), body);
     }
     operation
+}
+
+/// Whether the method is called without a token.
+fn is_open(method: &Method) -> bool {
+    permissions::find(&method.permission).is_some_and(|rule| rule.scope == Scope::Anyone)
+}
+
+fn needs(method: &Method) -> String {
+    match permissions::find(&method.permission).map(|rule| rule.scope) {
+        Some(Scope::Anyone) => "Needs no token.".to_owned(),
+        Some(Scope::Everyone) => "Needs a token, whatever it permits.".to_owned(),
+        _ => format!("Needs the permission `{}`.", method.permission),
+    }
 }
 
 fn in_path(method: &Method) -> Vec<String> {
@@ -65,6 +84,9 @@ fn parameters(schemas: &mut Schemas, method: &Method) -> Vec<Value> {
             "description": "Id of the last event seen, \"incarnation:sequence\"; goes before the cursor in the query.",
             "schema": {"type": "string"},
         }));
+    }
+    if !is_open(method) {
+        parameters.push(json!({"$ref": "#/components/parameters/Tenant"}));
     }
     if method.mutating {
         parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));

@@ -14,25 +14,23 @@ pub(super) fn passed(course: &mut Course<'_>, host_up: bool) {
 }
 
 fn reason(instance: &Instance, kind: OperationKind, host_up: bool) -> Refusal {
-    let host = instance.placement.as_ref().map(|placement| placement.host_name.as_str());
-    if let (Some(host), false) = (host, host_up) {
-        return Refusal::new(
-            "HOST_UNREACHABLE",
-            format!("host {host} has not been heard of; the work goes on when it is back"),
-        );
+    // which host it is stands in the instance, for those who may know: these words reach its tenant
+    let placed = instance.placement.is_some();
+    if placed && !host_up {
+        let text = "its host has not been heard of; the work goes on when it is back";
+        return Refusal::new("HOST_UNREACHABLE", text);
     }
     if let Some(refusal) = &instance.refusal {
         return refusal.clone();
     }
-    match (instance.phase, host) {
-        (Phase::Running, Some(host)) => Refusal::new(
-            "GUEST_SILENT",
-            format!("it runs on host {host}, but its guest agent has not answered"),
-        ),
-        (_, Some(host)) => Refusal::new(
+    match (instance.phase, placed) {
+        (Phase::Running, true) => {
+            Refusal::new("GUEST_SILENT", "it runs, but its guest agent has not answered")
+        }
+        (_, true) => Refusal::new(
             "DEADLINE_PASSED",
-            format!("host {host} has not finished to {} it in time; the work goes on", kind.verb()),
+            format!("its host has not finished to {} it in time; the work goes on", kind.verb()),
         ),
-        (_, None) => Refusal::new("DEADLINE_PASSED", "no host was decided in time; it still waits for one"),
+        (_, false) => Refusal::new("DEADLINE_PASSED", "no host was decided in time; it still waits for one"),
     }
 }

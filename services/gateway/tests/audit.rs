@@ -4,7 +4,10 @@ mod harness;
 
 use contracts::Method;
 use contracts::gateway::v1::audit_service_client::AuditServiceClient;
-use contracts::gateway::v1::{AuditOutcome, AuditRecord, ExportAuditRequest};
+use contracts::gateway::v1::{
+    AuditOutcome, AuditRecord, ExportAuditRequest, KeyedHash, RoleBinding, Tenant, TenantCreated,
+    TenantState, Token, TokenCreated, TokenKind, TokenRecord, User, UserCreated, UserRecord,
+};
 use harness::{Gateway, PATIENCE, answer};
 use hmac::{Hmac, KeyInit, Mac};
 use prost::Message as _;
@@ -17,12 +20,39 @@ use tonic::Request;
 
 const INSTANCE: &str = "018f0000-0000-7000-8000-000000000001";
 const IMAGE: &str = "018f0000-0000-7000-8000-0000000000bb";
+/// Somebody without a role.
+const ANN: &str = "ann@acme";
+
+/// Whether a caller may not make this call at all, whatever is in it.
+fn is_denied(method: &Method, who: &str) -> bool {
+    match method.permission.as_str() {
+        "session.open" => false,
+        "session.own" => who.is_empty(),
+        _ => who != "admin",
+    }
+}
 
 /// A request for each method; it may be refused, but it has to be a request. `None`: the method has no fixture.
 fn fixture(method: &str, turn: usize) -> Option<Value> {
     Some(match method {
         "ListInstances" | "ListImages" | "ListFlavors" | "ListHosts" | "ListOperations" | "WatchEvents"
-        | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "ListAudit" | "ExportAudit" => json!({}),
+        | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "ListAudit" | "ExportAudit" | "ListTenants"
+        | "ListUsers" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp" | "RemoveTotp" => {
+            json!({})
+        }
+        "CreateTenant" => json!({"name": format!("tenant-{turn}")}),
+        "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" => json!({"tenant": "nobodys"}),
+        "CreateUser" => json!({"name": format!("user-{turn}"), "roles": ["developer"]}),
+        "GetUser" | "DisableUser" | "EnableUser" | "ResetUserTotp" | "DeleteUser" => {
+            json!({"user": "nobody"})
+        }
+        "SetUserPassword" => json!({"user": "nobody", "password": "correct horse battery"}),
+        "BindRole" | "UnbindRole" => json!({"user": "nobody", "role": "developer"}),
+        "CreateToken" => json!({"name": format!("token-{turn}")}),
+        "RevokeToken" => json!({"token": "nothing"}),
+        "Login" => json!({"user": format!("nobody-{turn}"), "password": "correct horse battery"}),
+        "ChangePassword" => json!({"password": "wrong", "new_password": "correct horse battery"}),
+        "ConfirmTotp" => json!({"code": "123456"}),
         "CreateInstance" => json!({"name": format!("made-{turn}"), "image": "debian", "flavor": "small"}),
         "GetInstance" | "StartInstance" | "StopInstance" | "RebootInstance" | "PauseInstance"
         | "ResumeInstance" | "DeleteInstance" | "ExplainInstance" | "AttachConsole" => {
@@ -105,25 +135,69 @@ async fn by_rest(gateway: &Gateway, method: &Method, json: &Value, token: &str) 
     let _ = answer(call).await;
 }
 
-/// A token that opens nothing.
-async fn powerless(gateway: &Gateway, tenant: &str, permissions: &str) -> String {
+/// Somebody in a tenant with these roles there. Events make them: no call, no record.
+async fn somebody(gateway: &Gateway, tenant: &str, roles: &[&str]) -> User {
+    let binding = |role: &&str| RoleBinding { role: (*role).to_owned(), tenant: tenant.into() };
+    let user = User {
+        id: kernel::UserId::new().to_string(),
+        name: "ann".into(),
+        tenant: tenant.into(),
+        roles: roles.iter().map(binding).collect(),
+        revision: 1,
+        ..User::default()
+    };
+    let row =
+        Tenant { name: tenant.into(), state: TenantState::Active as i32, revision: 1, ..Tenant::default() };
+    let cause = bus::Cause::own("gateway").for_tenant(tenant);
+    let mut work = gateway.others.begin(cause).await.expect("begins");
+    work.say(&TenantCreated { tenant: Some(row) });
+    work.say(&UserCreated { record: Some(UserRecord { user: Some(user.clone()), ..UserRecord::default() }) });
+    work.commit().await.expect("commits");
+    user
+}
+
+/// A new token of a user that is there.
+async fn token_of(gateway: &Gateway, user: &User) -> String {
     let key = std::fs::read_to_string(gateway.folder.path().join("gateway/token.key")).expect("a key");
     let token = hex::encode(rand::random::<[u8; 32]>());
     let mut mac = Hmac::<Sha256>::new_from_slice(&hex::decode(key.trim()).expect("hex")).expect("any length");
     mac.update(token.as_bytes());
+    let hash = KeyedHash { hex: hex::encode(mac.finalize().into_bytes()) };
+    let id = kernel::TokenId::new().to_string();
+    let kept = Token {
+        name: format!("t-{id}"),
+        id: id.clone(),
+        kind: TokenKind::Api as i32,
+        user_id: user.id.clone(),
+        user: user.name.clone(),
+        tenant: user.tenant.clone(),
+        revision: 1,
+        ..Token::default()
+    };
+    let cause = bus::Cause::own("gateway").for_tenant(&user.tenant);
+    let mut work = gateway.others.begin(cause).await.expect("begins");
+    work.say(&TokenCreated { record: Some(TokenRecord { token: Some(kept), hash: Some(hash) }) });
+    work.commit().await.expect("commits");
     let url = format!("sqlite://{}/gateway/gateway.db", gateway.folder.path().display());
     let store = Store::open(&url, &[bus::MIGRATIONS, gateway::MIGRATIONS].concat()).await.expect("opens");
-    let mut tx = store.begin().await.expect("begins");
-    sqlx::query("INSERT INTO tokens (hash, name, actor, tenant, permissions, created_at_us, expires_at_us) VALUES ($1, $2, $2, $3, $4, 1, 0)")
-        .bind(hex::encode(mac.finalize().into_bytes()))
-        .bind(format!("{tenant}-{}", permissions.len()))
-        .bind(tenant)
-        .bind(permissions)
-        .execute(&mut *tx)
-        .await
-        .expect("written");
-    tx.commit().await.expect("commits");
+    testkit::eventually(PATIENCE, "the token", async || {
+        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE id = $1")
+            .bind(&id)
+            .fetch_one(store.reader())
+            .await
+            .expect("a count");
+        (rows == 1).then_some(())
+    })
+    .await;
+    store.close().await;
     token
+}
+
+/// The user behind the administrator's token.
+async fn administrator(gateway: &Gateway) -> User {
+    let (_, answer) = gateway.call("GET", "/v1/whoami", Value::Null).await;
+    let text = |field: &str| answer["user"][field].as_str().expect("a user").to_owned();
+    User { id: text("id"), name: text("name"), tenant: text("tenant"), ..User::default() }
 }
 
 async fn records(gateway: &Gateway) -> Vec<AuditRecord> {
@@ -161,43 +235,57 @@ async fn furnished() -> Gateway {
 #[tokio::test]
 async fn every_mutating_or_denied_call_leaves_one_record_and_an_allowed_read_none() {
     let gateway = furnished().await;
-    let token = powerless(&gateway, "acme", "nothing.at.all").await;
+    let (admin, ann) = (administrator(&gateway).await, somebody(&gateway, "acme", &[]).await);
+    let token = token_of(&gateway, &ann).await;
     let http2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
     let mut expected: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
     for (turn, method) in contracts::methods().iter().enumerate() {
         let name = method.descriptor.name().to_owned();
         for door in ["grpc", "rest"] {
             let json = request(method, 2 * turn + usize::from(door == "rest"));
-            for (who, token) in [("admin", gateway.token.as_str()), ("", ""), ("acme-14", token.as_str())] {
+            for (who, token) in [("admin", gateway.token.as_str()), ("", ""), (ANN, token.as_str())] {
+                // the token of who leaves opens nothing any more
+                let last = match (name.as_str(), who) {
+                    ("Logout", "admin") => token_of(&gateway, &admin).await,
+                    ("Logout", ANN) => token_of(&gateway, &ann).await,
+                    _ => token.to_owned(),
+                };
+                let token = last.as_str();
                 // a console is an upgrade, which this client does not speak; what it is refused counts as well
                 match door {
                     "grpc" => by_grpc(&http2, &gateway, method, &json, token).await,
                     _ => by_rest(&gateway, method, &json, token).await,
                 }
-                if method.mutating || who != "admin" {
-                    expected.insert((name.clone(), door.to_owned(), who), 1);
+                if method.mutating || is_denied(method, who) {
+                    // whoever logs in is nobody yet
+                    let who = if method.permission == "session.open" { "" } else { who };
+                    *expected.entry((name.clone(), door.to_owned(), who)).or_default() += 1;
                 }
             }
         }
     }
-    let all = settled(&gateway, expected.len() as u64).await;
+    let all = settled(&gateway, expected.values().sum()).await;
     let mut found: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
     for record in &all {
         let operation = record.method.rsplit('/').next().unwrap_or_default().to_owned();
-        let who = match record.actor.as_str() {
-            "admin" => "admin",
-            "" => "",
-            _ => "acme-14",
-        };
+        let who = ["admin", "", ANN].into_iter().find(|who| *who == record.actor).expect("one of them");
+        let method =
+            contracts::methods().iter().find(|m| m.descriptor.name() == operation).expect("a method");
         *found.entry((operation, record.door.clone(), who)).or_default() += record.count;
         let denied = record.outcome() == AuditOutcome::Denied;
-        assert_eq!(denied, who != "admin", "{record:?}");
+        assert_eq!(denied, method.permission == "session.open" || is_denied(method, who), "{record:?}");
         assert_eq!(record.address, "127.0.0.1", "{record:?}");
         assert!(!record.correlation_id.is_empty() && !record.code.is_empty() && record.duration_us >= 0);
         match who {
             "admin" => assert_eq!(record.tenant, "default"),
             "" => assert_eq!((record.tenant.as_str(), record.code.as_str()), ("platform", "UNAUTHENTICATED")),
-            _ => assert_eq!((record.tenant.as_str(), record.code.as_str()), ("acme", "PERMISSION_DENIED")),
+            _ if denied => {
+                assert_eq!((record.tenant.as_str(), record.code.as_str()), ("acme", "PERMISSION_DENIED"));
+            }
+            _ => {
+                assert_eq!(record.tenant, "acme");
+                assert!(record.token.starts_with("t-"), "{record:?}");
+            }
         }
     }
     assert_eq!(found, expected);
@@ -286,7 +374,7 @@ async fn records_are_filtered_paged_exported_and_shown_to_their_tenant_only() {
             json!({"name": format!("f{n}"), "resources": {"vcpus_milli": 1, "memory_bytes": 16 << 20}});
         assert_eq!(gateway.call("POST", "/v1/flavors", body).await.0, 200);
     }
-    let token = powerless(&gateway, "acme", "audit.read").await;
+    let token = token_of(&gateway, &somebody(&gateway, "acme", &["auditor"]).await).await;
     let denied = gateway.http.delete(gateway.url("/v1/instances/web-1")).bearer_auth(&token);
     assert_eq!(answer(denied).await.0, 403);
     settled(&gateway, 4).await;

@@ -11,7 +11,8 @@ mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use id::{
-    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, TokenId, UploadId, UserId,
+    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, TokenId,
+    UploadId, UserId,
 };
 pub use message::{Kind, Message};
 pub use quantity::{Bytes, MilliVcpus, Money};

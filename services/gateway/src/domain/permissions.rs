@@ -48,6 +48,7 @@ pub struct Rule {
 const NOBODY: &[Role] = &[];
 const ADMINS: &[Role] = &[Admin];
 const RUNNERS: &[Role] = &[Admin, Operator];
+const AUDITORS: &[Role] = &[Admin, Auditor];
 const WATCHERS: &[Role] = &[Admin, Operator, Auditor];
 const WORKERS: &[Role] = &[Admin, Operator, Developer];
 const ALL: &[Role] = &[Admin, Operator, Developer, Auditor];
@@ -80,6 +81,7 @@ pub const TABLE: &[Rule] = &[
     rule("token.read",       Either,   ALL),
     rule("token.create",     Either,   WORKERS),
     rule("token.revoke",     Either,   ALL),
+    rule("audit.read",       Either,   AUDITORS),
 
     rule("flavor.create",    Platform, RUNNERS),
     rule("host.read",        Platform, WATCHERS),

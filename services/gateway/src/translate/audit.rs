@@ -28,7 +28,7 @@ pub struct Who {
 
 /// What is recorded of a caller.
 pub fn who(caller: &Caller) -> Who {
-    Who { actor: caller.actor.clone(), token: String::new(), tenant: caller.tenant.clone() }
+    Who { actor: caller.actor.clone(), token: caller.token_name.clone(), tenant: caller.tenant.clone() }
 }
 
 /// The full name of a method as records write it: "berth.gateway.v1.InstanceService/CreateInstance".

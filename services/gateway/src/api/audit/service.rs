@@ -2,7 +2,7 @@
 
 use crate::api::{Api, caller};
 use crate::domain::audit::Filter;
-use crate::domain::caller::{Caller, Permissions};
+use crate::domain::caller::Caller;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::audit::{self, Order};
@@ -25,10 +25,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The tenant whose records alone the caller may see; `None` = those of all.
 fn confined(caller: &Caller) -> Option<&str> {
-    match caller.permissions {
-        Permissions::All => None,
-        Permissions::Only(_) => Some(&caller.tenant),
-    }
+    (!caller.may("platform.read")).then_some(caller.tenant.as_str())
 }
 
 #[tonic::async_trait]

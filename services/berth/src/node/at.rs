@@ -108,7 +108,7 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
     for kind in KINDS {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
-            let object = gateway::shown_json(kind.4, &row.snapshot).unwrap_or_default();
+            let object = gateway::shown_json(kind.4, &row.snapshot, true).unwrap_or_default();
             replay.found.objects.push(ObjectAt {
                 kind: kind.0.to_owned(),
                 state: state(&object),

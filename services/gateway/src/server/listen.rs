@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,10 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(8);
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
-
-/// The address of whoever sent a request, as this machine sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
 
 /// Binds the address. Without TLS only a loopback address, or when `insecure_dev` says so.
 pub async fn bind(address: &str, tls: bool, insecure_dev: bool) -> anyhow::Result<TcpListener> {
@@ -104,8 +100,7 @@ async fn connection<S>(stream: S, peer: Peer, doors: Doors, stopping: Cancellati
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let doors = doors.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);

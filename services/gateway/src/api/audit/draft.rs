@@ -3,8 +3,8 @@
 use super::Ledger;
 use crate::api::accept::Accepted;
 use crate::api::auth::Doorkeeper;
+use crate::api::auth::Peer;
 use crate::domain::audit::Outcome;
-use crate::server::listen::Peer;
 use crate::translate::audit::{self as translate, Who};
 use contracts::Method;
 use contracts::gateway::v1::{AuditObject, AuditRecord};

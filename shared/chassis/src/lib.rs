@@ -13,10 +13,6 @@ mod tables;
 mod tasks;
 mod telemetry;
 
-/// Every program that is started by this crate.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub use health::{ComponentHealth, Health, HealthHandle};
 pub use process::{Chassis, ChassisSettings, Desks, run};
 pub use reconcile::reconcile;

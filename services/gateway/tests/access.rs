@@ -5,7 +5,6 @@ mod harness;
 use bus::watch::{Item, Query, watch};
 use harness::{Gateway, answer};
 use serde_json::{Value, json};
-use std::time::Duration;
 use totp_rs::{Builder, Secret};
 
 const PASSWORD: &str = "correct horse battery";
@@ -328,7 +327,11 @@ async fn secrets_stand_nowhere_in_the_open() {
         needles.iter().position(|needle| bytes.windows(needle.len()).any(|part| part == needle.as_slice()))
     };
     // what is said
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    testkit::eventually(harness::PATIENCE, "the last change to be said", async || {
+        let (_, shown) = gateway.call("GET", "/v1/events?types=gateway.UserChanged", Value::Null).await;
+        shown.as_str()?.contains("gateway.UserChanged").then_some(())
+    })
+    .await;
     let mut items = watch(gateway.chassis.bus.clone(), Query::default());
     let mut seen = 0;
     while let Some(item) = items.recv().await {

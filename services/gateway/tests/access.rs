@@ -356,3 +356,19 @@ async fn secrets_stand_nowhere_in_the_open() {
         assert_eq!(holds(&bytes), None, "{}", path.display());
     }
 }
+
+#[tokio::test]
+async fn a_token_that_sends_too_much_is_told_when_to_come_again() {
+    let gateway = Gateway::start_with(|settings, _| settings.token_requests_per_second = 3).await;
+    let mut slowed = None;
+    for _ in 0..200 {
+        let response = gateway.rest("GET", "/v1/whoami").send().await.expect("an answer");
+        if response.status() == 429 {
+            slowed = Some(response);
+            break;
+        }
+    }
+    let slowed = slowed.expect("200 requests take less than a minute");
+    assert_eq!(slowed.headers()["retry-after"], "1");
+    gateway.stop().await;
+}

@@ -29,6 +29,7 @@ use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
 use api::logins::Logins;
+use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
 use serde::Deserialize;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub token_key_file: PathBuf,
     /// Requests answered at once; one more is refused. Streams do not count.
     pub requests_in_flight: usize,
+    /// Requests of one token in a second, spread evenly, with a reserve of as many; 0 = no limit.
+    pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
 }
@@ -78,6 +81,7 @@ impl Default for Settings {
             insecure_dev: false,
             token_key_file: PathBuf::new(),
             requests_in_flight: 4_096,
+            token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
         }
     }
@@ -149,7 +153,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
-    let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone()));
+    let doorkeeper =
+        Arc::new(Doorkeeper::new(desk.clone(), key.clone(), Pace::new(settings.token_requests_per_second)));
     let api = Arc::new(Api {
         desk: desk.clone(),
         intake,

@@ -5,7 +5,6 @@ mod harness;
 use bus::watch::{Item, Query, watch};
 use harness::{Gateway, answer};
 use serde_json::{Value, json};
-use std::time::Duration;
 use totp_rs::{Builder, Secret};
 
 const PASSWORD: &str = "correct horse battery";
@@ -328,7 +327,11 @@ async fn secrets_stand_nowhere_in_the_open() {
         needles.iter().position(|needle| bytes.windows(needle.len()).any(|part| part == needle.as_slice()))
     };
     // what is said
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    testkit::eventually(harness::PATIENCE, "the last change to be said", async || {
+        let (_, shown) = gateway.call("GET", "/v1/events?types=gateway.UserChanged", Value::Null).await;
+        shown.as_str()?.contains("gateway.UserChanged").then_some(())
+    })
+    .await;
     let mut items = watch(gateway.chassis.bus.clone(), Query::default());
     let mut seen = 0;
     while let Some(item) = items.recv().await {
@@ -352,4 +355,20 @@ async fn secrets_stand_nowhere_in_the_open() {
         let Ok(bytes) = std::fs::read(&path) else { continue };
         assert_eq!(holds(&bytes), None, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_token_that_sends_too_much_is_told_when_to_come_again() {
+    let gateway = Gateway::start_with(|settings, _| settings.token_requests_per_second = 3).await;
+    let mut slowed = None;
+    for _ in 0..200 {
+        let response = gateway.rest("GET", "/v1/whoami").send().await.expect("an answer");
+        if response.status() == 429 {
+            slowed = Some(response);
+            break;
+        }
+    }
+    let slowed = slowed.expect("200 requests take less than a minute");
+    assert_eq!(slowed.headers()["retry-after"], "1");
+    gateway.stop().await;
 }

@@ -4,7 +4,7 @@ use super::contexts::{ClientFile, read_or_empty, replace};
 use super::{ClientFlags, Environment, layer};
 use crate::client::{Connect, Failure};
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 /// Keeps the token of a session, and says under which context and in which file. The context in use gets it when it
 /// stands in the user's file; otherwise one called after the user is made. It is the one in use from then on.
@@ -59,18 +59,26 @@ fn with_session(text: &str, name: &str, connect: &Connect, token: &str) -> Resul
     let contexts = contexts.as_table_like_mut().ok_or("contexts is no table")?;
     let context = contexts.entry(name).or_insert_with(|| Item::Table(Table::new()));
     let context = context.as_table_like_mut().ok_or_else(|| format!("contexts.{name} is no table"))?;
-    context.insert("endpoint", value(connect.endpoint.as_str()));
-    context.insert("token", value(token));
+    set(context, "endpoint", value(connect.endpoint.as_str()));
+    set(context, "token", value(token));
     context.remove("token_file");
     if let Some(file) = &connect.ca_file {
         let whole = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        context.insert("ca_file", value(whole.display().to_string()));
+        set(context, "ca_file", value(whole.display().to_string()));
     }
     if connect.allow_plain_http {
-        context.insert("allow_plain_http", value(true));
+        set(context, "allow_plain_http", value(true));
     }
-    document.insert("current", value(name));
+    set(document.as_table_mut(), "current", value(name));
     Ok(document.to_string())
+}
+
+/// Sets a key; one that is there keeps the comments around it.
+fn set(table: &mut dyn TableLike, key: &str, value: Item) {
+    match table.get_mut(key) {
+        Some(present) => *present = value,
+        None => drop(table.insert(key, value)),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Who comes in: the one place where tokens and permissions are checked.
 
+use super::pace::Pace;
 use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
 use crate::domain::permissions::{self, Scope};
@@ -42,6 +43,7 @@ pub struct Doorkeeper {
     lately: Mutex<HashMap<(String, String), (Known, i64)>>,
     /// By token: when its use was noted.
     noted: Mutex<HashMap<String, i64>>,
+    pace: Pace,
 }
 
 /// Somebody whose token was looked up.
@@ -65,8 +67,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Doorkeeper {
     /// A doorkeeper over the gateway's tables.
-    pub fn new(desk: Desk, key: Arc<TokenKey>) -> Self {
-        Self { desk, key, lately: Mutex::default(), noted: Mutex::default() }
+    pub fn new(desk: Desk, key: Arc<TokenKey>, pace: Pace) -> Self {
+        Self { desk, key, lately: Mutex::default(), noted: Mutex::default(), pace }
     }
 
     /// Who sends a request with these headers to this method, if they may.
@@ -90,6 +92,7 @@ impl Doorkeeper {
             }
             Found::NoSuchTenant => return Err(status::not_found("tenant", TENANT_HEADER, wanted)),
         };
+        self.pace.check(&caller.token_id)?;
         if !caller.may(&method.permission) {
             let text = format!("this needs the permission {}", method.permission);
             return Err(status::refused(Code::PermissionDenied, Refusal::new("PERMISSION_DENIED", text), ""));
@@ -303,7 +306,7 @@ mod tests {
         prepare(&database, &key).await;
         let clock = Arc::new(ManualClock::at(Timestamp(50)));
         let desk = Desk::new("gateway", database.store.clone(), clock.clone());
-        let doorkeeper = Doorkeeper::new(desk, key);
+        let doorkeeper = Doorkeeper::new(desk, key, Pace::new(0));
         let ask = async |token: &str, tenant: &str, method: &str| {
             let mut headers = HeaderMap::new();
             let value = |text: String| HeaderValue::from_str(&text).expect("ascii");

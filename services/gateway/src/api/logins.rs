@@ -72,7 +72,7 @@ impl Logins {
             let seconds = until.since(now).as_secs() + 1;
             let text = format!("too many wrong logins: try again in {seconds} s");
             let refusal = Refusal::new("TOO_MANY_LOGINS", text);
-            return Err(contracts::status::refused_for_now(Code::ResourceExhausted, refusal, seconds));
+            return Err(status::refused_for_now(Code::ResourceExhausted, refusal, seconds));
         }
         let of_user = tries.users.tried(&user, now);
         let of_address = tries.addresses.tried(address, now);

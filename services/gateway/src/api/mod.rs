@@ -16,6 +16,7 @@ pub mod intake;
 pub mod logins;
 mod lookup;
 mod operations;
+pub mod pace;
 mod platform;
 mod precheck;
 mod sessions;

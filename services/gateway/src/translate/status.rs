@@ -1,7 +1,7 @@
 //! What went wrong, as a status that gRPC and REST both understand.
 
 use crate::domain::violation::Violation;
-pub use contracts::status::{details, refused};
+pub use contracts::status::{details, refused, refused_for_now};
 use kernel::Refusal;
 use tonic::{Code, Status};
 

@@ -108,15 +108,19 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
     for kind in KINDS {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
-            let object = gateway::shown_json(kind.4, &row.snapshot, true).unwrap_or_default();
+            let shown = gateway::shown_json(kind.4, &row.snapshot, true).unwrap_or_default();
+            // what was gone by then is shown to who asks for it
+            if state(&shown) == "deleted" && object.is_none() {
+                continue;
+            }
             replay.found.objects.push(ObjectAt {
                 kind: kind.0.to_owned(),
-                state: state(&object),
+                state: state(&shown),
                 id: row.id,
                 name: row.name,
                 tenant: row.tenant,
                 revision: row.revision,
-                object,
+                object: shown,
             });
         }
     }

@@ -8,7 +8,10 @@ use ::store::{Store, dump_table};
 use bus::Failure;
 use contracts::common::v1::{OperationProgress, OperationState, Refusal, Sealed};
 use contracts::gateway::v1 as gateway;
-use contracts::gateway::v1::{Flavor, FlavorCreated, Operation, OperationAbandoned, OperationAccepted};
+use contracts::gateway::v1::{
+    AuditObject, AuditRecord, AuditRecorded, Flavor, FlavorCreated, Operation, OperationAbandoned,
+    OperationAccepted,
+};
 use contracts::host_driver::v1::ExecFinished;
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
@@ -104,6 +107,9 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&refused).await?;
     let flavor = Flavor { name: "small".into(), revision: 1, ..Flavor::default() };
     bench.deliver(&FlavorCreated { flavor: Some(flavor) }).await?;
+    let object = AuditObject { kind: "flavor".into(), name: "tiny".into(), ..AuditObject::default() };
+    let record = AuditRecord { id: "r1".into(), count: 1, objects: vec![object], ..AuditRecord::default() };
+    bench.deliver(&AuditRecorded { record: Some(record) }).await?;
     let host = scheduler::Host { id: "h".into(), name: "node".into(), revision: 1, ..Default::default() };
     bench.deliver(&scheduler::HostRegistered { host: Some(host.clone()), operations: vec![] }).await?;
     let cordoned = scheduler::Host { revision: 2, cordoned: true, ..host };

@@ -110,3 +110,67 @@ pub async fn page<'a>(
     }
     snapshots(&query.fetch_all(db).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Outcome;
+    use crate::store::MIGRATIONS;
+    use contracts::gateway::v1::AuditObject;
+
+    fn record(id: &str, at_us: i64, actor: &str, count: u64) -> AuditRecord {
+        let object = AuditObject { kind: "instance".into(), id: format!("id-{id}"), name: "web".into() };
+        AuditRecord {
+            id: id.into(),
+            at_us,
+            tenant: "acme".into(),
+            actor: actor.into(),
+            method: "berth.gateway.v1.InstanceService/StopInstance".into(),
+            objects: vec![object],
+            outcome: Outcome::Denied.number(),
+            count,
+            ..AuditRecord::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn records_are_kept_once_with_the_highest_count_and_found_by_what_they_say() {
+        for database in testkit::databases(MIGRATIONS).await {
+            let mut tx = database.store.begin().await.expect("begins");
+            for one in [record("a", 5, "ann", 1), record("b", 5, "bob", 1), record("c", 7, "ann", 1)] {
+                put(&mut tx, &one).await.expect("written");
+            }
+            put(&mut tx, &record("a", 5, "ann", 9)).await.expect("written");
+            put(&mut tx, &record("a", 5, "ann", 2)).await.expect("written");
+            tx.commit().await.expect("commits");
+            let found = async |filter: Filter, order, after| {
+                let rows = page(database.store.reader(), &filter, order, after, 10).await.expect("read");
+                rows.into_iter().map(|row| (row.id, row.count)).collect::<Vec<_>>()
+            };
+            let all = Filter::default();
+            let row = |id: &str, count: u64| (id.to_owned(), count);
+            let newest = found(all.clone(), Order::Newest, None).await;
+            assert_eq!(newest, [row("c", 1), row("b", 1), row("a", 9)], "{}", database.name);
+            assert_eq!(found(all.clone(), Order::Newest, Some((5, "b"))).await, [row("a", 9)]);
+            assert_eq!(found(all.clone(), Order::Oldest, Some((5, "a"))).await, [row("b", 1), row("c", 1)]);
+            let wanted = Filter {
+                tenant: "acme".into(),
+                actor: "ann".into(),
+                object: "web".into(),
+                operation: "StopInstance".into(),
+                outcome: Some(Outcome::Denied),
+                since_us: 5,
+                until_us: 7,
+            };
+            assert_eq!(found(wanted.clone(), Order::Newest, None).await, [row("a", 9)]);
+            for nothing in [
+                Filter { tenant: "other".into(), ..wanted.clone() },
+                Filter { object: "id-b".into(), ..wanted.clone() },
+                Filter { outcome: Some(Outcome::Ok), ..wanted.clone() },
+                Filter { since_us: 6, ..wanted },
+            ] {
+                assert_eq!(found(nothing, Order::Newest, None).await, []);
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Tenants, users and tokens on both databases.
 
-use super::{MIGRATIONS, images, instances, tenants, tokens, uploads, users};
+use super::{MIGRATIONS, images, tenants, tokens, uploads, users};
 use crate::domain::page::Page;
 use contracts::gateway::v1::{KeyedHash, Tenant, TenantState, Token, TokenRecord, User, UserRecord};
 use contracts::scheduler::v1::{Instance, InstancePhase};
@@ -121,7 +121,7 @@ async fn a_tenant_knows_what_it_owns() {
         {
             let (tenant, phase) = ("acme".into(), phase as i32);
             let one = Instance { id: id.into(), tenant, phase, revision: 1, ..Instance::default() };
-            instances::put(&mut tx, &one).await.expect("written");
+            super::tests::put(&mut tx, one).await;
         }
         let image = Image { id: "i".into(), tenant: "acme".into(), revision: 1, ..Image::default() };
         images::put(&mut tx, &image).await.expect("written");

@@ -27,7 +27,7 @@ fn first(size: u32) -> Page {
     Page::read(size, "", 2).expect("a page")
 }
 
-async fn put(tx: &mut sqlx::AnyConnection, instance: Instance) {
+pub(super) async fn put(tx: &mut sqlx::AnyConnection, instance: Instance) {
     let mut rows = instances::Rows::default();
     rows.note(instance);
     rows.write(tx).await.expect("written");

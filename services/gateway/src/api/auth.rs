@@ -58,7 +58,7 @@ struct Known {
 enum Found {
     Nobody,
     NoSuchTenant,
-    Known(Known),
+    Known(Box<Known>),
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,7 +86,7 @@ impl Doorkeeper {
         let hash = self.key.hash(bearer(headers)?);
         let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
         let Known { caller, disabled } = match self.find(hash, wanted).await? {
-            Found::Known(known) => known,
+            Found::Known(known) => *known,
             Found::Nobody => {
                 return Err(unauthenticated("this token is not known, has expired or was revoked"));
             }
@@ -125,7 +125,7 @@ impl Doorkeeper {
         if let Some((known, until)) = locked(&self.lately).get(&place)
             && now.micros() < *until
         {
-            return Ok(Found::Known(known.clone()));
+            return Ok(Found::Known(Box::new(known.clone())));
         }
         let (found, expires_at_us) = self.look_up(&place.0, wanted).await?;
         let mut lately = locked(&self.lately);
@@ -136,7 +136,7 @@ impl Doorkeeper {
             Found::Known(known) => {
                 let until = now.after(MEMORY).micros();
                 let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
-                lately.insert(place, (known.clone(), until));
+                lately.insert(place, (Known::clone(known), until));
             }
             _ => drop(lately.remove(&place)),
         }
@@ -165,7 +165,7 @@ impl Doorkeeper {
             };
             disabled = !access::is_active(&tenant);
         }
-        Ok((Found::Known(Known { caller, disabled }), token.expires_at_us))
+        Ok((Found::Known(Box::new(Known { caller, disabled })), token.expires_at_us))
     }
 
     /// Writes down, once a minute at most and beside the request, that a token was used.

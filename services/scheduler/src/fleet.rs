@@ -97,27 +97,20 @@ impl FleetMemory {
         fleet.index_of(host).map(|index| fleet.host(index).agent_id.clone())
     }
 
-    /// An instance holds this now; its row says so already. Hold the fleet before.
-    pub async fn reserved(
-        &self,
-        work: &mut Work,
-        instance: InstanceId,
-        now: Option<Resident>,
-    ) -> Result<(), Failure> {
+    /// An instance holds this now; its row says so when the work is committed. Hold the fleet before.
+    pub fn reserved(&self, work: &mut Work, instance: InstanceId, now: Option<Resident>) {
         let version = self.memory().next_version();
-        table::note(work.tx(), version, Changed::Reservation(instance)).await?;
+        table::note(work, version, Changed::Reservation(instance));
         let change = self.memory().change_reservation(instance, now);
         self.settle(work, change);
-        Ok(())
     }
 
     /// A host is this now; its row says so already. Hold the fleet before.
-    pub async fn changed(&self, work: &mut Work, host: HostId, now: Option<HostRow>) -> Result<(), Failure> {
+    pub fn changed(&self, work: &mut Work, host: HostId, now: Option<HostRow>) {
         let version = self.memory().next_version();
-        table::note(work.tx(), version, Changed::Host(host)).await?;
+        table::note(work, version, Changed::Host(host));
         let change = self.memory().change_host(host, now);
         self.settle(work, change);
-        Ok(())
     }
 
     fn settle(&self, work: &mut Work, change: u64) {

@@ -40,7 +40,7 @@ impl Rebuild for Tables {
             |failure: Failure| RebuildError::Stream(format!("telling hosts their orders: {failure}"));
         for (host, _) in hosts::states(work.tx()).await.map_err(failed)? {
             let host = host.parse().map_err(|e| RebuildError::Stream(format!("host {host}: {e}")))?;
-            for instance in instances::on_host(work.tx(), host).await.map_err(failed)? {
+            for instance in instances::on_host(work, host).await.map_err(failed)? {
                 if let Some(intent) = lifecycle::intent(&instance) {
                     advance::tell_by_table(work, &instance, intent).await.map_err(failed)?;
                 }
@@ -112,7 +112,7 @@ impl Fold for said::Host {
 
 impl Fold for said::PlacementDecision {
     async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
-        decisions::keep(tx, &self, false).await?;
+        decisions::keep(tx, &self).await?;
         Ok(true)
     }
 }

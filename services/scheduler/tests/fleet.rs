@@ -104,6 +104,7 @@ async fn interleave(worlds: &mut [World], seed: u64) {
                 for more in 0..3 {
                     happen(world, &mut dice, &mut work, number + more).await;
                 }
+                work.write_late().await.expect("written");
                 let (memory, tables) = both(world, &mut work).await;
                 assert!(memory == tables, "inside a transaction, step {step}");
                 drop(work);

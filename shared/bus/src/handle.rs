@@ -10,6 +10,16 @@ use std::sync::Arc;
 /// Obeys a command or takes note of an event. Decides and writes in `work`; acts on the world never (reconcilers do).
 #[async_trait]
 pub trait Handle<M: Message>: Send + Sync + 'static {
+    /// These messages are about to be handled in `work`, one by one: what each would read by itself can be read for
+    /// all of them here. Nothing may depend on it: a message can also come without.
+    async fn gather(
+        &self,
+        _work: &mut Work,
+        _messages: &mut (dyn Iterator<Item = M> + Send),
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// One message. Whatever it wrote is undone when it fails.
     async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure>;
 }
@@ -17,6 +27,7 @@ pub trait Handle<M: Message>: Send + Sync + 'static {
 /// A handler whose message type is forgotten.
 #[async_trait]
 pub(crate) trait HandleBytes: Send + Sync + 'static {
+    async fn gather(&self, work: &mut Work, messages: &[&[u8]]) -> Result<(), Failure>;
     async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure>;
 }
 
@@ -24,6 +35,11 @@ struct Typed<M, H>(H, PhantomData<fn() -> M>);
 
 #[async_trait]
 impl<M: Message, H: Handle<M>> HandleBytes for Typed<M, H> {
+    async fn gather(&self, work: &mut Work, messages: &[&[u8]]) -> Result<(), Failure> {
+        // what cannot be read is found out when it is handled
+        self.0.gather(work, &mut messages.iter().filter_map(|bytes| M::from_bytes(bytes).ok())).await
+    }
+
     async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure> {
         let message = M::from_bytes(bytes).map_err(|e| Failure::Poison(format!("not a {}: {e}", M::NAME)))?;
         self.0.handle(work, message).await

@@ -6,12 +6,13 @@
 use async_trait::async_trait;
 use sqlx::AnyConnection;
 use std::any::{Any, TypeId};
+use store::StoreError;
 
 /// Rows of one kind. Whoever reads their table within the same work has to ask them first.
 #[async_trait]
 pub trait LateRows: Any + Send {
-    /// Writes all of them and forgets them.
-    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error>;
+    /// Writes all of them; they are as the table has them then. Called again for rows that come later.
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), StoreError>;
 }
 
 /// The rows of all kinds that wait in one unit of work.
@@ -31,7 +32,7 @@ impl Late {
     }
 
     /// Writes everything.
-    pub async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    pub async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), StoreError> {
         for (_, rows) in &mut self.0 {
             rows.write(tx).await?;
         }

@@ -143,8 +143,18 @@ impl Work {
         self.late.of()
     }
 
-    /// Writes them now.
-    pub(crate) async fn write_late(&mut self) -> Result<(), sqlx::Error> {
+    /// The same, and where statements run: for rows that read their table.
+    pub fn late_and_tx<R: LateRows + Default>(&mut self) -> (&mut R, &mut AnyConnection) {
+        (self.late.of(), &mut self.tx)
+    }
+
+    /// Writes those of one kind now, because their table is about to be read.
+    pub async fn write_now<R: LateRows + Default>(&mut self) -> Result<(), StoreError> {
+        self.late.of::<R>().write(&mut self.tx).await
+    }
+
+    /// Writes those of all kinds now.
+    pub async fn write_late(&mut self) -> Result<(), StoreError> {
         self.late.write(&mut self.tx).await
     }
 

@@ -5,6 +5,7 @@
 
 mod dialect;
 mod error;
+pub mod many;
 mod migrate;
 mod pool;
 mod rows;

@@ -29,7 +29,7 @@ impl Rows {
 
 #[async_trait]
 impl LateRows for Rows {
-    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), ::store::StoreError> {
         // in the order of their ids: two who write many rows do not wait for each other in a circle
         let all: Vec<Instance> = std::mem::take(&mut self.0).into_values().collect();
         for part in rows::parts(&all) {

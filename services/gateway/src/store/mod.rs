@@ -10,7 +10,6 @@ pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
-mod rows;
 pub mod tenants;
 pub mod tokens;
 pub mod uploads;
@@ -22,6 +21,7 @@ mod access_tests;
 mod tests;
 
 use ::store::MigrationFile;
+use ::store::many as rows;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 

@@ -35,7 +35,7 @@ impl Rows {
 
 #[async_trait]
 impl LateRows for Rows {
-    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), ::store::StoreError> {
         let all: Vec<Operation> = std::mem::take(&mut self.0).into_values().collect();
         for part in rows::parts(&all) {
             upsert(tx, part).await?;
@@ -103,10 +103,9 @@ pub async fn by_keys(
     let mut found = Vec::new();
     for (tenant, keys) in by_tenant {
         for some in rows::parts(&keys) {
-            let places: Vec<String> = (0..some.len()).map(|at| format!("${}", at + 2)).collect();
             let sql = format!(
                 "SELECT snapshot FROM operations WHERE tenant = $1 AND idempotency_key <> '' AND idempotency_key IN ({})",
-                places.join(", ")
+                rows::list(1, some.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
             for key in some {

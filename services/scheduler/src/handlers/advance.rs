@@ -67,9 +67,9 @@ impl Passage {
             if moved {
                 context.fleet.hold(work, &context.metrics).await?;
             }
-            save(work, &self.instance, self.from).await?;
+            instances::save(work, &self.instance, self.from);
             if moved {
-                context.fleet.reserved(work, self.instance.id, holds).await?;
+                context.fleet.reserved(work, self.instance.id, holds);
             }
         }
         if let Some(intent) = self.tell {
@@ -105,7 +105,7 @@ pub async fn request(
     let operation = operation_id
         .parse()
         .map_err(|error: kernel::InvalidId| Failure::Poison(format!("operation_id: {error}")))?;
-    match instances::find_of(work.tx(), tenant, instance_id).await? {
+    match instances::find_of(work, tenant, instance_id).await? {
         Some(instance) => drop(advance(work, context, instance, input(operation)).await?),
         None => {
             let refusal = Refusal::new("NOT_FOUND", format!("there is no instance {instance_id}"));
@@ -140,13 +140,6 @@ pub async fn tell_by_table(work: &mut Work, instance: &Instance, intent: Intent)
     })?;
     work.tell(&translate::ensure_vm(instance, intent, agent));
     Ok(())
-}
-
-async fn save(work: &mut Work, instance: &Instance, from: u64) -> Result<(), Failure> {
-    match from {
-        0 => instances::insert(work.tx(), instance).await,
-        _ => instances::update(work.tx(), instance, from).await,
-    }
 }
 
 fn say(work: &mut Work, event: Event, instance: &Instance, operations: &[Progress]) {

@@ -20,10 +20,23 @@ pub struct OnCreateInstance(pub Context);
 
 #[async_trait]
 impl Handle<CreateInstance> for OnCreateInstance {
+    async fn gather(
+        &self,
+        work: &mut Work,
+        commands: &mut (dyn Iterator<Item = CreateInstance> + Send),
+    ) -> Result<(), Failure> {
+        let commands: Vec<CreateInstance> = commands.collect();
+        let ids: Vec<InstanceId> =
+            commands.iter().filter_map(|command| command.instance_id.parse().ok()).collect();
+        instances::read_ahead(work, &ids).await?;
+        let names: Vec<_> = commands.iter().map(|c| (c.tenant.as_str(), c.name.as_str())).collect();
+        instances::names_ahead(work, &names).await
+    }
+
     async fn handle(&self, work: &mut Work, command: CreateInstance) -> Result<(), Failure> {
         let (id, operation) = request::ids(&command)?;
-        let in_the_way = instances::in_the_way(work.tx(), id, &command.tenant, &command.name).await?;
-        if in_the_way.contains(&id.to_string()) {
+        let in_the_way = instances::in_the_way(work, id, &command.tenant, &command.name).await?;
+        if in_the_way.contains(&id) {
             // accepted before, under another message id
             return Ok(());
         }
@@ -48,7 +61,7 @@ impl OnCreateInstance {
         work: &mut Work,
         id: InstanceId,
         command: &CreateInstance,
-        holder_of_name: Option<&String>,
+        holder_of_name: Option<&InstanceId>,
     ) -> Result<Result<Draft, Refusal>, Failure> {
         let spec = match request::checked_spec(command) {
             Ok(spec) => spec,

@@ -26,7 +26,7 @@ impl Handle<HostReported> for OnHostReported {
                 let host = Host::registered(report, self.0.overcommit, work.now());
                 self.0.fleet.hold(work, &self.0.metrics).await?;
                 hosts::insert(work.tx(), &host).await?;
-                self.0.fleet.changed(work, host.id, Some(HostRow::from(&host))).await?;
+                self.0.fleet.changed(work, host.id, Some(HostRow::from(&host)));
                 let operations = Vec::new();
                 work.say_for(
                     PLATFORM,
@@ -54,7 +54,7 @@ impl Handle<HostReported> for OnHostReported {
 /// Another process answers for the host now, or the same one with another database: it never saw the orders that were
 /// given before.
 async fn tell_all(work: &mut Work, context: &Context, host: &Host) -> Result<(), Failure> {
-    for instance in instances::on_host(work.tx(), host.id).await? {
+    for instance in instances::on_host(work, host.id).await? {
         if let Some(intent) = lifecycle::intent(&instance) {
             advance::tell(work, context, &instance, intent).await?;
         }

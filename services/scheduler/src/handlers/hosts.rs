@@ -20,7 +20,7 @@ pub async fn save(
 ) -> Result<(), Failure> {
     context.fleet.hold(work, &context.metrics).await?;
     hosts::update(work.tx(), host, from).await?;
-    context.fleet.changed(work, host.id, Some(HostRow::from(host))).await?;
+    context.fleet.changed(work, host.id, Some(HostRow::from(host)));
     work.say_for(PLATFORM, &HostChanged { host: Some(translate::host_out(host)), operations });
     let placement = context.placement.clone();
     work.after_commit(move || placement.notify_one());

@@ -20,7 +20,11 @@ pub async fn place(work: &mut Work, context: &Context, passage: &mut Passage) ->
     context.metrics.decided(decision.index.is_some(), began.elapsed());
     if decision.refusal.is_none() || decision.refusal != instance.refusal {
         let told = decision_out(instance, &decision, work.now());
-        decisions::keep(work.tx(), &told, passage.is_new()).await?;
+        if passage.is_new() {
+            decisions::keep_first(work, told.clone());
+        } else {
+            decisions::keep(work.tx(), &told).await?;
+        }
         work.say_for(&instance.tenant, &PlacementDecided { decision: Some(told) });
     }
     let input = match (decision.host(), decision.driver, decision.refusal.clone()) {

@@ -22,7 +22,7 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
     for id in overdue {
         let mut work = desk.begin(Cause::own(desk.service())).await?;
         let id = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
-        let Some(instance) = instances::find(work.tx(), id).await? else { continue };
+        let Some(instance) = instances::find(&mut work, id).await? else { continue };
         work.set_cause(cause::of(&instance, desk.service()));
         let host_up = host_is_up(&mut work, &instance).await?;
         advance(&mut work, context, instance, Input::DeadlinePassed { host_up }).await?;

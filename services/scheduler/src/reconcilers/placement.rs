@@ -19,6 +19,8 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
         let waiting = instances::waiting(work.tx(), (after.0, &after.1), BATCH).await?;
         let Some(last) = waiting.last().cloned() else { break };
         context.fleet.hold(&mut work, &context.metrics).await?;
+        let ids: Vec<InstanceId> = waiting.iter().filter_map(|(_, id)| id.parse().ok()).collect();
+        instances::read_ahead(&mut work, &ids).await?;
         for (_, id) in &waiting {
             match read(&mut work, id).await {
                 Ok(Some(instance)) if instance.waits_for_host() => {
@@ -43,5 +45,5 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
 
 async fn read(work: &mut bus::Work, id: &str) -> Result<Option<crate::domain::instance::Instance>, Failure> {
     let id: InstanceId = id.parse().map_err(|error: kernel::InvalidId| Failure::Poison(error.to_string()))?;
-    instances::find(work.tx(), id).await
+    instances::find(work, id).await
 }

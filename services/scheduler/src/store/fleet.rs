@@ -3,10 +3,12 @@
 use super::damaged;
 use crate::domain::resources::{Gpus, Resources};
 use crate::domain::solver::{Fleet, GroupKey, HostRow, Resident};
-use bus::Failure;
+use ::store::{StoreError, many};
+use async_trait::async_trait;
+use bus::{Failure, LateRows, Work};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 /// The lock under which hosts and reservations are changed: two schedulers on one database never promise the same room.
 pub const PLACEMENT: &str = "scheduler.placement";
@@ -86,23 +88,38 @@ fn numbers(text: &str) -> Result<Vec<u32>, Failure> {
     text.split(',').filter(|word| !word.is_empty()).map(number).collect()
 }
 
-/// Notes a change; `version` is one more than that of the change before. Hold the lock [`PLACEMENT`].
-pub async fn note(tx: &mut AnyConnection, version: i64, changed: Changed) -> Result<(), Failure> {
-    let (kind, id) = match changed {
-        Changed::Reservation(id) => ("reservation", id.to_string()),
-        Changed::Host(id) => ("host", id.to_string()),
-    };
-    sqlx::query("INSERT INTO fleet_changes (version, kind, id) VALUES ($1, $2, $3)")
-        .bind(version)
-        .bind(kind)
-        .bind(id)
-        .execute(&mut *tx)
-        .await?;
-    if version % FORGET_EVERY == 0 {
-        let sql = "DELETE FROM fleet_changes WHERE version <= $1";
-        sqlx::query(sql).bind(version - KEPT).execute(tx).await?;
+/// Changes that one unit of work made.
+#[derive(Default)]
+struct Noted(Vec<(i64, Changed)>);
+
+#[async_trait]
+impl LateRows for Noted {
+    async fn write(&mut self, tx: &mut AnyConnection) -> Result<(), StoreError> {
+        let noted = std::mem::take(&mut self.0);
+        for part in many::parts(&noted) {
+            let places = many::places(part.len(), 3);
+            let sql = format!("INSERT INTO fleet_changes (version, kind, id) VALUES {places}");
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (version, changed) in part {
+                let (kind, id) = match changed {
+                    Changed::Reservation(id) => ("reservation", id.to_string()),
+                    Changed::Host(id) => ("host", id.to_string()),
+                };
+                query = query.bind(*version).bind(kind).bind(id);
+            }
+            query.execute(&mut *tx).await?;
+        }
+        if let Some((version, _)) = noted.iter().rfind(|(version, _)| version % FORGET_EVERY == 0) {
+            let sql = "DELETE FROM fleet_changes WHERE version <= $1";
+            sqlx::query(sql).bind(version - KEPT).execute(tx).await?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Notes a change; `version` is one more than that of the change before. Hold the lock [`PLACEMENT`].
+pub fn note(work: &mut Work, version: i64, changed: Changed) {
+    work.late::<Noted>().0.push((version, changed));
 }
 
 /// Version of the newest change; 0 before the first.

@@ -5,9 +5,10 @@ use crate::fail::FailPoint;
 use crate::{Cause, Envelope, Failure, Trouble, Work, dead, inbox, trace};
 use async_nats::jetstream::{AckKind, Message};
 use futures::FutureExt;
-use kernel::MessageId;
+use kernel::{MessageId, Subject};
 use opentelemetry::KeyValue;
 use sqlx::Executor;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -112,6 +113,12 @@ impl Runner {
         let now = work.now();
         let mut fresh = inbox::claim_all(work.tx(), &source.consumer, &ids, now).await?;
         FailPoint::BatchClaimed.reached().await;
+        if let Err(failure) =
+            self.gather(&mut work, envelopes.iter().filter(|e| fresh.contains(&e.id.to_string()))).await
+        {
+            tracing::debug!(?failure, "batch is done again, message by message");
+            return Ok(false);
+        }
         for envelope in &envelopes {
             // the second of two copies in one batch finds its claim taken
             if !fresh.remove(&envelope.id.to_string()) {
@@ -128,6 +135,27 @@ impl Runner {
             self.count(envelope, &Ok(()));
         }
         Ok(true)
+    }
+
+    /// Lets each handler read for all of its messages at once.
+    async fn gather<'e>(
+        &self,
+        work: &mut Work,
+        messages: impl Iterator<Item = &'e Envelope>,
+    ) -> Result<(), Failure> {
+        let mut of_each: BTreeMap<(&str, &str), Vec<&Envelope>> = BTreeMap::new();
+        for envelope in messages {
+            let Subject { service, name, .. } = &envelope.subject;
+            of_each.entry((service, name)).or_default().push(envelope);
+        }
+        for envelopes in of_each.into_values() {
+            if let Some(handler) = self.subscriptions.find(&envelopes[0].subject) {
+                let payloads: Vec<&[u8]> =
+                    envelopes.iter().map(|envelope| envelope.payload.as_ref()).collect();
+                handler.gather(work, &payloads).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn together(&self, source: &Source, batch: &[&Message]) -> Result<Vec<Verdict>, StoreError> {

@@ -31,6 +31,12 @@ pub fn places(rows: usize, columns: usize) -> String {
     places
 }
 
+/// "$3, $4, $5": places for `count` values after the first `before`.
+pub fn list(before: usize, count: usize) -> String {
+    let places: Vec<String> = (1..=count).map(|place| format!("${}", before + place)).collect();
+    places.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +55,6 @@ mod tests {
     fn places_are_numbered_through() {
         assert_eq!(places(2, 2), "($1, $2), ($3, $4)");
         assert_eq!(places(1, 1), "($1)");
+        assert_eq!(list(1, 2), "$2, $3");
     }
 }

@@ -2,18 +2,25 @@
 
 use anyhow::Context;
 use bus::rebuild::{Rebuild, apply_all};
-use bus::watch::{Gap, Item, Query, watch};
-use bus::{Connection, Desk};
+use bus::watch::{Cursor, Gap, Item, Query, watch};
+use bus::{Connection, Desk, queues};
 use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{MigrationFile, RowDump, Store, dump_table, key_columns};
+use tokio::time::Instant;
 
 /// Differences shown of one table; the rest is counted.
 const SHOWN: usize = 20;
 /// Events applied in one transaction.
 const BATCH: usize = 500;
+/// So long a live node may take to bring its tables up to the stream before a difference counts: longer than the server
+/// waits for somebody who was killed with messages in hand.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Until it is looked at again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What rebuilding one table from the event stream showed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -55,8 +62,28 @@ pub(super) async fn verify(
         let migrations = [bus::MIGRATIONS, service.migrations].concat();
         fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
     }
-    let mut verdicts = replay(connection, services, &fresh).await?;
-    for (service, fresh) in services.iter().zip(&fresh) {
+    let give_up = Instant::now() + PATIENCE;
+    let (mut cursor, mut unreadable) = (Cursor::default(), Vec::new());
+    let verdicts = loop {
+        // asked first: who has nothing left to do has the newest events in its tables
+        let behind = queues::backlog(connection).await?.messages > 0;
+        unreadable.extend(replay(connection, services, &fresh, &mut cursor).await?);
+        let verdicts = compare(services, &fresh).await?;
+        let differ = verdicts.iter().any(|verdict| !verdict.differences.is_empty());
+        if !differ || !behind || Instant::now() > give_up {
+            break verdicts;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    for store in fresh {
+        store.close().await;
+    }
+    Ok(unreadable.into_iter().chain(verdicts).collect())
+}
+
+async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<TableVerdict>> {
+    let mut verdicts = Vec::new();
+    for (service, fresh) in services.iter().zip(fresh) {
         let live =
             Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
         for table in (service.tables)(fresh).tables() {
@@ -69,27 +96,30 @@ pub(super) async fn verify(
             });
         }
         live.close().await;
-        fresh.close().await;
     }
     Ok(verdicts)
 }
 
-/// Applies every event of the stream, in order, to all services' tables. Events that a service cannot take are told as
-/// differences of the stream itself: the rest is still worth comparing.
+/// Applies every event after the cursor, in order, to all services' tables. Events that a service cannot take are told
+/// as differences of the stream itself: the rest is still worth comparing.
 async fn replay(
     connection: &Connection,
     services: &[Service],
     fresh: &[Store],
+    cursor: &mut Cursor,
 ) -> anyhow::Result<Vec<TableVerdict>> {
     let mut verdicts = Vec::new();
     let tables: Vec<_> = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
-    let mut items = watch(connection.clone(), Query::default());
+    let mut items = watch(connection.clone(), Query { cursor: cursor.clone(), ..Query::default() });
     let (mut batch, mut came) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {
         let ended = items.recv_many(&mut came, BATCH - batch.len()).await == 0;
         for item in came.drain(..) {
             match item? {
-                Item::Event { sequence, envelope, .. } => batch.push((sequence, envelope)),
+                Item::Event { sequence, envelope, incarnation } => {
+                    batch.push((sequence, envelope));
+                    *cursor = Cursor { incarnation, after: sequence };
+                }
                 // what a hole held comes again later
                 Item::Gap { kind: Gap::Hole, .. } => {}
                 Item::Gap { reason, .. } => {

@@ -107,7 +107,7 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
             let row = incoming::order(&order).map_err(wrong)?;
             let known = vms::find(tx, row.key).await?.map(|known| known.intent);
             if row.intent.supersedes(known) {
-                vms::put_intent(tx, &row).await?;
+                vms::put_intents(tx, &[&row]).await?;
             }
         }
         ("host_driver", "VmObserved") => {
@@ -120,8 +120,14 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
             if let Some(row) = vms::find(tx, key).await?
                 && seen.revision > row.observation_revision
             {
-                let (bytes, power) = (seen.encode_to_vec(), seen.power().as_str_name());
-                vms::put_observation(tx, key, row.intent, seen.revision, &bytes, power).await?;
+                let said = vms::Said {
+                    key,
+                    followed: row.intent,
+                    revision: seen.revision,
+                    observation: seen.encode_to_vec(),
+                    power: seen.power().as_str_name(),
+                };
+                vms::put_observations(tx, &[said]).await?;
             }
         }
         ("host_driver", "HostReported") => {

@@ -1,10 +1,10 @@
 //! Where work begins that no message asked for: API calls and reconcilers.
 
+use crate::handoff::Handoff;
 use crate::{Cause, Work};
 use kernel::Clock;
 use std::sync::Arc;
 use store::{Store, StoreError};
-use tokio::sync::Notify;
 
 /// A service's database, clock and way out. Cheap to clone.
 #[derive(Clone)]
@@ -12,13 +12,13 @@ pub struct Desk {
     service: &'static str,
     store: Store,
     clock: Arc<dyn Clock>,
-    relay: Arc<Notify>,
+    handoff: Arc<Handoff>,
 }
 
 impl Desk {
     /// A desk over a store whose migrations include [`crate::MIGRATIONS`].
     pub fn new(service: &'static str, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { service, store, clock, relay: Arc::new(Notify::new()) }
+        Self { service, store, clock, handoff: Arc::default() }
     }
 
     /// The name of the service in the proto package.
@@ -39,11 +39,11 @@ impl Desk {
     /// Begins a unit of work. It is undone unless committed.
     pub async fn begin(&self, cause: Cause) -> Result<Work, StoreError> {
         let tx = self.store.begin().await?;
-        Ok(Work::new(tx, cause, self.clock.now(), self.relay.clone()))
+        Ok(Work::new(tx, cause, self.clock.now(), self.handoff.clone()))
     }
 
-    /// Woken when messages wait in the outbox.
-    pub(crate) fn relay_wake(&self) -> &Arc<Notify> {
-        &self.relay
+    /// How what is committed here comes to the relay.
+    pub(crate) fn handoff(&self) -> &Handoff {
+        &self.handoff
     }
 }

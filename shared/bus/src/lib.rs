@@ -12,6 +12,7 @@ mod envelope;
 pub mod fail;
 mod failure;
 mod handle;
+mod handoff;
 mod inbox;
 mod late;
 mod limits;

@@ -3,7 +3,7 @@
 use crate::Envelope;
 use kernel::Timestamp;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use store::{Store, StoreError};
 
 /// A message on its way into the outbox.
@@ -43,17 +43,24 @@ pub(crate) struct Waiting {
 const COLUMNS: usize = 6;
 const INSERT_ROWS: [usize; 4] = [100, 25, 5, 1];
 
+/// The number of each message.
+pub(crate) type Numbers = HashMap<String, i64>;
+
+/// Writes messages. Answers their numbers, if they are wanted.
 pub(crate) async fn append(
     tx: &mut AnyConnection,
     outgoing: &[Outgoing],
     now: Timestamp,
-) -> Result<(), StoreError> {
+    numbered: bool,
+) -> Result<Option<Numbers>, StoreError> {
     let mut left = outgoing;
+    let mut numbers = numbered.then(|| Numbers::with_capacity(outgoing.len()));
     while !left.is_empty() {
         let length = INSERT_ROWS.into_iter().find(|rows| *rows <= left.len()).unwrap_or(1);
         let (rows, rest) = left.split_at(length);
         left = rest;
-        let mut insert = sqlx::query(AssertSqlSafe(insert_statement(rows.len())));
+        let returning = if numbered { " RETURNING message_id, seq" } else { "" };
+        let mut insert = sqlx::query(AssertSqlSafe(insert_statement(rows.len()) + returning));
         for message in rows {
             insert = insert
                 .bind(&message.message_id)
@@ -63,9 +70,29 @@ pub(crate) async fn append(
                 .bind(message.payload.as_slice())
                 .bind(now.micros());
         }
-        insert.execute(&mut *tx).await?;
+        let Some(numbers) = &mut numbers else {
+            insert.execute(&mut *tx).await?;
+            continue;
+        };
+        for row in insert.fetch_all(&mut *tx).await? {
+            numbers.insert(row.try_get("message_id")?, row.try_get("seq")?);
+        }
     }
-    Ok(())
+    Ok(numbers)
+}
+
+/// The messages as rows; `None` when one of them has no number, because it was in the outbox before.
+pub(crate) fn numbered(outgoing: Vec<Outgoing>, numbers: &Numbers) -> Option<Vec<Waiting>> {
+    let row = |message: Outgoing| {
+        Some(Waiting {
+            seq: *numbers.get(&message.message_id)?,
+            stream: message.stream,
+            subject: message.subject,
+            headers: message.headers,
+            payload: message.payload,
+        })
+    };
+    outgoing.into_iter().map(row).collect()
 }
 
 /// One statement for many rows. The query builder of sqlx writes `?`, which PostgreSQL does not know.

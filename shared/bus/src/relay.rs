@@ -96,6 +96,8 @@ pub struct Relay {
     /// Streams that take no more, and when they are tried again.
     full: Mutex<BTreeMap<String, FullStream>>,
     marks: Mutex<Marks>,
+    /// When the table was last read.
+    read_at: Mutex<Option<Instant>>,
     /// This process relays until then, without asking.
     lease: Mutex<Option<Instant>>,
     refilled: Counter<u64>,
@@ -118,6 +120,7 @@ impl Relay {
             looked_at: Mutex::default(),
             full: Mutex::default(),
             marks: Mutex::default(),
+            read_at: Mutex::default(),
             lease: Mutex::default(),
             refilled,
         }
@@ -129,7 +132,6 @@ impl Relay {
     }
 
     async fn publishing(&self, stop: &CancellationToken) {
-        let wake = self.desk.relay_wake().clone();
         let mut failures: u32 = 0;
         let mut next_verify = Instant::now() + VERIFY_EVERY;
         loop {
@@ -162,7 +164,7 @@ impl Relay {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = wake.notified(), if failures == 0 => {}
+                () = self.desk.handoff().notified(), if failures == 0 => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }
@@ -209,8 +211,12 @@ impl Relay {
         FailPoint::Published.reached().await;
         // what flew during a reconnection may have landed on a stream that lost its tail: it is not marked, but looked
         // for in the next round, while the rows that were marked before still tell how far the stream reached
-        if self.connection.identity() == present {
+        let steady = self.connection.identity() == present;
+        if steady {
             self.marks.lock().await.note(&present, &published.acknowledged);
+        }
+        if !steady || published.acknowledged.len() < rows.len() {
+            self.desk.handoff().distrust();
         }
         let more = self.note_full(&rows, published.full).await || rows.len() >= BATCH as usize;
         match published.failure {
@@ -225,10 +231,26 @@ impl Relay {
         let due = full.iter().find(|(_, full)| full.at <= Instant::now()).map(|(stream, _)| stream.clone());
         let skipped: Vec<String> = full.keys().cloned().collect();
         drop(full);
-        let store = self.desk.store();
+        let (store, handoff) = (self.desk.store(), self.desk.handoff());
+        let news = handoff.has_news();
+        if !skipped.is_empty() {
+            handoff.distrust();
+        } else if let Some(rows) = handoff.fetch(BATCH as usize) {
+            return Ok(rows);
+        }
+        let mut read_at = self.read_at.lock().await;
+        if !news && handoff.is_wanted() && read_at.is_some_and(|at| at.elapsed() < PERIOD) {
+            return Ok(Vec::new());
+        }
+        *read_at = Some(Instant::now());
+        drop(read_at);
         let marks = self.marks.lock().await;
         let taken = marks.len() as i64;
         let mut rows = outbox::unpublished(store, BATCH + taken, &skipped).await?;
+        let whole = (rows.len() as i64) < BATCH + taken && skipped.is_empty();
+        if let Some(last) = rows.last().filter(|_| whole && store.dialect() == store::Dialect::Sqlite) {
+            handoff.read_up_to(last.seq);
+        }
         rows.retain(|row| !marks.holds(row.seq));
         rows.truncate(BATCH as usize);
         if let Some(stream) = due {
@@ -279,6 +301,7 @@ impl Relay {
         }
         if !marks.are_of(&self.connection.identity()) {
             *marks = Marks::default();
+            self.desk.handoff().distrust();
             return Ok(());
         }
         let mut tx = self.desk.store().begin().await?;

@@ -1,6 +1,7 @@
 //! A unit of work: one transaction and the messages that leave with it.
 
 use crate::fail::FailPoint;
+use crate::handoff::Handoff;
 use crate::late::{Late, LateRows};
 use crate::{Cause, Envelope, outbox, topology, trace};
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
@@ -8,7 +9,6 @@ use sqlx::AnyConnection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::{StoreError, Tx};
-use tokio::sync::Notify;
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -24,7 +24,7 @@ pub struct Work {
     outgoing: Vec<outbox::Outgoing>,
     hooks: Vec<Hook>,
     late: Late,
-    relay: Arc<Notify>,
+    handoff: Arc<Handoff>,
 }
 
 /// How much a unit of work held at some moment, to go back there.
@@ -35,7 +35,7 @@ pub(crate) struct Mark {
 }
 
 impl Work {
-    pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, relay: Arc<Notify>) -> Self {
+    pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, handoff: Arc<Handoff>) -> Self {
         let id = WORKS.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
@@ -46,7 +46,7 @@ impl Work {
             outgoing: Vec::new(),
             hooks: Vec::new(),
             late: Late::default(),
-            relay,
+            handoff,
         }
     }
 
@@ -177,14 +177,15 @@ impl Work {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let speaks = !self.outgoing.is_empty();
         self.write_late().await?;
-        outbox::append(&mut self.tx, &self.outgoing, self.now).await?;
+        let numbered = self.handoff.is_wanted();
+        let numbers = outbox::append(&mut self.tx, &self.outgoing, self.now, numbered).await?;
         FailPoint::OutboxWritten.reached().await;
         self.tx.commit().await?;
         for hook in self.hooks {
             hook();
         }
         if speaks {
-            self.relay.notify_one();
+            self.handoff.committed(numbers.and_then(|numbers| outbox::numbered(self.outgoing, &numbers)));
         }
         Ok(())
     }

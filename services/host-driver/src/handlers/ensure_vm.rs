@@ -2,7 +2,8 @@
 
 use crate::hosts::Hosts;
 use crate::reconcilers::attention::Attention;
-use crate::store::{hosts, vms, work};
+use crate::store::orders::{self, Known};
+use crate::store::{VmKey, hosts};
 use crate::translate::{incoming, outgoing};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
@@ -19,6 +20,16 @@ pub struct EnsureVmHandler {
 
 #[async_trait]
 impl Handle<EnsureVm> for EnsureVmHandler {
+    async fn gather(
+        &self,
+        unit: &mut Work,
+        messages: &mut (dyn Iterator<Item = EnsureVm> + Send),
+    ) -> Result<(), Failure> {
+        let keys: Vec<VmKey> =
+            messages.filter_map(|message| incoming::order(&message).ok()).map(|order| order.key).collect();
+        Ok(orders::read_ahead(unit, &keys).await?)
+    }
+
     async fn handle(&self, unit: &mut Work, message: EnsureVm) -> Result<(), Failure> {
         let order = incoming::order(&message).map_err(Failure::Poison)?;
         let key = order.key;
@@ -27,18 +38,15 @@ impl Handle<EnsureVm> for EnsureVmHandler {
             // the host may come with the next start of this process, under other settings
             return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }
-        let known = vms::find(unit.tx(), key).await?.map(|row| row.intent);
+        let Known { intent: known, progress } = orders::known(unit, key).await?;
         if !order.intent.supersedes(known) {
             tracing::debug!(instance = %key.instance, order = ?order.intent, ?known, "an older order, passed over");
             return Ok(());
         }
         let same_owner = known.is_some_and(|known| known.generation == order.intent.generation);
-        let progress = work::find(unit.tx(), key, &order.tenant).await?.map(|(progress, _)| progress);
         let progress = progress.unwrap_or_default().for_new_intent(same_owner);
-        let cause = unit.cause().clone();
-        vms::put_intent(unit.tx(), &order).await?;
-        work::put(unit.tx(), key, &progress, &cause).await?;
         unit.say_for(&order.tenant, &outgoing::intended(&message));
+        orders::take(unit, order, progress);
         let attention = self.attention.clone();
         unit.after_commit(move || attention.look_now(key));
         Ok(())

@@ -3,7 +3,7 @@
 
 use crate::domain::{IntentKey, Progress};
 use crate::metrics::Metrics;
-use crate::store::vms::VmRow;
+use crate::store::vms::{Said, VmRow};
 use crate::store::{VmKey, vms, work};
 use ::store::StoreError;
 use bus::{Cause, Desk, Work};
@@ -47,6 +47,17 @@ impl Record {
     /// The same, with what is to be said.
     pub fn saying(self, told: Option<wire::VmObservation>, drifted: Option<wire::VmDrifted>) -> Self {
         Self { told, drifted, ..self }
+    }
+
+    fn said(&self) -> Option<Said> {
+        let told = self.told.as_ref()?;
+        Some(Said {
+            key: self.key,
+            followed: self.intent,
+            revision: told.revision,
+            observation: told.encode_to_vec(),
+            power: told.power().as_str_name(),
+        })
     }
 
     fn said_because(&self) -> Cause {
@@ -122,33 +133,44 @@ impl Books {
     }
 
     async fn together(&self, records: impl Iterator<Item = &Record>) -> Result<Vec<bool>, StoreError> {
+        let records: Vec<&Record> = records.collect();
         let mut unit = self.0.desk.begin(Cause::own(crate::SERVICE)).await?;
-        let mut kept = Vec::new();
-        for record in records {
-            kept.push(put(&mut unit, record).await?);
-        }
+        let kept = put(&mut unit, &records).await?;
         unit.commit().await?;
         Ok(kept)
     }
 
     async fn alone(&self, record: &Record) -> Result<bool, StoreError> {
         let mut unit = self.0.desk.begin(record.cause.clone()).await?;
-        let kept = put(&mut unit, record).await?;
+        let kept = put(&mut unit, &[record]).await?;
         unit.commit().await?;
-        Ok(kept)
+        Ok(kept == [true])
     }
 }
 
-async fn put(unit: &mut Work, record: &Record) -> Result<bool, StoreError> {
-    if let Some(told) = &record.told {
-        let (bytes, power) = (told.encode_to_vec(), told.power().as_str_name());
-        if !vms::put_observation(unit.tx(), record.key, record.intent, told.revision, &bytes, power).await? {
-            return Ok(false);
-        }
-    } else if vms::intent(unit.tx(), record.key).await? != Some(record.intent) {
-        return Ok(false);
+/// Writes records down, one for each VM. Answers for each whether the VM still has the order it is about: if not,
+/// nothing was written of it.
+async fn put(unit: &mut Work, records: &[&Record]) -> Result<Vec<bool>, StoreError> {
+    let keys: Vec<VmKey> = records.iter().map(|record| record.key).collect();
+    let present = vms::intents(unit.tx(), &keys).await?;
+    let kept: Vec<bool> =
+        records.iter().map(|record| present.get(&record.key) == Some(&record.intent)).collect();
+    let records: Vec<&Record> =
+        records.iter().zip(&kept).filter_map(|(record, kept)| kept.then_some(*record)).collect();
+    let said: Vec<Said> = records.iter().filter_map(|record| record.said()).collect();
+    if vms::put_observations(unit.tx(), &said).await? > 0 {
+        return Err(StoreError::Conflict { what: "the order of a VM".to_owned() });
     }
-    work::put(unit.tx(), record.key, &record.progress, &record.cause).await?;
+    let progress: Vec<_> =
+        records.iter().map(|record| (record.key, &record.progress, &record.cause)).collect();
+    work::put(unit.tx(), &progress).await?;
+    for record in records {
+        say(unit, record);
+    }
+    Ok(kept)
+}
+
+fn say(unit: &mut Work, record: &Record) {
     if let Some(drifted) = &record.drifted {
         // nobody asked for this: it is not the doing of whoever gave the last order
         let own = Cause::own(crate::SERVICE).for_tenant(&record.tenant);
@@ -159,5 +181,4 @@ async fn put(unit: &mut Work, record: &Record) -> Result<bool, StoreError> {
         unit.set_cause(record.said_because());
         unit.say_for(&record.tenant, &wire::VmObserved { observation: Some(told.clone()) });
     }
-    Ok(true)
 }

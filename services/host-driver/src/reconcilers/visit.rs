@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::hosts::{Backend, Hosts};
 use crate::metrics::Metrics;
 use crate::store::vms::VmRow;
-use crate::store::{VmKey, vms, work};
+use crate::store::{VmKey, vms};
 use crate::translate::outgoing::DriftEnd;
 use crate::translate::{incoming, outgoing};
 use ::store::StoreError;
@@ -77,8 +77,7 @@ impl Visitor {
     /// Looks at a VM and does what is to be done. Returns after how long it needs another look by itself.
     pub async fn visit(&self, key: VmKey) -> Result<Option<Duration>, StoreError> {
         let mut reader = self.desk.store().reader().acquire().await.map_err(StoreError::from)?;
-        let Some(row) = vms::find(&mut reader, key).await? else { return Ok(None) };
-        let worked = work::find(&mut reader, key, &row.tenant).await?;
+        let Some((row, worked)) = vms::with_work(&mut reader, key).await? else { return Ok(None) };
         drop(reader);
         // a rebuilt table has orders without work in hand: what was said tells how far it came
         let (before, cause) = worked.unwrap_or_else(|| {

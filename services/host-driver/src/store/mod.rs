@@ -3,6 +3,7 @@
 mod cause;
 pub mod execs;
 pub mod hosts;
+pub mod orders;
 pub mod vms;
 pub mod work;
 
@@ -16,6 +17,11 @@ pub struct VmKey {
     pub host: HostId,
     /// Which.
     pub instance: InstanceId,
+}
+
+/// Picks the rows of so many keys.
+fn keys_in(rows: usize) -> String {
+    format!("(host_id, instance_id) IN (VALUES {})", ::store::many::places(rows, 2))
 }
 
 /// A row holds what this version of the program cannot have written.

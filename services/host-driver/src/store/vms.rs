@@ -1,10 +1,12 @@
 //! The table `vms`: orders and what was said.
 
 use super::{VmKey, broken, signed, unsigned};
-use crate::domain::IntentKey;
-use ::store::StoreError;
+use crate::domain::{IntentKey, Progress};
+use ::store::{StoreError, many};
+use bus::Cause;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AnyPool, Row};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
+use std::collections::HashMap;
 
 /// A row, as it lies in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub struct VmRow {
     /// Its revision; 0 = none yet.
     pub observation_revision: u64,
 }
+
+const COLUMNS: &str = "host_id, instance_id, tenant, generation, intent_revision, power, reboot_counter, stop_grace_s, spec, \
+     observation_revision, observation, observed_power";
+const COLUMN_COUNT: usize = 12;
 
 fn read(row: &AnyRow) -> Result<VmRow, StoreError> {
     let id = |name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
@@ -55,66 +61,129 @@ pub async fn find(tx: &mut AnyConnection, key: VmKey) -> Result<Option<VmRow>, S
     row.as_ref().map(read).transpose()
 }
 
-/// Which order a VM has.
-pub async fn intent(tx: &mut AnyConnection, key: VmKey) -> Result<Option<IntentKey>, StoreError> {
-    let query =
-        sqlx::query("SELECT generation, intent_revision FROM vms WHERE host_id = $1 AND instance_id = $2");
-    let row = query.bind(key.host.to_string()).bind(key.instance.to_string()).fetch_optional(tx).await?;
-    row.map(|row| {
-        let number = |name: &str| -> Result<u64, StoreError> { Ok(unsigned(row.try_get(name)?)) };
-        Ok(IntentKey { generation: number("generation")?, revision: number("intent_revision")? })
-    })
-    .transpose()
+/// The row of a VM, and how far it came: one look at both tables.
+pub async fn with_work(
+    tx: &mut AnyConnection,
+    key: VmKey,
+) -> Result<Option<(VmRow, Option<(Progress, Cause)>)>, StoreError> {
+    let sql = "SELECT vms.*, COALESCE(vm_work.reached, '-') AS worked, correlation_id, causation_id, actor, traceparent, \
+         reached, adopted, stop_asked_at, reboots_done, reboot_asked_at, reboot_boot, attempts, next_attempt_at, gave_up, \
+         failure, restarts, started_at, steps \
+         FROM vms LEFT JOIN vm_work ON vm_work.host_id = vms.host_id AND vm_work.instance_id = vms.instance_id \
+         WHERE vms.host_id = $1 AND vms.instance_id = $2";
+    let query = sqlx::query(sql).bind(key.host.to_string()).bind(key.instance.to_string());
+    let Some(row) = query.fetch_optional(tx).await? else { return Ok(None) };
+    let vm = read(&row)?;
+    let worked: String = row.try_get("worked")?;
+    let work = if worked == "-" { None } else { Some(super::work::read_with_cause(&row, &vm.tenant)?) };
+    Ok(Some((vm, work)))
 }
 
-/// Takes an order over the one before. What was said stays.
-pub async fn put_intent(tx: &mut AnyConnection, row: &VmRow) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO vms (host_id, instance_id, tenant, generation, intent_revision, power, reboot_counter, stop_grace_s, \
-         spec, observation_revision, observation, observed_power) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, '') \
-         ON CONFLICT (host_id, instance_id) DO UPDATE SET tenant = excluded.tenant, generation = excluded.generation, \
-         intent_revision = excluded.intent_revision, power = excluded.power, reboot_counter = excluded.reboot_counter, \
-         stop_grace_s = excluded.stop_grace_s, spec = excluded.spec",
-    )
-    .bind(row.key.host.to_string())
-    .bind(row.key.instance.to_string())
-    .bind(&row.tenant)
-    .bind(signed(row.intent.generation))
-    .bind(signed(row.intent.revision))
-    .bind(&row.power)
-    .bind(signed(row.reboot_counter))
-    .bind(i64::from(row.stop_grace_s))
-    .bind(&row.spec)
-    .bind(Vec::<u8>::new())
-    .execute(tx)
-    .await?;
+/// Which orders VMs have; those without any are left out.
+pub async fn intents(
+    tx: &mut AnyConnection,
+    keys: &[VmKey],
+) -> Result<HashMap<VmKey, IntentKey>, StoreError> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for part in many::parts(keys) {
+        let sql = format!(
+            "SELECT host_id, instance_id, generation, intent_revision FROM vms WHERE {}",
+            super::keys_in(part.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in part {
+            query = query.bind(key.host.to_string()).bind(key.instance.to_string());
+        }
+        let rows = query.fetch_all(&mut *tx).await?;
+        for (key, row) in read_keys(&rows)?.into_iter().zip(&rows) {
+            let number = |name: &str| -> Result<u64, StoreError> { Ok(unsigned(row.try_get(name)?)) };
+            let intent =
+                IntentKey { generation: number("generation")?, revision: number("intent_revision")? };
+            found.insert(key, intent);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes orders over the ones before, one for each VM. What was said stays.
+pub async fn put_intents(tx: &mut AnyConnection, rows: &[&VmRow]) -> Result<(), StoreError> {
+    for part in many::parts(rows) {
+        let sql = format!(
+            "INSERT INTO vms ({COLUMNS}) VALUES {} \
+             ON CONFLICT (host_id, instance_id) DO UPDATE SET tenant = excluded.tenant, generation = excluded.generation, \
+             intent_revision = excluded.intent_revision, power = excluded.power, reboot_counter = excluded.reboot_counter, \
+             stop_grace_s = excluded.stop_grace_s, spec = excluded.spec",
+            many::places(part.len(), COLUMN_COUNT)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for row in part {
+            query = query
+                .bind(row.key.host.to_string())
+                .bind(row.key.instance.to_string())
+                .bind(&row.tenant)
+                .bind(signed(row.intent.generation))
+                .bind(signed(row.intent.revision))
+                .bind(&row.power)
+                .bind(signed(row.reboot_counter))
+                .bind(i64::from(row.stop_grace_s))
+                .bind(&row.spec)
+                .bind(0_i64)
+                .bind(Vec::<u8>::new())
+                .bind("");
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
-/// Keeps what is said; false: the VM has another order meanwhile, nothing was written.
-pub async fn put_observation(
-    tx: &mut AnyConnection,
-    key: VmKey,
-    followed: IntentKey,
-    revision: u64,
-    observation: &[u8],
-    power: &str,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE vms SET observation_revision = $1, observation = $2, observed_power = $3 \
-         WHERE host_id = $4 AND instance_id = $5 AND generation = $6 AND intent_revision = $7",
-    )
-    .bind(signed(revision))
-    .bind(observation)
-    .bind(power)
-    .bind(key.host.to_string())
-    .bind(key.instance.to_string())
-    .bind(signed(followed.generation))
-    .bind(signed(followed.revision))
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
+/// What is said of a VM that follows an order.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Which VM.
+    pub key: VmKey,
+    /// Which order it follows.
+    pub followed: IntentKey,
+    /// Of the observation.
+    pub revision: u64,
+    /// `VmObservation`
+    pub observation: Vec<u8>,
+    /// The name of a `VmPower`.
+    pub power: &'static str,
+}
+
+/// Keeps what is said, one for each VM. Answers how many were passed over because the VM has another order: none when
+/// [`intents`] said so in the same transaction.
+pub async fn put_observations(tx: &mut AnyConnection, said: &[Said]) -> Result<u64, StoreError> {
+    let mut passed_over = 0;
+    for part in many::parts(said) {
+        // the columns of an order are named because no row may lack them: every VM has its row from its order
+        let sql = format!(
+            "INSERT INTO vms ({COLUMNS}) VALUES {} \
+             ON CONFLICT (host_id, instance_id) DO UPDATE SET observation_revision = excluded.observation_revision, \
+             observation = excluded.observation, observed_power = excluded.observed_power \
+             WHERE vms.generation = excluded.generation AND vms.intent_revision = excluded.intent_revision",
+            many::places(part.len(), COLUMN_COUNT)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for said in part {
+            query = query
+                .bind(said.key.host.to_string())
+                .bind(said.key.instance.to_string())
+                .bind("")
+                .bind(signed(said.followed.generation))
+                .bind(signed(said.followed.revision))
+                .bind("")
+                .bind(0_i64)
+                .bind(0_i64)
+                .bind(Vec::<u8>::new())
+                .bind(signed(said.revision))
+                .bind(&said.observation)
+                .bind(said.power);
+        }
+        let written = query.execute(&mut *tx).await?.rows_affected();
+        passed_over += (part.len() as u64).saturating_sub(written);
+    }
+    Ok(passed_over)
 }
 
 /// All VMs, those that are gone for good included.

@@ -3,12 +3,14 @@
 use super::{VmKey, broken, cause, signed, unsigned};
 use crate::domain::progress::RebootAsked;
 use crate::domain::{Attempts, Progress, Wanted};
-use ::store::StoreError;
+use ::store::{StoreError, many};
 use bus::Cause;
 use kernel::{Refusal, Timestamp};
 use prost::Message;
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
+use std::collections::HashMap;
 
 const REACHED: [(Wanted, &str); 4] = [
     (Wanted::Running, "running"),
@@ -57,61 +59,102 @@ fn read_step(text: &str) -> Option<(String, Timestamp)> {
 }
 
 /// How far a VM came, and why the work is done. `tenant` is the VM's.
-pub async fn find(
-    tx: &mut AnyConnection,
-    key: VmKey,
-    tenant: &str,
-) -> Result<Option<(Progress, Cause)>, StoreError> {
-    let query = sqlx::query("SELECT * FROM vm_work WHERE host_id = $1 AND instance_id = $2");
-    let row = query.bind(key.host.to_string()).bind(key.instance.to_string()).fetch_optional(tx).await?;
-    row.map(|row| Ok((read(&row)?, cause::read(&row, tenant)?))).transpose()
+pub(super) fn read_with_cause(row: &AnyRow, tenant: &str) -> Result<(Progress, Cause), StoreError> {
+    Ok((read(row)?, cause::read(row, tenant)?))
 }
 
-/// Keeps how far a VM came.
-pub async fn put(
-    tx: &mut AnyConnection,
+/// How far VMs came; those that nothing is known of are left out.
+pub async fn find(tx: &mut AnyConnection, keys: &[VmKey]) -> Result<HashMap<VmKey, Progress>, StoreError> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for part in many::parts(keys) {
+        let sql = format!("SELECT * FROM vm_work WHERE {}", super::keys_in(part.len()));
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in part {
+            query = query.bind(key.host.to_string()).bind(key.instance.to_string());
+        }
+        for row in query.fetch_all(&mut *tx).await? {
+            let id = |name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
+            let key = VmKey {
+                host: id("host_id")?.parse().map_err(|e| broken("vm_work.host_id", e))?,
+                instance: id("instance_id")?.parse().map_err(|e| broken("vm_work.instance_id", e))?,
+            };
+            found.insert(key, read(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+const COLUMNS: [&str; 19] = [
+    "host_id",
+    "instance_id",
+    "correlation_id",
+    "causation_id",
+    "actor",
+    "traceparent",
+    "reached",
+    "adopted",
+    "stop_asked_at",
+    "reboots_done",
+    "reboot_asked_at",
+    "reboot_boot",
+    "attempts",
+    "next_attempt_at",
+    "gave_up",
+    "failure",
+    "restarts",
+    "started_at",
+    "steps",
+];
+
+/// Keeps how far VMs came, one row for each.
+pub async fn put(tx: &mut AnyConnection, rows: &[(VmKey, &Progress, &Cause)]) -> Result<(), StoreError> {
+    let set: Vec<String> =
+        COLUMNS[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    for part in many::parts(rows) {
+        let sql = format!(
+            "INSERT INTO vm_work ({}) VALUES {} ON CONFLICT (host_id, instance_id) DO UPDATE SET {}",
+            COLUMNS.join(", "),
+            many::places(part.len(), COLUMNS.len()),
+            set.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (key, progress, cause) in part {
+            query = bind(query, *key, progress, cause);
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+fn bind<'q>(
+    query: Query<'q, Any, AnyArguments>,
     key: VmKey,
     progress: &Progress,
     cause: &Cause,
-) -> Result<(), StoreError> {
+) -> Query<'q, Any, AnyArguments> {
     let reached =
         progress.reached.and_then(|r| REACHED.iter().find(|(w, _)| *w == r)).map_or("", |(_, name)| name);
     let failure = progress.failure.clone().map(contracts::common::v1::Refusal::from);
     let steps: Vec<String> = progress.steps.iter().map(|(name, at)| format!("{name}@{}", at.0)).collect();
     let asked = progress.reboot_asked;
-    sqlx::query(
-        "INSERT INTO vm_work (host_id, instance_id, correlation_id, causation_id, actor, traceparent, reached, adopted, \
-         stop_asked_at, reboots_done, reboot_asked_at, reboot_boot, attempts, next_attempt_at, gave_up, failure, restarts, \
-         started_at, steps) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
-         ON CONFLICT (host_id, instance_id) DO UPDATE SET correlation_id = excluded.correlation_id, \
-         causation_id = excluded.causation_id, actor = excluded.actor, traceparent = excluded.traceparent, \
-         reached = excluded.reached, adopted = excluded.adopted, stop_asked_at = excluded.stop_asked_at, \
-         reboots_done = excluded.reboots_done, reboot_asked_at = excluded.reboot_asked_at, \
-         reboot_boot = excluded.reboot_boot, attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, \
-         gave_up = excluded.gave_up, failure = excluded.failure, restarts = excluded.restarts, \
-         started_at = excluded.started_at, steps = excluded.steps",
-    )
-    .bind(key.host.to_string())
-    .bind(key.instance.to_string())
-    .bind(cause.correlation.to_string())
-    .bind(cause::causation(cause))
-    .bind(&cause.actor)
-    .bind(&cause.traceparent)
-    .bind(reached)
-    .bind(i64::from(progress.adopted))
-    .bind(progress.stop_asked_at.unwrap_or_default().0)
-    .bind(signed(progress.reboots_done))
-    .bind(asked.map_or(0, |a| a.at.0))
-    .bind(asked.map_or(0, |a| a.boot.cast_signed()))
-    .bind(i64::from(progress.attempts.failed))
-    .bind(progress.attempts.next_at.0)
-    .bind(i64::from(progress.attempts.gave_up))
-    .bind(failure.map(|f| f.encode_to_vec()).unwrap_or_default())
-    .bind(i64::from(progress.restarts))
-    .bind(progress.started_at.unwrap_or_default().0)
-    .bind(steps.join(" "))
-    .execute(tx)
-    .await?;
-    Ok(())
+    query
+        .bind(key.host.to_string())
+        .bind(key.instance.to_string())
+        .bind(cause.correlation.to_string())
+        .bind(cause::causation(cause))
+        .bind(cause.actor.clone())
+        .bind(cause.traceparent.clone())
+        .bind(reached)
+        .bind(i64::from(progress.adopted))
+        .bind(progress.stop_asked_at.unwrap_or_default().0)
+        .bind(signed(progress.reboots_done))
+        .bind(asked.map_or(0, |a| a.at.0))
+        .bind(asked.map_or(0, |a| a.boot.cast_signed()))
+        .bind(i64::from(progress.attempts.failed))
+        .bind(progress.attempts.next_at.0)
+        .bind(i64::from(progress.attempts.gave_up))
+        .bind(failure.map(|f| f.encode_to_vec()).unwrap_or_default())
+        .bind(i64::from(progress.restarts))
+        .bind(progress.started_at.unwrap_or_default().0)
+        .bind(steps.join(" "))
 }

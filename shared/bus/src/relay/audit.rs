@@ -85,7 +85,7 @@ impl Relay {
                 super::refill::Loss { after: i64::MAX, single: missing, reason: RefillReason::Corrupted };
             FailPoint::HolesNoticed.reached().await;
             self.refill(&known, &known.incarnation, loss).await?;
-            self.desk.relay_wake().notify_one();
+            self.desk.handoff().committed(None);
         }
         let mut tx = self.desk.store().begin().await?;
         memory::audited(&mut tx, topology::EVENTS, server, absent(&found)).await?;

@@ -69,7 +69,10 @@ impl Relay {
                 },
             );
         }
+        // before, so that what was just said waits for what is older; after, so that the relay reads what is older
+        self.desk.handoff().distrust();
         work.commit().await?;
+        self.desk.handoff().distrust();
         if rows > 0 {
             let labels = [
                 KeyValue::new("service", self.desk.service()),

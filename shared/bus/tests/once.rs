@@ -51,16 +51,16 @@ async fn a_message_published_twice_has_one_effect() {
     tx.commit().await.expect("commit");
     service.tell(&last).await;
     settled(&service, 2).await;
-    let handled = service
-        .connection
-        .jetstream()
-        .get_stream("CMD_SCHEDULER")
-        .await
-        .expect("stream")
-        .cached_info()
-        .state
-        .last_sequence;
-    assert_eq!(handled, 3, "the first command is in the stream twice");
+    testkit::eventually(
+        Duration::from_secs(10),
+        "the first command in the stream a second time",
+        async || {
+            let stream = service.connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("stream");
+            (stream.cached_info().state.last_sequence == 3).then_some(())
+        },
+    )
+    .await;
+    settled(&service, 2).await;
     assert_eq!(service.effects().await, [first, last]);
     service.end().await;
 }

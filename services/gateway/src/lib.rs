@@ -7,6 +7,7 @@ mod api;
 mod bootstrap;
 mod domain;
 mod handlers;
+mod new_tenants;
 mod reconcilers;
 mod rest;
 mod server;
@@ -15,6 +16,7 @@ mod translate;
 mod wakeups;
 
 pub use handlers::subscriptions;
+pub use new_tenants::NewTenantQuota;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
+    /// Limits that tenants get when they are made; without one they have none.
+    pub new_tenant_quota: NewTenantQuota,
 }
 
 impl Default for Settings {
@@ -83,6 +87,7 @@ impl Default for Settings {
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
+            new_tenant_quota: NewTenantQuota::default(),
         }
     }
 }
@@ -121,6 +126,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 
 /// Starts the gateway and answers the address it listens on (the port may be 0 in the settings).
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
+    let new_tenants = settings.new_tenant_quota.limits()?;
     let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     bootstrap::default_tenant(&desk).await?;
@@ -153,8 +159,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
-    let doorkeeper =
-        Arc::new(Doorkeeper::new(desk.clone(), key.clone(), Pace::new(settings.token_requests_per_second)));
+    let pace = Pace::new(settings.token_requests_per_second, &chassis.meter);
+    let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
     let api = Arc::new(Api {
         desk: desk.clone(),
         intake,
@@ -166,6 +172,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         logins: Logins::new(&chassis.meter),
         wakeups,
         staging,
+        new_tenants,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),

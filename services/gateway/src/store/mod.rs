@@ -1,4 +1,4 @@
-//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, quotas, users, tokens) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
@@ -10,6 +10,7 @@ pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
+pub mod quotas;
 mod rows;
 pub mod tenants;
 pub mod tokens;
@@ -35,6 +36,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
+    MigrationFile { version: 1200, name: "quotas", sql: include_str!("../../migrations/1200_quotas.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -49,6 +51,7 @@ pub const STATE_TABLES: &[&str] = &[
     "audit",
     "audit_objects",
     "tenants",
+    "quotas",
     "users",
     "tokens",
 ];

@@ -3,6 +3,7 @@
 use super::{Context, advance::Passage, place};
 use crate::domain::instance::{Draft, Instance};
 use crate::domain::lifecycle::Input;
+use crate::quota;
 use crate::store::{images, instances};
 use crate::translate::{instance as snapshot, lifecycle as translate, request};
 use async_trait::async_trait;
@@ -23,15 +24,23 @@ impl Handle<CreateInstance> for OnCreateInstance {
     async fn handle(&self, work: &mut Work, command: CreateInstance) -> Result<(), Failure> {
         let (id, operation) = request::ids(&command)?;
         let in_the_way = instances::in_the_way(work.tx(), id, &command.tenant, &command.name).await?;
-        if in_the_way.contains(&id.to_string()) {
+        if in_the_way.itself {
             // accepted before, under another message id
             return Ok(());
         }
-        match self.check(work, id, &command, in_the_way.first()).await? {
+        match self.check(work, id, &command, in_the_way.holder_of_name.as_ref()).await? {
             Err(refusal) => refuse(work, &command, &refusal),
             Ok(draft) => {
                 // before anything is written: who waits for this lock must hold nothing others need
                 self.0.fleet.hold(work, &self.0.metrics).await?;
+                if in_the_way.limited {
+                    let (tenant, asked) = (&command.tenant, quota::taken_by(&draft));
+                    let tools = (self.0.dialect, &self.0.metrics);
+                    if let Err(refusal) = quota::admit(work, tools, tenant, asked).await? {
+                        refuse(work, &command, &refusal);
+                        return Ok(());
+                    }
+                }
                 let mut passage = Passage::of(Instance::draft(draft, work.now()));
                 passage.step(work, &self.0, Input::Accept { operation });
                 place::place(work, &self.0, &mut passage).await?;

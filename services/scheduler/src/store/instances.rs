@@ -110,17 +110,38 @@ pub async fn find_of(tx: &mut AnyConnection, tenant: &str, id: &str) -> Result<O
     row.map(|bytes| read(&bytes)).transpose()
 }
 
-/// Ids that stand in the way of a new instance: its own, if it is there already, and that of the tenant's instance of
-/// this name that is not deleted.
+/// What a new instance has to reckon with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InTheWay {
+    /// It is there already.
+    pub itself: bool,
+    /// The tenant's instance of this name that is not deleted.
+    pub holder_of_name: Option<String>,
+    /// The tenant has a quota.
+    pub limited: bool,
+}
+
+/// Looks at all that may stand in the way of a new instance, in one statement.
 pub async fn in_the_way(
     tx: &mut AnyConnection,
     id: InstanceId,
     tenant: &str,
     name: &str,
-) -> Result<Vec<String>, Failure> {
-    let sql = "SELECT id FROM instances WHERE id = $1 UNION ALL \
-         SELECT id FROM instances WHERE tenant = $2 AND name = $3 AND deleted = 0";
-    Ok(sqlx::query_scalar(sql).bind(id.to_string()).bind(tenant).bind(name).fetch_all(tx).await?)
+) -> Result<InTheWay, Failure> {
+    let sql = "SELECT 'itself' AS what, id FROM instances WHERE id = $1 UNION ALL \
+         SELECT 'name', id FROM instances WHERE tenant = $2 AND name = $3 AND deleted = 0 UNION ALL \
+         SELECT 'quota', tenant FROM quotas WHERE tenant = $2";
+    let rows: Vec<(String, String)> =
+        sqlx::query_as(sql).bind(id.to_string()).bind(tenant).bind(name).fetch_all(tx).await?;
+    let mut found = InTheWay::default();
+    for (what, id) in rows {
+        match what.as_str() {
+            "itself" => found.itself = true,
+            "name" => found.holder_of_name = Some(id),
+            _ => found.limited = true,
+        }
+    }
+    Ok(found)
 }
 
 /// Ids of the instances that wait for a host, longest first, after `(created_at, id)`.

@@ -37,11 +37,15 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
     Some(match method {
         "ListInstances" | "ListImages" | "ListFlavors" | "ListHosts" | "ListOperations" | "WatchEvents"
         | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "ListAudit" | "ExportAudit" | "ListTenants"
-        | "ListUsers" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp" | "RemoveTotp" => {
+        | "ListUsers" | "ListQuotas" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp"
+        | "RemoveTotp" => {
             json!({})
         }
         "CreateTenant" => json!({"name": format!("tenant-{turn}")}),
-        "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" => json!({"tenant": "nobodys"}),
+        "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" | "GetQuota" => {
+            json!({"tenant": "nobodys"})
+        }
+        "SetQuota" => json!({"tenant": "default", "limits": {"networks": 100 + turn}}),
         "CreateUser" => json!({"name": format!("user-{turn}"), "roles": ["developer"]}),
         "GetUser" | "DisableUser" | "EnableUser" | "ResetUserTotp" | "DeleteUser" => {
             json!({"user": "nobody"})
@@ -129,7 +133,7 @@ async fn by_rest(gateway: &Gateway, method: &Method, json: &Value, token: &str) 
     }
     call = match method.http_method.as_str() {
         "GET" | "DELETE" => call,
-        "PUT" => call.body("abc"),
+        "PUT" if method.descriptor.name() == "UploadFile" => call.body("abc"),
         _ => call.header("content-type", "application/json").body(body.to_string()),
     };
     let _ = answer(call).await;

@@ -45,6 +45,8 @@ async fn the_tables_are_a_fold_over_the_stream() {
     gateway.ready(INSTANCE, "web-1", "h1").await;
     let body = json!({"name": "tiny", "resources": {"vcpus_milli": 1, "memory_bytes": 16 << 20}});
     assert_eq!(gateway.call("POST", "/v1/flavors", body).await.0, 200);
+    let limits = json!({"limits": {"instances": 100}});
+    assert_eq!(gateway.call("PUT", "/v1/tenants/default/quota", limits).await.0, 200);
     let (_, created) = gateway
         .call("POST", "/v1/instances", json!({"name": "web-2", "image": "debian", "flavor": "tiny"}))
         .await;

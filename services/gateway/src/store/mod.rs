@@ -20,6 +20,8 @@ pub mod users;
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
+mod quota_tests;
+#[cfg(test)]
 mod tests;
 
 use ::store::MigrationFile;

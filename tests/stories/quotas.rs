@@ -2,7 +2,6 @@
 //! node that was killed.
 
 use crate::one_instance::{IMAGE, create, prepare};
-use serde_json::Value;
 use std::process::Stdio;
 use stories::cli::Cli;
 use stories::node::Node;
@@ -11,10 +10,8 @@ use stories::programs::small_image;
 fn used(cli: &Cli, tenant: &str, name: &str) -> (u64, Option<u64>) {
     let answer = cli.json(&["quota", "show", tenant]);
     let found = answer["uses"].as_array().expect("uses").iter().find(|one| one["name"] == name);
-    // 64-bit numbers are text in protobuf's JSON
-    let number = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
     let found = found.unwrap_or_else(|| panic!("{name} in {answer}"));
-    (number(&found["used"]).unwrap_or(0), number(&found["limit"]))
+    (found["used"].as_u64().unwrap_or(0), found["limit"].as_u64())
 }
 
 /// Creates many at once; answers how many were made.

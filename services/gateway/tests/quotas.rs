@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 const IMAGE: &str = "018f0000-0000-7000-8000-0000000000b1";
 const QUOTA: &str = "/v1/tenants/acme/quota";
+const GIB: u64 = 1 << 30;
 
 async fn tenant(gateway: &Gateway, name: &str) {
     let (status, answer) = gateway.call("POST", "/v1/tenants", json!({"name": name})).await;
@@ -48,7 +49,7 @@ fn uses(answer: &Value) -> BTreeMap<String, (u64, Option<u64>, bool)> {
 
 fn instance(id: u32, tenant: &str, phase: scheduler::InstancePhase, revision: u64) -> scheduler::Instance {
     let resources =
-        contracts::common::v1::Resources { vcpus_milli: 1000, memory_bytes: 1 << 30, disk_bytes: 5 << 30 };
+        contracts::common::v1::Resources { vcpus_milli: 1000, memory_bytes: GIB, disk_bytes: 5 * GIB };
     scheduler::Instance {
         id: format!("018f0000-0000-7000-8000-{id:012}"),
         tenant: tenant.into(),
@@ -86,14 +87,14 @@ async fn a_quota_is_set_as_a_whole_and_seen_by_its_tenant_alone() {
     assert_eq!((&fresh["quota"]["tenant"], &fresh["quota"]["revision"]), (&json!("acme"), &json!(0)));
     assert!(uses(&fresh).values().all(|(used, limit, _)| (*used, *limit) == (0, None)));
 
-    let first = set(&gateway, QUOTA, json!({"instances": 2, "networks": 3, "memory_bytes": 1 << 33})).await;
+    let first = set(&gateway, QUOTA, json!({"instances": 2, "networks": 3, "memory_bytes": 8 * GIB})).await;
     assert_eq!(first["quota"]["revision"], 1);
     let shown = uses(&first);
     assert_eq!(shown["instances"], (0, Some(2), true));
     assert_eq!(shown["networks"], (0, Some(3), false), "said honestly: nobody counts networks");
     // the same again is no change, and what is left out is no limit
     assert_eq!(
-        set(&gateway, QUOTA, json!({"instances": 2, "networks": 3, "memory_bytes": 1 << 33})).await["quota"]
+        set(&gateway, QUOTA, json!({"instances": 2, "networks": 3, "memory_bytes": 8 * GIB})).await["quota"]
             ["revision"],
         1
     );
@@ -172,9 +173,9 @@ async fn what_certainly_does_not_fit_is_refused_at_once() {
     let theirs = Some(instance(9, "bravo", scheduler::InstancePhase::Ready, 1));
     say_in(&gateway, "bravo", &scheduler::InstanceReady { instance: theirs, operations: vec![] }).await;
     until_used(&gateway, 2).await;
-    let shown = uses(&set(&gateway, QUOTA, json!({"instances": 2, "disk_bytes": 9 << 30})).await);
-    assert_eq!(shown["disk"], (10 << 30, Some(9 << 30), true), "lowered below what is used");
-    assert_eq!((shown["vcpus"].0, shown["memory"].0), (2000, 2 << 30));
+    let shown = uses(&set(&gateway, QUOTA, json!({"instances": 2, "disk_bytes": 9 * GIB})).await);
+    assert_eq!(shown["disk"], (10 * GIB, Some(9 * GIB), true), "lowered below what is used");
+    assert_eq!((shown["vcpus"].0, shown["memory"].0), (2000, 2 * GIB));
     testkit::eventually(PATIENCE, "the image", async || {
         let (_, answer) = gateway.call("GET", QUOTA, Value::Null).await;
         ((uses(&answer)["images"].0, uses(&answer)["image_bytes"].0) == (1, 700)).then_some(())
@@ -183,12 +184,12 @@ async fn what_certainly_does_not_fit_is_refused_at_once() {
 
     let create = async |key: &str, disk: u64| {
         let body = json!({"name": format!("new-{key}"), "image": "debian",
-            "resources": {"vcpus_milli": 1000, "memory_bytes": 1 << 30, "disk_bytes": disk}});
+            "resources": {"vcpus_milli": 1000, "memory_bytes": GIB, "disk_bytes": disk}});
         let request = gateway.request(&token, "", "POST", "/v1/instances").header("idempotency-key", key);
         let request = request.header("content-type", "application/json").body(body.to_string());
         harness::answer(request).await
     };
-    let (status, refused) = create("a", 5 << 30).await;
+    let (status, refused) = create("a", 5 * GIB).await;
     assert_eq!((status, &refused["code"]), (409, &json!("QUOTA_EXCEEDED")), "{refused}");
     let reasons =
         json!(["instances: 2 of 2 used, 1 asked for", "disk: 10 GiB of 9 GiB used, 5 GiB asked for"]);
@@ -200,19 +201,19 @@ async fn what_certainly_does_not_fit_is_refused_at_once() {
     assert!(line.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
     // nothing is left of it: the key may be used again when there is room
     set(&gateway, QUOTA, json!({"instances": 3})).await;
-    assert_eq!(create("a", 5 << 30).await.0, 202);
+    assert_eq!(create("a", 5 * GIB).await.0, 202);
 
     // one that is about to go may be gone already where it counts: the scheduler judges
     set(&gateway, QUOTA, json!({"instances": 2})).await;
-    assert_eq!(create("b", 5 << 30).await.0, 409);
+    assert_eq!(create("b", 5 * GIB).await.0, 409);
     let (status, _) = gateway.ask(&token, "", "DELETE", "/v1/instances/web-1", Value::Null).await;
     assert_eq!(status, 202);
-    assert_eq!(create("b", 5 << 30).await.0, 202);
+    assert_eq!(create("b", 5 * GIB).await.0, 202);
     let deleting = Some(instance(2, "acme", scheduler::InstancePhase::Deleting, 2));
     say_in(&gateway, "acme", &scheduler::InstanceChanged { instance: deleting, operations: vec![] }).await;
     set(&gateway, QUOTA, json!({"instances": 1})).await;
     testkit::eventually(PATIENCE, "web-2 to be on its way out", async || {
-        (create("c", 5 << 30).await.0 == 202).then_some(())
+        (create("c", 5 * GIB).await.0 == 202).then_some(())
     })
     .await;
     until_used(&gateway, 2).await;

@@ -239,10 +239,10 @@ mod tests {
         ]);
         let rows: Vec<Vec<&str>> =
             text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["vcpus", "1.5", "4"]);
-        assert_eq!(rows[1], ["memory", "1", "GiB", "no", "limit"]);
-        assert_eq!(rows[2], ["requests_per_second", "-", "5"]);
+        assert_eq!(rows[0], ["vcpus", "1.5", "4", "-"]);
+        assert_eq!(rows[1], ["memory", "1", "GiB", "no", "limit", "-"]);
+        assert_eq!(rows[2], ["requests_per_second", "-", "5", "-"]);
         assert_eq!(rows[3], ["networks", "0", "2", "nothing", "counts", "this", "yet"]);
-        assert_eq!(rows[4], ["unheard_of", "1", "2"]);
+        assert_eq!(rows[4], ["unheard_of", "1", "2", "-"]);
     }
 }

@@ -3,6 +3,7 @@
 mod harness;
 
 use bus::watch::{Item, Query, watch};
+use chassis::{Telemetry, TelemetrySettings};
 use contracts::gateway::v1::TenantQuotaSet;
 use contracts::scheduler::v1 as scheduler;
 use gateway::NewTenantQuota;
@@ -151,6 +152,7 @@ async fn a_quota_is_set_as_a_whole_and_seen_by_its_tenant_alone() {
 
 #[tokio::test]
 async fn what_certainly_does_not_fit_is_refused_at_once() {
+    let _telemetry = Telemetry::start("gateway", &TelemetrySettings::default()).expect("starts");
     let gateway = Gateway::start().await;
     tenant(&gateway, "acme").await;
     let token = member(&gateway, "acme", "developer").await;

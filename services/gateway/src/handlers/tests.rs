@@ -131,6 +131,8 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&gateway::TenantCreated { tenant: Some(tenant.clone()) }).await?;
     let disabled = gateway::Tenant { revision: 2, state: gateway::TenantState::Disabled as i32, ..tenant };
     bench.deliver(&gateway::TenantChanged { tenant: Some(disabled) }).await?;
+    let quota = gateway::Quota { tenant: "acme".into(), revision: 1, ..Default::default() };
+    bench.deliver(&gateway::TenantQuotaSet { quota: Some(quota) }).await?;
     let user = gateway::User { id: "u".into(), name: "ann".into(), revision: 1, ..Default::default() };
     let record = gateway::UserRecord { user: Some(user), ..Default::default() };
     bench.deliver(&gateway::UserCreated { record: Some(record) }).await?;

@@ -1,5 +1,6 @@
 //! Who comes in: the one place where tokens and permissions are checked.
 
+use super::audit::layer;
 use super::pace::Pace;
 use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
@@ -250,7 +251,12 @@ pub async fn guard(State(doorkeeper): State<Arc<Doorkeeper>>, mut request: Reque
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                 }
-                Err(status) => return status.into_http(),
+                Err(status) => {
+                    if status.code() == Code::PermissionDenied {
+                        layer::note_denied(method, request).await;
+                    }
+                    return status.into_http();
+                }
             }
         }
     }

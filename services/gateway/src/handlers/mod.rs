@@ -50,6 +50,7 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<gateway::UserDeleted>(users::Project(|e: gateway::UserDeleted| e.record))
         .on::<gateway::TokenCreated>(tokens::Project(|e: gateway::TokenCreated| e.record))
         .on::<gateway::TokenRevoked>(tokens::Project(|e: gateway::TokenRevoked| e.record))
+        .on::<gateway::TokensForgotten>(tokens::Forgotten)
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

@@ -39,6 +39,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
     MigrationFile { version: 1200, name: "quotas", sql: include_str!("../../migrations/1200_quotas.sql") },
+    MigrationFile {
+        version: 1201,
+        name: "forgotten_tokens",
+        sql: include_str!("../../migrations/1201_forgotten_tokens.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -56,6 +61,7 @@ pub const STATE_TABLES: &[&str] = &[
     "quotas",
     "users",
     "tokens",
+    "horizons",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

@@ -367,6 +367,7 @@ async fn bad_requests_and_repeats_leave_their_records_too() {
         ("ALREADY_EXISTS", "FLAVOR_EXISTS"),
     ];
     assert_eq!(codes, wanted);
+    assert!(all.iter().all(|record| record.actor == "admin"), "also of what is no request: {all:?}");
     assert_eq!(all[1].operation_id, all[2].operation_id, "the repeat says what the first one began");
     assert_eq!((all[1].idempotency_key.as_str(), all[1].actor.as_str()), ("key-1", "admin"));
     let request: Value = serde_json::from_str(&all[3].request).expect("json");

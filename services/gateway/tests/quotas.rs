@@ -16,22 +16,6 @@ const IMAGE: &str = "018f0000-0000-7000-8000-0000000000b1";
 const QUOTA: &str = "/v1/tenants/acme/quota";
 const GIB: u64 = 1 << 30;
 
-async fn tenant(gateway: &Gateway, name: &str) {
-    let (status, answer) = gateway.call("POST", "/v1/tenants", json!({"name": name})).await;
-    assert_eq!(status, 200, "{answer}");
-}
-
-/// A token of somebody with a role in a tenant.
-async fn member(gateway: &Gateway, tenant: &str, role: &str) -> String {
-    let body = json!({"name": role, "roles": [role]});
-    let (status, user) = gateway.ask(&gateway.token, tenant, "POST", "/v1/users", body).await;
-    assert_eq!(status, 200, "{user}");
-    let body = json!({"name": "test", "user": role});
-    let (status, token) = gateway.ask(&gateway.token, tenant, "POST", "/v1/tokens", body).await;
-    assert_eq!(status, 200, "{token}");
-    token["secret"].as_str().expect("shown once").to_owned()
-}
-
 async fn set(gateway: &Gateway, path: &str, limits: Value) -> Value {
     let (status, answer) = gateway.call("PUT", path, json!({"limits": limits})).await;
     assert_eq!(status, 200, "{answer}");
@@ -82,7 +66,7 @@ async fn until_used(gateway: &Gateway, instances: u64) {
 async fn a_quota_is_set_as_a_whole_and_seen_by_its_tenant_alone() {
     let gateway = Gateway::start().await;
     for name in ["acme", "bravo"] {
-        tenant(&gateway, name).await;
+        gateway.tenant(name).await;
     }
     let (_, fresh) = gateway.call("GET", QUOTA, Value::Null).await;
     assert_eq!((&fresh["quota"]["tenant"], &fresh["quota"]["revision"]), (&json!("acme"), &json!(0)));
@@ -127,7 +111,7 @@ async fn a_quota_is_set_as_a_whole_and_seen_by_its_tenant_alone() {
 
     // members see their own and change none
     for role in ["admin", "auditor"] {
-        let token = member(&gateway, "acme", role).await;
+        let token = gateway.member("acme", role).await;
         let (status, own) = gateway.ask(&token, "", "GET", QUOTA, Value::Null).await;
         assert_eq!((status, uses(&own)["instances"].1), (200, Some(9)), "{own}");
         let other = gateway.ask(&token, "", "GET", "/v1/tenants/bravo/quota", Value::Null).await;
@@ -154,8 +138,8 @@ async fn a_quota_is_set_as_a_whole_and_seen_by_its_tenant_alone() {
 async fn what_certainly_does_not_fit_is_refused_at_once() {
     let _telemetry = Telemetry::start("gateway", &TelemetrySettings::default()).expect("starts");
     let gateway = Gateway::start().await;
-    tenant(&gateway, "acme").await;
-    let token = member(&gateway, "acme", "developer").await;
+    gateway.tenant("acme").await;
+    let token = gateway.member("acme", "developer").await;
     let image = contracts::storage::v1::Image {
         id: IMAGE.into(),
         tenant: "acme".into(),
@@ -196,8 +180,7 @@ async fn what_certainly_does_not_fit_is_refused_at_once() {
     let reasons =
         json!(["instances: 2 of 2 used, 1 asked for", "disk: 10 GiB of 9 GiB used, 5 GiB asked for"]);
     assert_eq!(refused["reasons"], reasons, "{refused}");
-    let metrics = gateway.http.get(gateway.ops_url("/metrics")).send().await.expect("metrics");
-    let metrics = metrics.text().await.expect("text");
+    let metrics = gateway.metrics().await;
     let line =
         metrics.lines().find(|l| l.starts_with("berth_gateway_quota_refusals_total{") && l.contains("disk"));
     assert!(line.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
@@ -226,10 +209,10 @@ async fn what_certainly_does_not_fit_is_refused_at_once() {
 async fn a_tenant_is_paced_as_a_whole_from_the_moment_it_is_set() {
     let gateway = Gateway::start().await;
     for name in ["acme", "bravo"] {
-        tenant(&gateway, name).await;
+        gateway.tenant(name).await;
     }
-    let tokens = [member(&gateway, "acme", "developer").await, member(&gateway, "acme", "auditor").await];
-    let other = member(&gateway, "bravo", "developer").await;
+    let tokens = [gateway.member("acme", "developer").await, gateway.member("acme", "auditor").await];
+    let other = gateway.member("bravo", "developer").await;
     let burst = async |tokens: &[String]| {
         let mut refused = Vec::new();
         for turn in 0..40 {
@@ -264,7 +247,7 @@ async fn a_tenant_is_paced_as_a_whole_from_the_moment_it_is_set() {
 async fn new_tenants_begin_with_the_quota_of_the_settings() {
     let limits = NewTenantQuota { instances: Some(5), floating_ips: Some(1), ..NewTenantQuota::default() };
     let gateway = Gateway::start_with(|settings, _| settings.new_tenant_quota = limits).await;
-    tenant(&gateway, "acme").await;
+    gateway.tenant("acme").await;
     let (_, found) = gateway.call("GET", QUOTA, Value::Null).await;
     assert_eq!(found["quota"]["revision"], 1);
     assert_eq!((uses(&found)["instances"].1, uses(&found)["floating_ips"].1), (Some(5), Some(1)));

@@ -138,7 +138,8 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&gateway::UserCreated { record: Some(record) }).await?;
     let token = gateway::Token { id: "t".into(), user_id: "u".into(), revision: 1, ..Default::default() };
     let record = gateway::TokenRecord { token: Some(token), hash: None };
-    bench.deliver(&gateway::TokenCreated { record: Some(record) }).await
+    bench.deliver(&gateway::TokenCreated { record: Some(record) }).await?;
+    bench.deliver(&gateway::TokensForgotten { name: "5".into(), expired_before_us: 5 }).await
 }
 
 #[tokio::test]

@@ -49,3 +49,54 @@ impl EndedTokens {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MIGRATIONS;
+    use crate::wakeups::Wakeups;
+    use contracts::gateway::v1::{Token, TokenRecord};
+    use kernel::{ManualClock, Timestamp};
+    use std::sync::Arc;
+    use testkit::{Bench, databases};
+
+    const DAY_US: i64 = 24 * 3_600_000_000;
+
+    #[tokio::test]
+    async fn what_ended_long_ago_goes_when_it_was_said_and_the_rest_stays() {
+        for database in databases(MIGRATIONS).await {
+            let clock = Arc::new(ManualClock::at(Timestamp(100 * DAY_US)));
+            let desk = Desk::new("gateway", database.store.clone(), clock);
+            let meter = opentelemetry::global::meter("test");
+            let ended = EndedTokens::new(desk.clone(), Duration::from_secs(30 * 24 * 3600), &meter);
+            let handlers = crate::handlers::subscriptions(&database.store, &Wakeups::default());
+            let mut bench = Bench::on(desk.clone(), handlers, 2);
+            let mut tx = database.store.begin().await.expect("begins");
+            for (id, days) in [("old", 69), ("of late", 71), ("without an end", 0)] {
+                let token = Token {
+                    id: id.into(),
+                    user_id: "ann".into(),
+                    name: id.into(),
+                    expires_at_us: days * DAY_US,
+                    revision: 1,
+                    ..Token::default()
+                };
+                let record = TokenRecord { token: Some(token), hash: None };
+                tokens::put(&mut tx, &record).await.expect("written");
+            }
+            tx.commit().await.expect("commits");
+            ended.pass().await.expect("a pass");
+            let said: Vec<TokensForgotten> = bench.said_of().await;
+            assert_eq!(said.iter().map(|event| event.expired_before_us).collect::<Vec<_>>(), [70 * DAY_US]);
+            let known = async |id: &str| {
+                tokens::find(database.store.reader(), "ann", id, 0).await.expect("read").is_some()
+            };
+            assert!(known("old").await, "it goes when the event comes back, {}", database.name);
+            bench.deliver(&said[0]).await.expect("handled");
+            assert!(!known("old").await && known("of late").await && known("without an end").await);
+            ended.pass().await.expect("a pass");
+            assert!(bench.said_of::<TokensForgotten>().await.is_empty(), "nothing is left to forget");
+            database.remove().await;
+        }
+    }
+}

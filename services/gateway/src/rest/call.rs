@@ -8,7 +8,7 @@ use crate::api::audit::{Draft, Drafts, layer};
 use crate::api::auth::Doorkeeper;
 use crate::domain::caller::Caller;
 use crate::domain::violation::Violation;
-use crate::translate::status;
+use crate::translate::{self, status};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::response::{IntoResponse, Response};
@@ -44,10 +44,13 @@ pub struct Door {
 }
 
 impl Door {
-    /// Who asks, if they may.
-    pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Problem> {
-        let admitted = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await;
-        admitted.map_err(|s| Problem::of(&s))
+    /// Who asks, if they may. What goes wrong from here on is recorded under their name.
+    pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Status> {
+        let caller = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await?;
+        if let Some(draft) = parts.extensions.get::<Arc<Draft>>() {
+            draft.is_by(translate::audit::who(&caller));
+        }
+        Ok(caller)
     }
 
     /// Sends a framed request to the method; answers its messages, or the status it ended with at once.
@@ -96,7 +99,7 @@ pub async fn unary(door: Door, method: &'static Method, request: Request<Body>) 
 
 async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = match door.doorkeeper.admit(&parts.headers, &parts.extensions, method).await {
+    let caller = match door.admit(method, &parts).await {
         Ok(caller) => caller,
         Err(status) => {
             if status.code() == Code::PermissionDenied {

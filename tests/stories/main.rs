@@ -12,6 +12,7 @@ mod no_room;
 mod one_instance;
 mod processes;
 mod public_door;
+mod quotas;
 mod real_guest;
 mod replicas;
 mod tenants;

@@ -128,6 +128,13 @@ async fn two_tenants_share_a_platform_and_nothing_else() {
     assert_eq!(watch(&["instance", "list"]), Some(0));
     assert_eq!(watch(&["instance", "delete", "web-1"]), Some(4));
     ann.ok(&["token", "revoke", "watcher"]);
+    // repeated under one key it is made once and shown once, and nobody takes an empty answer for a token
+    let once = ["token", "create", "again", "--idempotency-key", "again-1"];
+    assert!(ann.ok(&once).starts_with("berth_"));
+    let again = ann.run(&once);
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert_eq!((again.status.code(), again.stdout.len()), (Some(4), 0), "{said}");
+    assert!(said.contains("first answer") && said.contains("berth token revoke"), "{said}");
     assert_ne!(watch(&["instance", "list"]), Some(0));
 
     // all of it comes out of the events again

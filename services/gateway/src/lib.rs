@@ -7,6 +7,7 @@ mod api;
 mod bootstrap;
 mod domain;
 mod handlers;
+mod new_tenants;
 mod reconcilers;
 mod rest;
 mod server;
@@ -15,6 +16,7 @@ mod translate;
 mod wakeups;
 
 pub use handlers::subscriptions;
+pub use new_tenants::NewTenantQuota;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
@@ -32,12 +34,14 @@ use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
+use reconcilers::ended_tokens::EndedTokens;
 use serde::Deserialize;
 use server::doors::Doors;
 use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +71,10 @@ pub struct Settings {
     pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
+    /// Days for which sessions and tokens are kept after their end; 1 or more.
+    pub keep_ended_tokens_days: u32,
+    /// Limits that tenants get when they are made; without one they have none.
+    pub new_tenant_quota: NewTenantQuota,
 }
 
 impl Default for Settings {
@@ -83,6 +91,8 @@ impl Default for Settings {
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
+            keep_ended_tokens_days: 30,
+            new_tenant_quota: NewTenantQuota::default(),
         }
     }
 }
@@ -98,6 +108,15 @@ impl Settings {
             return format!("sqlite://{}", self.data_dir.join("gateway.db").display());
         }
         self.database_url.clone()
+    }
+
+    fn keep_ended_tokens(&self) -> anyhow::Result<Duration> {
+        // less than a day is less than clocks may differ after a mistake
+        anyhow::ensure!(
+            self.keep_ended_tokens_days >= 1,
+            "gateway.keep_ended_tokens_days is 0: write 1 or more"
+        );
+        Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
     }
 
     fn token_key_file(&self) -> PathBuf {
@@ -121,6 +140,8 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 
 /// Starts the gateway and answers the address it listens on (the port may be 0 in the settings).
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
+    let new_tenants = settings.new_tenant_quota.limits()?;
+    let keep_ended_tokens = settings.keep_ended_tokens()?;
     let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     bootstrap::default_tenant(&desk).await?;
@@ -148,13 +169,22 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
+    let ended = Arc::new(EndedTokens::new(desk.clone(), keep_ended_tokens, &chassis.meter));
+    let pass = move || {
+        let ended = ended.clone();
+        async move { ended.pass().await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway ended tokens", |stop| {
+        reconcile("ended tokens", stop, Arc::new(Notify::new()), reconcilers::ended_tokens::PERIOD, pass)
+    });
+
     // it stops after the listener: requests under way are answered
     let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
-    let doorkeeper =
-        Arc::new(Doorkeeper::new(desk.clone(), key.clone(), Pace::new(settings.token_requests_per_second)));
+    let pace = Pace::new(settings.token_requests_per_second, &chassis.meter);
+    let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
     let api = Arc::new(Api {
         desk: desk.clone(),
         intake,
@@ -162,10 +192,11 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         sealer: chassis.sealer.clone(),
         key,
         doorkeeper: doorkeeper.clone(),
-        passwords: Passwords::new()?,
+        passwords: Passwords::new(&chassis.meter)?,
         logins: Logins::new(&chassis.meter),
         wakeups,
         staging,
+        new_tenants,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),

@@ -3,6 +3,7 @@
 mod harness;
 
 use bus::watch::{Item, Query, watch};
+use chassis::{Telemetry, TelemetrySettings};
 use harness::{Gateway, answer};
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
@@ -48,6 +49,21 @@ async fn code(gateway: &Gateway, token: &str, method: &str, path: &str, body: Va
     (status, answer["code"].as_str().unwrap_or_default().to_owned())
 }
 
+/// Passwords compared with a hash so far. All of them cost the same.
+async fn comparisons(gateway: &Gateway) -> u64 {
+    let metrics = gateway.metrics().await;
+    let of_each_cost: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("berth_gateway_password_checks_total{")).collect();
+    match of_each_cost.as_slice() {
+        [] => 0,
+        [line] => {
+            assert!(line.contains("m=19456,t=2,p=1"), "{line}");
+            line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("a count")
+        }
+        several => panic!("comparisons of different cost: {several:?}"),
+    }
+}
+
 fn is(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
@@ -77,13 +93,15 @@ async fn a_member_logs_in_works_at_home_and_logs_out() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_at_login_is_answered_alike() {
+async fn whatever_is_wrong_at_login_is_answered_alike_after_the_same_work() {
+    let _telemetry = Telemetry::start("gateway", &TelemetrySettings::default()).expect("starts");
     let gateway = Gateway::start().await;
     tenant_with(&gateway, "acme", "ann", "developer").await;
     as_admin(&gateway, "acme", "POST", "/v1/users", json!({"name": "robot", "roles": ["developer"]})).await;
     as_admin(&gateway, "acme", "POST", "/v1/users", json!({"name": "gone", "password": PASSWORD})).await;
     as_admin(&gateway, "acme", "POST", "/v1/users/gone/disable", Value::Null).await;
     let mut answers = Vec::new();
+    let mut before = comparisons(&gateway).await;
     for (user, password) in [
         ("ann@acme", "wrong password"),
         ("nobody@acme", PASSWORD),
@@ -97,6 +115,9 @@ async fn whatever_is_wrong_at_login_is_answered_alike() {
         let (status, problem) = login(&gateway, user, password, "").await;
         assert_eq!((status, &problem["code"]), (401, &json!("LOGIN_FAILED")), "{user}: {problem}");
         answers.push(problem);
+        let after = comparisons(&gateway).await;
+        assert_eq!(after, before + 1, "{user}: one comparison, whatever is wrong");
+        before = after;
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
@@ -156,6 +177,9 @@ async fn a_token_is_shown_once_narrowed_and_taken_away_at_once() {
     let ci = text(&made, "/secret");
     let (_, again) = answer(keyed("one")).await;
     assert_eq!((&again["token"]["id"], &again["secret"]), (&made["token"]["id"], &json!("")), "shown once");
+    let note = text(&again, "/note");
+    assert!(note.contains("first answer") && note.contains("revoke this token"), "{note}");
+    assert_eq!(made["note"], "", "nothing to add to a secret");
     assert_eq!(answer(keyed("two")).await.1["code"], "TOKEN_EXISTS");
     assert_eq!(code(&gateway, &ci, "GET", "/v1/instances", Value::Null).await, is(200, ""));
     assert_eq!(code(&gateway, &ci, "GET", "/v1/images", Value::Null).await, is(403, "PERMISSION_DENIED"));
@@ -276,6 +300,7 @@ async fn a_tenant_is_disabled_emptied_and_deleted_for_good() {
 
 #[tokio::test]
 async fn one_time_codes_are_needed_once_they_are_confirmed_and_taken_once() {
+    let _telemetry = Telemetry::start("gateway", &TelemetrySettings::default()).expect("starts");
     let gateway = Gateway::start().await;
     tenant_with(&gateway, "acme", "ann", "developer").await;
     let ann = session(&gateway, "ann@acme").await;
@@ -302,7 +327,9 @@ async fn one_time_codes_are_needed_once_they_are_confirmed_and_taken_once() {
     }
     let used = shown(now());
     assert_eq!(login(&gateway, "ann@acme", PASSWORD, &used).await.0, 200);
+    let before = comparisons(&gateway).await;
     assert_eq!(login(&gateway, "ann@acme", PASSWORD, &used).await.0, 401, "a code counts once");
+    assert_eq!(comparisons(&gateway).await, before + 1, "and takes no longer than a wrong password");
     as_admin(&gateway, "acme", "POST", "/v1/users/ann/totp/reset", Value::Null).await;
     assert_eq!(login(&gateway, "ann@acme", PASSWORD, "").await.0, 200);
     gateway.stop().await;

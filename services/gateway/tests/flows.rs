@@ -313,6 +313,15 @@ async fn a_console_is_a_web_socket() {
 
     let (status, problem) = gateway.call("GET", "/v1/instances/nothing/console", Value::Null).await;
     assert!(status == 426 || status == 404, "{problem}");
+    // whoever held it is on record
+    let page = gateway
+        .until("GET", "/v1/audit?operation=AttachConsole", |(_, page)| {
+            page["records"].as_array().is_some_and(|records| records.len() == 3)
+        })
+        .await;
+    let record = page["records"].as_array().and_then(|records| records.iter().find(|r| r["code"] == "OK"));
+    let record = record.unwrap_or_else(|| panic!("{page}"));
+    assert_eq!((&record["actor"], &record["objects"][0]["id"]), (&json!("admin"), &json!(INSTANCE)));
     gateway.stop().await;
 }
 

@@ -52,7 +52,10 @@ fn fixture(method: &str) -> Case {
             let source = json!({"role": "ARTIFACT_ROLE_DISK", "upload_id": "OBJECT"});
             case("upload", "", json!({"name": "stolen", "sources": [source]}))
         }
-        "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" => case("tenant", "", Value::Null),
+        "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" | "GetQuota" => {
+            case("tenant", "", Value::Null)
+        }
+        "SetQuota" => case("tenant", "", json!({"limits": {"instances": 1}})),
         "GetUser" | "DisableUser" | "EnableUser" | "ResetUserTotp" | "DeleteUser" => {
             case("user", "", Value::Null)
         }
@@ -65,10 +68,9 @@ fn fixture(method: &str) -> Case {
         "GetHost" | "CordonHost" | "UncordonHost" => case("host", "", Value::Null),
         "SetHostOvercommit" => case("host", "", json!({"vcpus_percent": 100})),
         "ListInstances" | "ListImages" | "UploadFile" | "ListFlavors" | "ListHosts" | "ListTenants"
-        | "ListUsers" | "ListRoles" | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "GetDeadLetter"
-        | "ReplayDeadLetter" | "DropDeadLetter" | "WhoAmI" | "Logout" | "ListAudit" | "ExportAudit" => {
-            case("", "", Value::Null)
-        }
+        | "ListQuotas" | "ListUsers" | "ListRoles" | "GetStatus" | "GetDiagnosis" | "ListDeadLetters"
+        | "GetDeadLetter" | "ReplayDeadLetter" | "DropDeadLetter" | "WhoAmI" | "Logout" | "ListAudit"
+        | "ExportAudit" => case("", "", Value::Null),
         "CreateFlavor" => case("", "", json!({"name": "tiny"})),
         "CreateTenant" => case("", "", json!({"name": "charlie"})),
         "CreateUser" => case("", "", json!({"name": "eve", "roles": ["developer"]})),

@@ -5,6 +5,7 @@ mod harness;
 use bus::watch::{Item, Query, watch};
 use bus::{Cause, Desk};
 use contracts::common::v1::{OperationProgress, OperationState};
+use contracts::gateway::v1::{Token, TokenCreated, TokenRecord, TokensForgotten};
 use contracts::host_driver::v1::ExecFinished;
 use contracts::scheduler::v1 as scheduler;
 use gateway::{MIGRATIONS, STATE_TABLES, Wakeups};
@@ -45,6 +46,8 @@ async fn the_tables_are_a_fold_over_the_stream() {
     gateway.ready(INSTANCE, "web-1", "h1").await;
     let body = json!({"name": "tiny", "resources": {"vcpus_milli": 1, "memory_bytes": 16 << 20}});
     assert_eq!(gateway.call("POST", "/v1/flavors", body).await.0, 200);
+    let limits = json!({"limits": {"instances": 100}});
+    assert_eq!(gateway.call("PUT", "/v1/tenants/default/quota", limits).await.0, 200);
     let (_, created) = gateway
         .call("POST", "/v1/instances", json!({"name": "web-2", "image": "debian", "flavor": "tiny"}))
         .await;
@@ -64,6 +67,12 @@ async fn the_tables_are_a_fold_over_the_stream() {
         operations: progress(&created, OperationState::Failed, "refused"),
     };
     gateway.say(&refused).await;
+    for id in ["old", "older"] {
+        let token = Token { id: id.into(), expires_at_us: 50, revision: 1, ..Token::default() };
+        let record = TokenRecord { token: Some(token), hash: None };
+        gateway.say(&TokenCreated { record: Some(record) }).await;
+        gateway.say(&TokensForgotten { name: "100".into(), expired_before_us: 100 }).await;
+    }
     let decision =
         scheduler::PlacementDecision { instance_id: INSTANCE.into(), decided_at_us: 5, ..Default::default() };
     gateway.say(&scheduler::PlacementDecided { decision: Some(decision) }).await;

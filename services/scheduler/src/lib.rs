@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod handlers;
 pub mod heartbeats;
 pub mod metrics;
+pub mod quota;
 pub mod rebuild;
 pub mod reconcilers;
 mod settings;
@@ -35,6 +36,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "fleet_changes",
         sql: include_str!("../migrations/1002_fleet_changes.sql"),
     },
+    MigrationFile { version: 1200, name: "quotas", sql: include_str!("../migrations/1200_quotas.sql") },
 ];
 
 /// What handlers and reconcilers share.
@@ -42,6 +44,7 @@ pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
     Context {
         limits: settings.limits(),
         overcommit: settings.overcommit(),
+        dialect: store.dialect(),
         fleet: fleet::FleetMemory::new(store),
         placement: Arc::new(Notify::new()),
         heartbeats: heartbeats::Heartbeats::default(),
@@ -71,6 +74,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnImageKept)
         .on(OnImageDeletionStarted)
         .on(OnImageDeleted)
+        .on(OnTenantQuotaSet(own()))
 }
 
 /// Starts the scheduler in this process.

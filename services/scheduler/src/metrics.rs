@@ -1,6 +1,7 @@
 //! What the scheduler counts.
 
 use crate::domain::lifecycle::{Progress, Standing};
+use kernel::quota::Quota;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub struct Metrics {
     decision: Histogram<f64>,
     operations: Counter<u64>,
     fleet_reads: Counter<u64>,
+    over_quota: Counter<u64>,
 }
 
 impl Metrics {
@@ -38,6 +40,10 @@ impl Metrics {
                     "Times that hosts and reservations were read from the tables: whole, changes.",
                 )
                 .build(),
+            over_quota: meter
+                .u64_counter("berth_scheduler_quota_refusals")
+                .with_description("Instances that were refused because of a quota, by quota.")
+                .build(),
             operations: meter
                 .u64_counter("berth_scheduler_operations")
                 .with_description("Operations that ended, by state: succeeded, failed, superseded.")
@@ -55,6 +61,13 @@ impl Metrics {
     /// The fleet was read from the tables: "whole", or the "changes" that others made.
     pub fn fleet_read(&self, what: &'static str) {
         self.fleet_reads.add(1, &[KeyValue::new("what", what)]);
+    }
+
+    /// An instance was refused because these quotas had no room.
+    pub fn over_quota(&self, quotas: &[Quota]) {
+        for quota in quotas {
+            self.over_quota.add(1, &[KeyValue::new("quota", quota.name())]);
+        }
     }
 
     /// So many instances wait.

@@ -2,18 +2,19 @@
 
 use crate::domain::lifecycle;
 use crate::handlers::advance;
-use crate::store::{decisions, hosts, images, instances};
+use crate::store::{decisions, hosts, images, instances, quotas};
 use crate::translate::{host, instance};
 use async_trait::async_trait;
 use bus::rebuild::{Rebuild, RebuildError};
 use bus::{Envelope, Failure, Work};
+use contracts::gateway::v1 as gateway;
 use contracts::scheduler::v1 as said;
 use contracts::storage::v1 as storage;
 use kernel::Message;
 use sqlx::AnyConnection;
 
 /// The tables that a replay of the events must bring about again, row by row.
-pub const STATE_TABLES: &[&str] = &["hosts", "instances", "images", "decisions"];
+pub const STATE_TABLES: &[&str] = &["hosts", "instances", "images", "decisions", "quotas"];
 
 /// How the scheduler's tables come out of the events.
 pub struct Tables;
@@ -77,6 +78,7 @@ pub async fn fold(tx: &mut AnyConnection, service: &str, name: &str, bytes: &[u8
             event::<storage::ImageDeletionStarted>(bytes)?.image.fold(tx).await
         }
         ("storage", "ImageDeleted") => event::<storage::ImageDeleted>(bytes)?.image.fold(tx).await,
+        ("gateway", "TenantQuotaSet") => event::<gateway::TenantQuotaSet>(bytes)?.quota.fold(tx).await,
         _ => Ok(false),
     }
 }
@@ -120,6 +122,13 @@ impl Fold for said::PlacementDecision {
 impl Fold for storage::Image {
     async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
         images::restore(tx, &self).await?;
+        Ok(true)
+    }
+}
+
+impl Fold for gateway::Quota {
+    async fn fold(self, tx: &mut AnyConnection) -> Result<bool, Failure> {
+        quotas::restore(tx, &self).await?;
         Ok(true)
     }
 }

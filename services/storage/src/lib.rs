@@ -25,7 +25,7 @@ use chassis::{Chassis, Health, Stage, reconcile};
 
 use handlers::{
     DeleteImageHandler, ImportImageHandler, InstanceAcceptedHandler, InstanceDeletedHandler,
-    InstanceRefusedHandler,
+    InstanceRefusedHandler, TenantQuotaSetHandler,
 };
 use reconcilers::imports::Imports;
 use reconcilers::removals::Removals;
@@ -39,8 +39,10 @@ use tokio::sync::Notify;
 pub const SERVICE: &str = "storage";
 
 /// The tables of the service.
-pub const MIGRATIONS: &[MigrationFile] =
-    &[MigrationFile { version: 1000, name: "images", sql: include_str!("../migrations/1000_images.sql") }];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "images", sql: include_str!("../migrations/1000_images.sql") },
+    MigrationFile { version: 1200, name: "quotas", sql: include_str!("../migrations/1200_quotas.sql") },
+];
 
 /// What wakes the reconcilers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +92,7 @@ pub fn subscriptions(settings: &Settings, desk: &Desk, wakes: &Wakes) -> Subscri
         .on(InstanceAcceptedHandler)
         .on(InstanceRefusedHandler)
         .on(InstanceDeletedHandler)
+        .on(TenantQuotaSetHandler)
 }
 
 /// The reconcilers and what they share.

@@ -1,17 +1,18 @@
 //! Tables out of events: what an operator's rebuild feeds row by row, and what proves that the stream says everything.
 
-use crate::store::{files, images, uses};
+use crate::store::{files, images, quotas, uses};
 use crate::translate;
 use async_trait::async_trait;
 use bus::rebuild::{Rebuild, RebuildError};
 use bus::{Envelope, Work};
+use contracts::gateway::v1 as gateway;
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as wire;
 use kernel::{Message, Subject};
 use sqlx::AnyConnection;
 
 /// Tables that are a function of the events alone. The others hold work in hand and may start empty.
-pub const STATE_TABLES: &[&str] = &["images", "image_files", "image_uses"];
+pub const STATE_TABLES: &[&str] = &["images", "image_files", "image_uses", "quotas"];
 
 /// How the tables come out of the events.
 pub struct Tables;
@@ -59,6 +60,12 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
             };
             let it = instance.and_then(|(instance, in_use)| instance_use(instance, in_use)).map_err(wrong)?;
             return Ok(uses::put(tx, &it).await?);
+        }
+        ("gateway", "TenantQuotaSet") => {
+            let quota = gateway::TenantQuotaSet::from_bytes(payload).map(|event| event.quota);
+            let quota =
+                quota.and_then(|quota| quota.ok_or("an event without a quota".into())).map_err(wrong)?;
+            return Ok(quotas::put(tx, &quota).await?);
         }
         _ => return Ok(()),
     };

@@ -6,6 +6,7 @@ mod bed;
 use bed::web::Web;
 use bed::{Bed, DEADLINE, everywhere, everywhere_with, from_web, instance, raw_disk, sha256};
 use contracts::common::v1::{DiskFormat, OperationState};
+use contracts::gateway::v1::{Quota, TenantQuotaSet};
 use contracts::scheduler::v1::{InstanceAccepted, InstanceDeleted, InstanceRefused};
 use contracts::storage::v1::ImagePhase;
 use kernel::{ImageId, InstanceId};
@@ -217,6 +218,11 @@ async fn the_tables_can_be_rebuilt_from_what_was_said() {
                     payload,
                 ));
             }
+            let quota = Quota { tenant: "acme".into(), revision: 1, ..Quota::default() };
+            let event = TenantQuotaSet { quota: Some(quota) };
+            bed.bench.deliver(&event).await.unwrap();
+            let subject = "evt.gateway.v1.TenantQuotaSet.acme.acme".parse::<kernel::Subject>().unwrap();
+            heard.push((subject, kernel::Message::to_bytes(&event)));
             for image in [kept, going, ImageId::new()] {
                 bed.deliver_delete(&image).await;
             }

@@ -3,6 +3,7 @@
 use crate::{Failure, Work};
 use async_trait::async_trait;
 use kernel::{Kind, Message};
+use sqlx::Executor as _;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -111,6 +112,35 @@ impl Subscriptions {
         work.set_occurred_at(envelope.occurred_at);
         handler.handle(work, &envelope.payload).await?;
         Ok(true)
+    }
+
+    /// Delivers messages within one unit of work, each of which can be undone by itself, as a runner does with a batch of
+    /// which one fails: for tests. Answers how each went; a message that was claimed before does nothing.
+    pub async fn deliver_together(
+        &self,
+        work: &mut Work,
+        envelopes: &[crate::Envelope],
+    ) -> Result<Vec<Result<(), Failure>>, store::StoreError> {
+        let mut outcomes = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            work.tx().execute("SAVEPOINT message").await?;
+            let (mark, now) = (work.mark(), work.now());
+            let mut outcome = Ok(());
+            if crate::inbox::claim(work.tx(), self.service, envelope.id, now).await? {
+                outcome = self.apply(work, envelope).await.map(|_| ());
+                if outcome.is_ok() {
+                    outcome = work.write_late().await.map_err(Failure::from);
+                }
+            }
+            if outcome.is_err() {
+                work.forget_since(mark);
+                work.forget_late();
+                work.tx().execute("ROLLBACK TO SAVEPOINT message").await?;
+            }
+            work.tx().execute("RELEASE SAVEPOINT message").await?;
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
     }
 
     /// Delivers one message outside a runner, through the same inbox: for tests and replays. A handler's failure

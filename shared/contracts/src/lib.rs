@@ -7,6 +7,7 @@ mod generated {
 pub use generated::berth::{archive, bus, common, gateway, host_driver, options, scheduler, storage};
 
 mod catalogue;
+mod quota;
 mod reflect;
 mod refusal;
 pub mod status;

@@ -1,4 +1,4 @@
-//! The words every Berth crate speaks: ids, quantities, time, refusals and what a message is.
+//! The words every Berth crate speaks: ids, quantities, quotas, time, refusals and what a message is.
 //! Pure: no runtime, no database, no IO besides the system clock behind [`Clock`].
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,7 @@ mod clock;
 mod id;
 mod message;
 mod quantity;
+pub mod quota;
 mod refusal;
 mod subject;
 

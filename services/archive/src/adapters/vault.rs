@@ -58,6 +58,11 @@ impl Vault {
         Ok(Self { store: Arc::new(store.with_fsync(true)), prefix: Key::default() })
     }
 
+    /// One over any object store.
+    pub fn over(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, prefix: Key::default() }
+    }
+
     fn key(&self, number: u64, kind: &str) -> Key {
         // ten digits: a list by name is a list by number
         self.prefix.clone().join(FOLDER).join(format!("{number:010}.{kind}"))

@@ -34,6 +34,12 @@ pub struct Archiving {
 }
 
 impl Archiving {
+    /// The same with another place to write to.
+    #[must_use]
+    pub fn writing_to(self, vault: Vault) -> Self {
+        Self { vault, ..self }
+    }
+
     /// Archives what is due.
     pub async fn pass(&self) -> anyhow::Result<()> {
         let before = self.adopt().await?;

@@ -15,6 +15,7 @@ mod instance;
 mod login;
 mod manifest;
 mod operation;
+mod quota;
 mod replay;
 mod role;
 mod secret;
@@ -66,6 +67,8 @@ enum Command {
     Whoami(login::WhoamiArgs),
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     #[command(subcommand)]
     User(user::UserCommand),
     #[command(subcommand)]
@@ -136,6 +139,9 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Logout(_) => login::logout(&global).await?,
         Command::Whoami(_) => login::whoami(&Session::open(&global)?).await?,
         Command::Tenant(command) => tenant::run(command, &Session::open(&global)?).await?,
+        Command::Quota(command) => {
+            quota::run(command, &Session::open(&global)?, global.idempotency_key.is_some()).await?;
+        }
         Command::User(command) => user::run(command, &Session::open(&global)?).await?,
         Command::Role(command) => role::run(command, &Session::open(&global)?).await?,
         Command::Token(command) => token::run(command, &Session::open(&global)?).await?,

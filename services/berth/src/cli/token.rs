@@ -4,7 +4,7 @@ use super::Session;
 use super::arguments::duration;
 use super::login::there;
 use super::session::all_pages;
-use crate::client::Failure;
+use crate::client::{Exit, Failure};
 use crate::output::{Table, age, local_time, word};
 use clap::Subcommand;
 use contracts::gateway::v1::{
@@ -70,10 +70,12 @@ pub(super) async fn run(command: TokenCommand, session: &Session) -> Result<(), 
                 gateway.change(request, key, async |r| gateway.tokens().create_token(r).await).await?;
             let token = there(answer.token.as_ref())?;
             if answer.secret.is_empty() {
-                session.note("it was made before and shown then: revoke it and make another if it is lost");
-            } else {
-                session.note(&format!("{} of {}: keep it, it is not shown again", token.name, token.user));
+                // whoever writes the output into a file should not take nothing for a token
+                session.format.print("CreateTokenResponse", &answer, String::new)?;
+                let hint = format!("berth token revoke {}, then create it again with another key", token.id);
+                return Err(Failure::new(Exit::Refused, answer.note.clone()).hint(hint));
             }
+            session.note(&format!("{} of {}: keep it, it is not shown again", token.name, token.user));
             session.format.print("CreateTokenResponse", &answer, || format!("{}\n", answer.secret))
         }
         TokenCommand::List { user, all } => {

@@ -6,8 +6,9 @@ use contracts::gateway::v1::{
     flavor_service_client::FlavorServiceClient, host_service_client::HostServiceClient,
     image_service_client::ImageServiceClient, instance_service_client::InstanceServiceClient,
     operation_service_client::OperationServiceClient, platform_service_client::PlatformServiceClient,
-    session_service_client::SessionServiceClient, tenant_service_client::TenantServiceClient,
-    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
+    quota_service_client::QuotaServiceClient, session_service_client::SessionServiceClient,
+    tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
+    user_service_client::UserServiceClient,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,6 +131,11 @@ impl Gateway {
     /// Tenants.
     pub fn tenants(&self) -> TenantServiceClient<Connection> {
         TenantServiceClient::new(self.connection.clone())
+    }
+
+    /// What tenants may have.
+    pub fn quotas(&self) -> QuotaServiceClient<Connection> {
+        QuotaServiceClient::new(self.connection.clone())
     }
 
     /// Users and roles.

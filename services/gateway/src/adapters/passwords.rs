@@ -3,6 +3,8 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Meter};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -14,13 +16,18 @@ pub struct Passwords {
     room: Arc<Semaphore>,
     /// The hash of a password that nobody has: comparing with it takes as long as with a real one.
     nobody: String,
+    compared: Counter<u64>,
 }
 
 impl Passwords {
     /// Computes a hash of nothing in particular.
-    pub fn new() -> anyhow::Result<Self> {
+    pub fn new(meter: &Meter) -> anyhow::Result<Self> {
         let nobody = hash(super::keys::random_hex().as_bytes())?;
-        Ok(Self { room: Arc::new(Semaphore::new(AT_ONCE)), nobody })
+        let compared = meter
+            .u64_counter("berth_gateway_password_checks")
+            .with_description("Passwords compared with a hash, by what a comparison costs.")
+            .build();
+        Ok(Self { room: Arc::new(Semaphore::new(AT_ONCE)), nobody, compared })
     }
 
     /// The hash of a password as a PHC string, with a salt of its own.
@@ -35,8 +42,10 @@ impl Passwords {
         let _place = self.room.clone().acquire_owned().await?;
         let (real, password) = (known.is_some(), password.to_owned());
         let known = known.unwrap_or_else(|| self.nobody.clone());
+        let compared = self.compared.clone();
         let same = tokio::task::spawn_blocking(move || {
             let parsed = PasswordHash::new(&known).map_err(|e| anyhow::anyhow!("a password hash: {e}"))?;
+            compared.add(1, &[KeyValue::new("cost", parsed.params.to_string())]);
             anyhow::Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
         });
         Ok(same.await?? && real)
@@ -54,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_alone() {
-        let passwords = Passwords::new().expect("computes");
+        let passwords = Passwords::new(&opentelemetry::global::meter("test")).expect("computes");
         let known = passwords.hash("correct horse battery").await.expect("computes");
         assert!(known.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{known}");
         assert_ne!(known, passwords.hash("correct horse battery").await.expect("computes"), "salted");

@@ -1,10 +1,11 @@
 //! Who comes in: the one place where tokens and permissions are checked.
 
+use super::audit::layer;
 use super::pace::Pace;
 use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
 use crate::domain::permissions::{self, Scope};
-use crate::store::{tenants, tokens, users};
+use crate::store::{quotas, tenants, tokens, users};
 use crate::translate::{access, status};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -12,9 +13,11 @@ use axum::response::Response;
 use bus::Desk;
 use contracts::Method;
 use http::{Extensions, HeaderMap, header};
+use kernel::quota::Quota;
 use kernel::{PLATFORM, Refusal};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -52,6 +55,8 @@ struct Known {
     caller: Caller,
     /// The tenant in which it acts takes no changes.
     disabled: bool,
+    /// What that tenant may send, all its tokens together.
+    requests_per_second: Option<NonZeroU32>,
 }
 
 /// What a token and a tenant asked for lead to.
@@ -85,7 +90,7 @@ impl Doorkeeper {
         }
         let hash = self.key.hash(bearer(headers)?);
         let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
-        let Known { caller, disabled } = match self.find(hash, wanted).await? {
+        let Known { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
             Found::Known(known) => *known,
             Found::Nobody => {
                 return Err(unauthenticated("this token is not known, has expired or was revoked"));
@@ -93,6 +98,10 @@ impl Doorkeeper {
             Found::NoSuchTenant => return Err(status::not_found("tenant", TENANT_HEADER, wanted)),
         };
         self.pace.check(&caller.token_id)?;
+        // whoever sets quotas is not shut out by one
+        if !caller.may("quota.set") {
+            self.pace.check_tenant(&caller.tenant, requests_per_second)?;
+        }
         if !caller.may(&method.permission) {
             let text = format!("this needs the permission {}", method.permission);
             return Err(status::refused(Code::PermissionDenied, Refusal::new("PERMISSION_DENIED", text), ""));
@@ -117,6 +126,11 @@ impl Doorkeeper {
     /// Forgets who came in: what was just changed counts from the next request on. Other replicas know within a second.
     pub fn forget(&self) {
         locked(&self.lately).clear();
+    }
+
+    /// A request was refused because these quotas had no room.
+    pub fn over_quota(&self, quotas: &[Quota]) {
+        self.pace.over_quota(quotas);
     }
 
     async fn find(&self, hash: String, wanted: &str) -> Result<Found, Status> {
@@ -157,15 +171,19 @@ impl Doorkeeper {
         let Some(caller) = access::caller(&user, &token, wanted) else {
             return Ok((Found::NoSuchTenant, 0));
         };
-        let mut disabled = false;
+        let (mut disabled, mut requests_per_second) = (false, None);
         if caller.tenant != PLATFORM {
             let tenant = tenants::get(reader, &caller.tenant).await.map_err(status::broken)?;
             let Some(tenant) = tenant.filter(access::is_there) else {
                 return Ok((Found::NoSuchTenant, 0));
             };
             disabled = !access::is_active(&tenant);
+            let quota = quotas::get(reader, &caller.tenant).await.map_err(status::broken)?;
+            let limit = quota.and_then(|quota| quota.limits?.requests_per_second);
+            requests_per_second = limit.and_then(NonZeroU32::new);
         }
-        Ok((Found::Known(Box::new(Known { caller, disabled })), token.expires_at_us))
+        let known = Known { caller, disabled, requests_per_second };
+        Ok((Found::Known(Box::new(known)), token.expires_at_us))
     }
 
     /// Writes down, once a minute at most and beside the request, that a token was used.
@@ -233,7 +251,12 @@ pub async fn guard(State(doorkeeper): State<Arc<Doorkeeper>>, mut request: Reque
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                 }
-                Err(status) => return status.into_http(),
+                Err(status) => {
+                    if status.code() == Code::PermissionDenied {
+                        layer::note_denied(method, request).await;
+                    }
+                    return status.into_http();
+                }
             }
         }
     }
@@ -306,7 +329,7 @@ mod tests {
         prepare(&database, &key).await;
         let clock = Arc::new(ManualClock::at(Timestamp(50)));
         let desk = Desk::new("gateway", database.store.clone(), clock.clone());
-        let doorkeeper = Doorkeeper::new(desk, key, Pace::new(0));
+        let doorkeeper = Doorkeeper::new(desk, key, Pace::new(0, &opentelemetry::global::meter("test")));
         let ask = async |token: &str, tenant: &str, method: &str| {
             let mut headers = HeaderMap::new();
             let value = |text: String| HeaderValue::from_str(&text).expect("ascii");

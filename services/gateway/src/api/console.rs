@@ -1,5 +1,6 @@
 //! Serial consoles: bytes both ways between a caller and the host that runs the instance.
 
+use super::audit::Draft;
 use super::{Api, caller};
 use crate::domain::violation::Violation;
 use crate::translate::status;
@@ -8,6 +9,7 @@ use contracts::gateway::v1::{AttachConsoleRequest, AttachConsoleResponse};
 use futures::Stream;
 use kernel::Refusal;
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -24,12 +26,19 @@ impl Api {
         request: Request<Streaming<AttachConsoleRequest>>,
     ) -> Result<Response<Output>, Status> {
         let caller = caller(&request)?;
+        let draft = request.extensions().get::<Arc<Draft>>().cloned();
         let mut typed = request.into_inner();
         let first = typed.message().await?;
         let first = first.ok_or_else(|| {
             status::invalid(Violation::new("instance", "the first message names the instance to attach to"))
         })?;
+        if let Some(draft) = &draft {
+            draft.named(&first.instance);
+        }
         let found = self.living_instance(&caller, &first.instance).await?;
+        if let Some(draft) = &draft {
+            draft.found(&found.id, &found.name, found.revision);
+        }
         let host = self.host_of(&found).await?;
         let subject = bus::live::console_subject(&host.agent_id);
         let channel =

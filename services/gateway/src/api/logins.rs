@@ -123,11 +123,23 @@ impl Api {
             self.logins.right(&attempt);
             return Ok(());
         }
+        self.wrong(&attempt, now).await
+    }
+
+    /// Refuses a login whose password was looked at already, as if that had been wrong: no second look, which would take
+    /// longer than other wrong logins do.
+    pub(super) async fn deny(&self, name: &str, address: &str) -> Result<(), Status> {
+        let now = self.desk.clock().now();
+        let attempt = self.logins.begin(name, address, now)?;
+        self.wrong(&attempt, now).await
+    }
+
+    async fn wrong(&self, attempt: &Try, now: Timestamp) -> Result<(), Status> {
         self.logins.count("wrong");
         if let Some(pause) = attempt.pause
             && self.logins.may_say(now)
         {
-            self.say_blocked(&attempt, pause).await?;
+            self.say_blocked(attempt, pause).await?;
         }
         let text =
             "the user, the password or the one-time code is wrong; a code is needed once codes are set up";

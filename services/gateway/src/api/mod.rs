@@ -19,6 +19,7 @@ mod operations;
 pub mod pace;
 mod platform;
 mod precheck;
+mod quotas;
 mod sessions;
 mod tenants;
 mod tokens;
@@ -35,6 +36,7 @@ use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
 use intake::Intake;
+use kernel::quota::Limits;
 use logins::Logins;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,7 @@ use wire::image_service_server::ImageServiceServer;
 use wire::instance_service_server::InstanceServiceServer;
 use wire::operation_service_server::OperationServiceServer;
 use wire::platform_service_server::PlatformServiceServer;
+use wire::quota_service_server::QuotaServiceServer;
 use wire::session_service_server::SessionServiceServer;
 use wire::tenant_service_server::TenantServiceServer;
 use wire::token_service_server::TokenServiceServer;
@@ -79,6 +82,8 @@ pub struct Api {
     pub wakeups: Wakeups,
     /// Where uploads go.
     pub staging: Arc<Staging>,
+    /// What tenants may have when they are made; `None` = no quota.
+    pub new_tenants: Option<Limits>,
     /// How the parts of this process are.
     pub health: Health,
     /// The services of this process.
@@ -111,6 +116,7 @@ impl Api {
             .add_service(PlatformServiceServer::from_arc(self.clone()))
             .add_service(AuditServiceServer::from_arc(self.clone()))
             .add_service(TenantServiceServer::from_arc(self.clone()))
+            .add_service(QuotaServiceServer::from_arc(self.clone()))
             .add_service(UserServiceServer::from_arc(self.clone()))
             .add_service(TokenServiceServer::from_arc(self.clone()))
             .add_service(SessionServiceServer::from_arc(self.clone()))

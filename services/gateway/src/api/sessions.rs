@@ -77,8 +77,8 @@ impl Api {
         {
             // as wrong as any other wrong code (RFC 6238, section 5.2: none is taken twice)
             drop(work);
-            let again = self.prove(&given, None, &password, &asked.caller.address, |_| false).await;
-            return Err(again.err().unwrap_or_else(|| Status::unauthenticated("a code is taken once")));
+            let denied = self.deny(&given, &asked.caller.address).await;
+            return Err(denied.err().unwrap_or_else(|| Status::unauthenticated("a code is taken once")));
         }
         let (id, secret) = (TokenId::new().to_string(), fresh_secret());
         let token = wire::Token {

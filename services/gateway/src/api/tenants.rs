@@ -5,9 +5,9 @@ use super::accept::{Accepted, Asked, Entered};
 use crate::domain::accounts;
 use crate::domain::caller::DEFAULT_TENANT;
 use crate::domain::page::Page;
-use crate::store::tenants;
+use crate::store::{quotas, tenants};
 use crate::translate::access::is_there;
-use crate::translate::status;
+use crate::translate::{quotas as quotas_of, status};
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::TenantState;
 use contracts::gateway::v1::tenant_service_server::TenantService;
@@ -60,7 +60,15 @@ impl Api {
             updated_at_us: now_us,
         };
         tenants::put(entry.work.tx(), &tenant).await.map_err(status::broken)?;
+        let quota = self
+            .new_tenants
+            .and_then(|limits| quotas_of::next(&tenant.name, None, &limits, entry.work.now()));
+        let name = tenant.name.clone();
         entry.work.say_for(PLATFORM, &wire::TenantCreated { tenant: Some(tenant) });
+        if let Some(quota) = quota {
+            quotas::put(entry.work.tx(), &quota).await.map_err(status::broken)?;
+            entry.work.say_for(&name, &wire::TenantQuotaSet { quota: Some(quota) });
+        }
         entry.done().await
     }
 

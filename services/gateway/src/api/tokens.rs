@@ -18,6 +18,10 @@ use kernel::{PLATFORM, Refusal, TokenId};
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
 
+/// What a repeated request is told in place of the secret.
+const SHOWN_BEFORE: &str = "this request was made before, under the same idempotency key: the secret was in its first answer \
+     and is kept nowhere; if it is lost, revoke this token and make another under another key";
+
 type Answer<T> = Result<Response<T>, Status>;
 
 /// A token as its holder has it: recognisable in a text, so that scanners for leaked secrets find it.
@@ -171,11 +175,16 @@ impl TokenService for Api {
         let accepted = self.once(&asked, self.make_token(&asked, &owner, request, &fresh)).await?;
         let found = tokens::by_hash(self.desk.store().reader(), &self.key.hash(&fresh)).await;
         // when the request was made before, the secret of now belongs to nothing
-        let (token, secret) = match found.map_err(status::broken)?.and_then(|record| record.token) {
-            Some(token) => (Some(token), fresh),
-            None => (self.token_by_id(&owner.id, &accepted.object_id).await?, String::new()),
+        let answer = match found.map_err(status::broken)?.and_then(|record| record.token) {
+            Some(token) => {
+                wire::CreateTokenResponse { token: Some(token), secret: fresh, note: String::new() }
+            }
+            None => {
+                let token = self.token_by_id(&owner.id, &accepted.object_id).await?;
+                wire::CreateTokenResponse { token, secret: String::new(), note: SHOWN_BEFORE.to_owned() }
+            }
         };
-        Ok(Response::new(wire::CreateTokenResponse { token, secret }))
+        Ok(Response::new(answer))
     }
 
     async fn list_tokens(

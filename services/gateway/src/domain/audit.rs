@@ -123,9 +123,16 @@ impl<R> Default for Denials<R> {
 }
 
 impl<R: Clone> Denials<R> {
-    /// Counts a call; answers what has to be told now.
-    pub fn note(&mut self, denied: Denied, record: R, at: Timestamp) -> Option<Counted<R>> {
+    /// Counts a call; answers what has to be told now. `join` puts what a repeat says into the record of the first.
+    pub fn note(
+        &mut self,
+        denied: Denied,
+        record: R,
+        at: Timestamp,
+        join: impl FnOnce(&mut R, R),
+    ) -> Option<Counted<R>> {
         if let Some(known) = self.open.get_mut(&denied) {
+            join(&mut known.record, record);
             known.count += 1;
             known.last_at = known.last_at.max(at);
             return None;
@@ -192,7 +199,7 @@ mod tests {
         let mut denials = Denials::default();
         for at in 0..TOLD_APART {
             let kind = denials.kind(denied(&at.to_string()));
-            denials.note(kind, (), Timestamp(0));
+            denials.note(kind, (), Timestamp(0), |(), ()| ());
         }
         assert_eq!(denials.kind(denied("new")).address, MANY);
         assert_eq!(denials.kind(denied("0")).address, "0");
@@ -212,7 +219,8 @@ mod tests {
                 for counted in denials.sweep(Timestamp(now)) {
                     tell(counted, &mut records);
                 }
-                if let Some(first) = denials.note(denied(&address.to_string()), index, Timestamp(now)) {
+                let kind = denied(&address.to_string());
+                if let Some(first) = denials.note(kind, index, Timestamp(now), |_, _| ()) {
                     tell(first, &mut records);
                 }
             }

@@ -9,6 +9,7 @@ mod hosts;
 mod images;
 mod instances;
 mod operations;
+mod quotas;
 mod tenants;
 mod tokens;
 mod users;
@@ -43,11 +44,13 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<gateway::TenantCreated>(tenants::Project(|e: gateway::TenantCreated| e.tenant))
         .on::<gateway::TenantChanged>(tenants::Project(|e: gateway::TenantChanged| e.tenant))
         .on::<gateway::TenantDeleted>(tenants::Project(|e: gateway::TenantDeleted| e.tenant))
+        .on::<gateway::TenantQuotaSet>(quotas::Set)
         .on::<gateway::UserCreated>(users::Project(|e: gateway::UserCreated| e.record))
         .on::<gateway::UserChanged>(users::Project(|e: gateway::UserChanged| e.record))
         .on::<gateway::UserDeleted>(users::Project(|e: gateway::UserDeleted| e.record))
         .on::<gateway::TokenCreated>(tokens::Project(|e: gateway::TokenCreated| e.record))
         .on::<gateway::TokenRevoked>(tokens::Project(|e: gateway::TokenRevoked| e.record))
+        .on::<gateway::TokensForgotten>(tokens::Forgotten)
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

@@ -131,12 +131,15 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&gateway::TenantCreated { tenant: Some(tenant.clone()) }).await?;
     let disabled = gateway::Tenant { revision: 2, state: gateway::TenantState::Disabled as i32, ..tenant };
     bench.deliver(&gateway::TenantChanged { tenant: Some(disabled) }).await?;
+    let quota = gateway::Quota { tenant: "acme".into(), revision: 1, ..Default::default() };
+    bench.deliver(&gateway::TenantQuotaSet { quota: Some(quota) }).await?;
     let user = gateway::User { id: "u".into(), name: "ann".into(), revision: 1, ..Default::default() };
     let record = gateway::UserRecord { user: Some(user), ..Default::default() };
     bench.deliver(&gateway::UserCreated { record: Some(record) }).await?;
     let token = gateway::Token { id: "t".into(), user_id: "u".into(), revision: 1, ..Default::default() };
     let record = gateway::TokenRecord { token: Some(token), hash: None };
-    bench.deliver(&gateway::TokenCreated { record: Some(record) }).await
+    bench.deliver(&gateway::TokenCreated { record: Some(record) }).await?;
+    bench.deliver(&gateway::TokensForgotten { name: "5".into(), expired_before_us: 5 }).await
 }
 
 #[tokio::test]

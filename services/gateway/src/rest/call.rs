@@ -4,11 +4,11 @@ use super::answer;
 use super::fields::{self, Sources};
 use super::frames::{Frames, frame};
 use super::problem::Problem;
-use crate::api::audit::{Draft, Drafts};
+use crate::api::audit::{Draft, Drafts, layer};
 use crate::api::auth::Doorkeeper;
 use crate::domain::caller::Caller;
 use crate::domain::violation::Violation;
-use crate::translate::status;
+use crate::translate::{self, status};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::ServiceExt;
 
 /// Longest JSON body: user data at its limit, escaped, with everything else at its limit.
@@ -44,10 +44,13 @@ pub struct Door {
 }
 
 impl Door {
-    /// Who asks, if they may.
-    pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Problem> {
-        let admitted = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await;
-        admitted.map_err(|s| Problem::of(&s))
+    /// Who asks, if they may. What goes wrong from here on is recorded under their name.
+    pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Status> {
+        let caller = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await?;
+        if let Some(draft) = parts.extensions.get::<Arc<Draft>>() {
+            draft.is_by(translate::audit::who(&caller));
+        }
+        Ok(caller)
     }
 
     /// Sends a framed request to the method; answers its messages, or the status it ended with at once.
@@ -96,7 +99,15 @@ pub async fn unary(door: Door, method: &'static Method, request: Request<Body>) 
 
 async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = door.admit(method, &parts).await?;
+    let caller = match door.admit(method, &parts).await {
+        Ok(caller) => caller,
+        Err(status) => {
+            if status.code() == Code::PermissionDenied {
+                note_denied(method, parts, body).await;
+            }
+            return Err(Problem::of(&status));
+        }
+    };
     let sources = Sources { body: json_body(&parts.headers, body).await?, ..uri_fields(&mut parts).await? };
     let message = message(method, sources)?;
     let sent = door.send(method, &parts, caller, Body::from(message)).await;
@@ -112,6 +123,18 @@ async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<
     let begun = output.get_field_by_name("operation_id").is_some();
     let status = if begun { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, axum::Json(json)).into_response())
+}
+
+/// Notes what a caller who is known, and may not, wanted to do it to.
+async fn note_denied(method: &Method, mut parts: Parts, body: Body) {
+    let Some(draft) = parts.extensions.get::<Arc<Draft>>().cloned() else { return };
+    if let Some(bytes) = layer::at_once(body).await
+        && let Ok(fields) = json_body(&parts.headers, Body::from(bytes)).await
+        && let Ok(in_uri) = uri_fields(&mut parts).await
+        && let Ok(message) = fields::message(&method.descriptor.input(), Sources { body: fields, ..in_uri })
+    {
+        draft.wanted(&message);
+    }
 }
 
 /// The framed request of a method.

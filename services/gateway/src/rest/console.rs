@@ -31,7 +31,7 @@ pub async fn socket(door: Door, method: &'static Method, request: Request<Body>)
 
 async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = door.admit(method, &parts).await?;
+    let caller = door.admit(method, &parts).await.map_err(|s| Problem::of(&s))?;
     let path = RawPathParams::from_request_parts(&mut parts, &()).await;
     let path = path
         .map_err(|_| Problem::http(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "the path is not UTF-8"))?;

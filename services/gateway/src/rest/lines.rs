@@ -41,7 +41,7 @@ pub async fn lines(door: Door, method: &'static Method, request: Request<Body>) 
 
 async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<(Form, Frames), Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = door.admit(method, &parts).await?;
+    let caller = door.admit(method, &parts).await.map_err(|s| Problem::of(&s))?;
     let form = form(&parts.headers)?;
     let message = call::message(method, call::uri_fields(&mut parts).await?)?;
     let frames = door.send(method, &parts, caller, Body::from(message)).await;

@@ -3,8 +3,11 @@
 use super::call::{self, Door};
 use super::problem::Problem;
 use super::{console, lines, openapi, sse, upload};
+use crate::api::audit::Draft;
+use crate::translate;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use contracts::Method;
@@ -69,6 +72,7 @@ fn filter(http_method: &str) -> Option<MethodFilter> {
 async fn dispatch(door: Door, method: &'static Method, mut request: Request<Body>) -> Response {
     let draft = door.drafts.draft(method, "rest", request.headers(), request.extensions());
     request.extensions_mut().insert(draft.clone());
+    let request = named(&draft, method, request).await;
     let response = run(door, method, request).await;
     // what the services answered is recorded already; this is for what did not get as far
     let problem = response.extensions().get::<Problem>().cloned();
@@ -80,6 +84,18 @@ async fn dispatch(door: Door, method: &'static Method, mut request: Request<Body
         Ok(()) => response,
         Err(unrecorded) => Problem::of(&unrecorded).into_response(),
     }
+}
+
+/// Notes what the path names: it is known of callers who come no further, too.
+async fn named(draft: &Draft, method: &Method, request: Request<Body>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    let kind = translate::audit::kind(method);
+    if let Ok(path) = RawPathParams::from_request_parts(&mut parts, &()).await
+        && let Some((_, value)) = path.iter().find(|(name, _)| *name == kind)
+    {
+        draft.named(value);
+    }
+    Request::from_parts(parts, body)
 }
 
 async fn run(door: Door, method: &'static Method, request: Request<Body>) -> Response {

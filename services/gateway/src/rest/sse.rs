@@ -33,7 +33,7 @@ pub async fn events(door: Door, method: &'static Method, request: Request<Body>)
 
 async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Frames, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = door.admit(method, &parts).await?;
+    let caller = door.admit(method, &parts).await.map_err(|s| Problem::of(&s))?;
     let mut sources = call::uri_fields(&mut parts).await?;
     if let Some((incarnation, sequence)) = cursor(&parts.headers)? {
         // a browser repeats the first URL when it reconnects: the header is newer than what stands there

@@ -29,7 +29,7 @@ pub async fn upload(door: Door, method: &'static Method, request: Request<Body>)
 
 async fn run(door: &Door, method: &Method, request: Request<Body>) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = door.admit(method, &parts).await?;
+    let caller = door.admit(method, &parts).await.map_err(|s| Problem::of(&s))?;
     let query = call::uri_fields(&mut parts).await?.query;
     let size_bytes = announced(&parts.headers, &query).map_err(|v| Problem::of(&status::invalid(v)))?;
     let first = UploadFileRequest { size_bytes, chunk: Vec::new() };

@@ -101,6 +101,50 @@ async fn tokens_are_found_by_hash_and_by_name_while_they_open_something() {
 }
 
 #[tokio::test]
+async fn tokens_that_ended_are_forgotten_in_whatever_order_they_are_told() {
+    for database in databases(MIGRATIONS).await {
+        let all = [
+            token("1", "revoked", 5, 0),
+            token("2", "good", 0, 0),
+            token("3", "ended", 0, 50),
+            token("4", "at the time", 0, 100),
+            token("5", "later", 0, 101),
+        ];
+        for forgotten_after in 0..=all.len() {
+            let mut tx = database.store.begin().await.expect("begins");
+            for (index, record) in all.iter().enumerate() {
+                if index == forgotten_after {
+                    tokens::forget(&mut tx, 100).await.expect("forgotten");
+                }
+                tokens::put(&mut tx, record).await.expect("written");
+            }
+            if forgotten_after == all.len() {
+                tokens::used(&mut tx, "3", 40, "::1").await.expect("written");
+                assert_eq!(
+                    tokens::ended(&mut *tx, 102, 2).await.expect("read"),
+                    [50, 100],
+                    "{}",
+                    database.name
+                );
+            }
+            tokens::forget(&mut tx, 100).await.expect("forgotten");
+            // an older word comes late: what was forgotten stays so
+            tokens::forget(&mut tx, 10).await.expect("forgotten");
+            tokens::put(&mut tx, &all[2]).await.expect("passed over");
+            let left = tokens::page(&mut *tx, "ann", true, 0, &first(9)).await.expect("read");
+            let left: Vec<&str> = left.iter().map(|token| token.id.as_str()).collect();
+            assert_eq!(left, ["5", "4", "2", "1"], "{}", database.name);
+            let uses: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM token_uses")
+                .fetch_one(&mut *tx)
+                .await
+                .expect("a count");
+            assert_eq!((uses, tokens::ended(&mut *tx, 100, 9).await.expect("read")), (0, vec![]));
+        }
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_knows_what_it_owns() {
     for database in databases(MIGRATIONS).await {
         let mut tx = database.store.begin().await.expect("begins");

@@ -119,7 +119,12 @@ mod tests {
     use contracts::gateway::v1::AuditObject;
 
     fn record(id: &str, at_us: i64, actor: &str, count: u64) -> AuditRecord {
-        let object = AuditObject { kind: "instance".into(), id: format!("id-{id}"), name: "web".into() };
+        let object = AuditObject {
+            kind: "instance".into(),
+            id: format!("id-{id}"),
+            name: "web".into(),
+            as_sent: false,
+        };
         AuditRecord {
             id: id.into(),
             at_us,

@@ -1,4 +1,4 @@
-//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, quotas, users, tokens) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
@@ -10,6 +10,7 @@ pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod operations;
+pub mod quotas;
 pub mod tenants;
 pub mod tokens;
 pub mod uploads;
@@ -17,6 +18,8 @@ pub mod users;
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod quota_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +38,12 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
+    MigrationFile { version: 1200, name: "quotas", sql: include_str!("../../migrations/1200_quotas.sql") },
+    MigrationFile {
+        version: 1201,
+        name: "forgotten_tokens",
+        sql: include_str!("../../migrations/1201_forgotten_tokens.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -49,8 +58,10 @@ pub const STATE_TABLES: &[&str] = &[
     "audit",
     "audit_objects",
     "tenants",
+    "quotas",
     "users",
     "tokens",
+    "horizons",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

@@ -5,12 +5,19 @@ use crate::domain::page::Page;
 use contracts::gateway::v1::{Token, TokenRecord};
 use prost::Message as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AnyExecutor, Row};
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row};
 
-/// Writes a token; a row of the same or a newer revision stays.
+/// Writes a token; a row of the same or a newer revision stays. One that is to be forgotten is not written, so that it
+/// does not matter in which order it was made and forgotten.
 pub async fn put(db: &mut AnyConnection, record: &TokenRecord) -> Result<(), sqlx::Error> {
     let none = Token::default();
     let token = record.token.as_ref().unwrap_or(&none);
+    if token.expires_at_us != 0 {
+        let kept = sqlx::query("SELECT before_us FROM horizons WHERE name = 'tokens' AND before_us > $1");
+        if kept.bind(token.expires_at_us).fetch_optional(&mut *db).await?.is_some() {
+            return Ok(());
+        }
+    }
     sqlx::query(
         "INSERT INTO tokens (id, hash, user_id, name, revoked_at_us, expires_at_us, revision, snapshot)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -30,6 +37,43 @@ pub async fn put(db: &mut AnyConnection, record: &TokenRecord) -> Result<(), sql
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Forgets all tokens whose end is before a time, for good.
+pub async fn forget(db: &mut AnyConnection, expired_before_us: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO horizons (name, before_us) VALUES ('tokens', $1)
+         ON CONFLICT (name) DO UPDATE SET before_us = excluded.before_us WHERE horizons.before_us < excluded.before_us",
+    )
+    .bind(expired_before_us)
+    .execute(&mut *db)
+    .await?;
+    let old = "SELECT id FROM tokens WHERE expires_at_us > 0 AND expires_at_us < $1";
+    sqlx::query(AssertSqlSafe(format!("DELETE FROM token_uses WHERE token_id IN ({old})")))
+        .bind(expired_before_us)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("DELETE FROM tokens WHERE expires_at_us > 0 AND expires_at_us < $1")
+        .bind(expired_before_us)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// When the tokens end whose end is before a time, the first `most` of them, in order.
+pub async fn ended<'a>(
+    db: impl AnyExecutor<'a>,
+    expired_before_us: i64,
+    most: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT expires_at_us FROM tokens WHERE expires_at_us > 0 AND expires_at_us < $1
+         ORDER BY expires_at_us LIMIT $2",
+    )
+    .bind(expired_before_us)
+    .bind(most)
+    .fetch_all(db)
+    .await
 }
 
 /// The token of this hash, also when it is revoked or has expired.

@@ -45,6 +45,11 @@ pub fn kind(method: &Method) -> String {
     )
 }
 
+/// A name as it was sent, not too long.
+pub fn name(sent: &str) -> String {
+    excerpt(sent, TEXT_LIMIT)
+}
+
 /// A request as JSON without secrets, not too long, and the object it names.
 pub fn request(method: &Method, message: &DynamicMessage) -> (String, wire::AuditObject) {
     let mut json = contracts::redacted_json(message).unwrap_or_default();
@@ -55,8 +60,8 @@ pub fn request(method: &Method, message: &DynamicMessage) -> (String, wire::Audi
         _ => String::new(),
     };
     let name = [kind.as_str(), "name"].iter().map(|field| text(&json[*field])).find(|name| !name.is_empty());
-    let object =
-        wire::AuditObject { kind, id: String::new(), name: excerpt(&name.unwrap_or_default(), TEXT_LIMIT) };
+    let name = self::name(&name.unwrap_or_default());
+    let object = wire::AuditObject { kind, id: String::new(), as_sent: !name.is_empty(), name };
     let mut written = json.to_string();
     if written.len() > REQUEST_LIMIT {
         cut(&mut json);

@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub mod images;
 pub mod instances;
 pub mod operations;
+pub mod quotas;
 pub mod redact;
 pub mod resources;
 pub mod status;

@@ -9,7 +9,7 @@ use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
 use gateway::Settings;
 use kernel::Message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 use testkit::NatsServer;
@@ -160,6 +160,29 @@ impl Gateway {
             body => request.header("content-type", "application/json").body(body.to_string()),
         })
         .await
+    }
+
+    /// Makes a tenant.
+    pub async fn tenant(&self, name: &str) {
+        let (status, answer) = self.call("POST", "/v1/tenants", json!({"name": name})).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// A token of somebody with a role in a tenant.
+    pub async fn member(&self, tenant: &str, role: &str) -> String {
+        let body = json!({"name": role, "roles": [role]});
+        let (status, user) = self.ask(&self.token, tenant, "POST", "/v1/users", body).await;
+        assert_eq!(status, 200, "{user}");
+        let body = json!({"name": "test", "user": role});
+        let (status, token) = self.ask(&self.token, tenant, "POST", "/v1/tokens", body).await;
+        assert_eq!(status, 200, "{token}");
+        token["secret"].as_str().expect("shown once").to_owned()
+    }
+
+    /// The numbers that programs are shown.
+    pub async fn metrics(&self) -> String {
+        let answer = self.http.get(self.ops_url("/metrics")).send().await.expect("metrics");
+        answer.text().await.expect("text")
     }
 
     /// Like [`Self::call`], with an idempotency key.

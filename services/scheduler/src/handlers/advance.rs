@@ -1,9 +1,10 @@
 //! Steps of an instance's life, with everything that follows from them: the row, the events, the order to its host.
 
 use super::Context;
-use crate::domain::instance::Instance;
+use crate::domain::instance::{Instance, Phase};
 use crate::domain::lifecycle::{self, Event, Input, Intent, Progress};
 use crate::domain::solver::Resident;
+use crate::quota;
 use crate::store::{hosts, instances};
 use crate::translate::{instance as snapshot, lifecycle as translate};
 use bus::{Failure, Work};
@@ -68,6 +69,9 @@ impl Passage {
                 context.fleet.hold(work, &context.metrics).await?;
             }
             instances::save(work, &self.instance, self.from);
+            if self.instance.phase == Phase::Deleted {
+                quota::changed(work, &self.instance.tenant);
+            }
             if moved {
                 context.fleet.reserved(work, self.instance.id, holds);
             }

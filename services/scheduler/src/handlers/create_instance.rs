@@ -3,6 +3,7 @@
 use super::{Context, advance::Passage, place};
 use crate::domain::instance::{Draft, Instance};
 use crate::domain::lifecycle::Input;
+use crate::quota;
 use crate::store::{images, instances};
 use crate::translate::{instance as snapshot, lifecycle as translate, request};
 use async_trait::async_trait;
@@ -45,6 +46,12 @@ impl Handle<CreateInstance> for OnCreateInstance {
             Ok(draft) => {
                 // before anything is written: who waits for this lock must hold nothing others need
                 self.0.fleet.hold(work, &self.0.metrics).await?;
+                let tools = (self.0.dialect, &self.0.metrics);
+                let asked = quota::taken_by(&draft);
+                if let Err(refusal) = quota::admit(work, tools, &command.tenant, asked).await? {
+                    refuse(work, &command, &refusal);
+                    return Ok(());
+                }
                 let mut passage = Passage::of(Instance::draft(draft, work.now()));
                 passage.step(work, &self.0, Input::Accept { operation });
                 place::place(work, &self.0, &mut passage).await?;

@@ -19,6 +19,7 @@ mod resume_instance;
 mod set_host_overcommit;
 mod start_instance;
 mod stop_instance;
+mod tenant_quota_set;
 mod uncordon_host;
 mod vm_observed;
 
@@ -38,6 +39,7 @@ pub use resume_instance::OnResumeInstance;
 pub use set_host_overcommit::OnSetHostOvercommit;
 pub use start_instance::OnStartInstance;
 pub use stop_instance::OnStopInstance;
+pub use tenant_quota_set::OnTenantQuotaSet;
 pub use uncordon_host::OnUncordonHost;
 pub use vm_observed::OnVmObserved;
 
@@ -46,6 +48,7 @@ use crate::domain::resources::Overcommit;
 use crate::fleet::FleetMemory;
 use crate::heartbeats::Heartbeats;
 use crate::metrics::Metrics;
+use ::store::Dialect;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -56,6 +59,8 @@ pub struct Context {
     pub limits: Limits,
     /// How far new hosts' resources may be promised.
     pub overcommit: Overcommit,
+    /// Which database the tables are in: only one of them has row locks.
+    pub dialect: Dialect,
     /// All hosts and reservations.
     pub fleet: FleetMemory,
     /// Room may have appeared, or somebody waits for it.

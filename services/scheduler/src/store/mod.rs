@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod hosts;
 pub mod images;
 pub mod instances;
+pub mod quotas;
 
 use bus::Failure;
 

@@ -71,9 +71,15 @@ impl World {
     pub async fn deliver<M: Message>(&mut self, message: &M) {
         self.clock.advance(Duration::from_millis(1));
         self.bench.deliver(message).await.unwrap_or_else(|failure| panic!("{}: {failure}", M::NAME));
-        if M::SERVICE == "storage" {
+        if ["storage", "gateway"].contains(&M::SERVICE) {
             self.history.push((M::SERVICE.into(), M::NAME.into(), message.to_bytes()));
         }
+        self.listen().await;
+    }
+
+    /// Takes in what was said since the last look, and first the events of others that led to it.
+    pub async fn listen_after(&mut self, events: Vec<(String, String, Vec<u8>)>) {
+        self.history.extend(events);
         self.listen().await;
     }
 
@@ -213,7 +219,7 @@ impl World {
     }
 
     /// The tables rebuilt from the history are the tables; events that come twice and late change nothing.
-    async fn check_rebuild(&mut self) {
+    pub async fn check_rebuild(&mut self) {
         self.listen().await;
         let copy = Database::sqlite(MIGRATIONS).await;
         for round in 0..2 {

@@ -3,11 +3,12 @@
 use crate::Wakes;
 use crate::domain::image::Phase;
 use crate::domain::lifecycle;
-use crate::store::{images, work as attempts};
+use crate::store::{images, quotas, work as attempts};
 use crate::translate::{self, Limits};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::storage::v1::ImportImage;
+use kernel::quota::{Amounts, Quota, judge};
 use store::Store;
 
 /// Obeys `ImportImage`.
@@ -34,6 +35,14 @@ impl Handle<ImportImage> for ImportImageHandler {
         self.store.lock(work.tx(), &format!("storage.name.{}.{}", request.tenant, request.name)).await?;
         if verdict.is_ok() && images::name_is_taken(work.tx(), &request.tenant, &request.name).await? {
             verdict = Err(lifecycle::name_taken(&request.name));
+        }
+        if verdict.is_ok() {
+            let limits = quotas::lock(work.tx(), self.store.dialect(), &request.tenant).await?;
+            if limits.of(Quota::Images).is_some() {
+                let used = quotas::used(work.tx(), &request.tenant).await?;
+                let one_more = Amounts::default().with(Quota::Images, 1);
+                verdict = judge(&limits, &used, &one_more).map_err(|excess| excess.refusal);
+            }
         }
         let (image, said) = lifecycle::begin(request, verdict, work.now());
         images::insert(work.tx(), &image).await?;

@@ -5,12 +5,14 @@ mod import_image;
 mod instance_accepted;
 mod instance_deleted;
 mod instance_refused;
+mod tenant_quota_set;
 
 pub use delete_image::DeleteImageHandler;
 pub use import_image::ImportImageHandler;
 pub use instance_accepted::InstanceAcceptedHandler;
 pub use instance_deleted::InstanceDeletedHandler;
 pub use instance_refused::InstanceRefusedHandler;
+pub use tenant_quota_set::TenantQuotaSetHandler;
 
 use crate::rebuild;
 use bus::{Failure, Work};

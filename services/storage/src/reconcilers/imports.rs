@@ -9,10 +9,11 @@ use crate::domain::artifact::Artifact;
 use crate::domain::image::{Image, Phase};
 use crate::domain::lifecycle::{self, Input};
 use crate::domain::retry::Retry;
-use crate::store::{self, files, images, work as attempts};
+use crate::store::{self, files, images, quotas, work as attempts};
 use ::store::StoreError;
 use anyhow::Context;
 use bus::{Desk, Work};
+use kernel::quota::{Amounts, Quota, judge};
 use kernel::{ImageId, Refusal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,8 +117,14 @@ impl Job {
             Ok(artifacts) => {
                 let claimed = files::claims(work.tx(), image.id).await?;
                 anyhow::ensure!(artifacts.iter().all(|a| claimed.contains(&a.sha256)), "a claim was lost");
-                self.metrics.kept(artifacts.iter().map(|a| a.size).sum());
-                Input::Verified(artifacts)
+                // the lock of all claims is held: nobody keeps anything beside us
+                match room(&mut work, &image.tenant, &artifacts).await? {
+                    Ok(()) => {
+                        self.metrics.kept(artifacts.iter().map(|a| a.size).sum());
+                        Input::Verified(artifacts)
+                    }
+                    Err(refusal) => Input::Refused(refusal),
+                }
             }
             Err(Stopped::Refused(refusal)) => Input::Refused(refusal),
             Err(Stopped::CalledOff) => return Ok(()),
@@ -152,6 +159,22 @@ impl Job {
         self.metrics.import(outcome);
         Ok(())
     }
+}
+
+/// Whether the quota of the tenant has room for these files.
+async fn room(
+    work: &mut Work,
+    tenant: &str,
+    artifacts: &[Artifact],
+) -> Result<Result<(), Refusal>, StoreError> {
+    let limits = quotas::of(work.tx(), tenant).await?;
+    if limits.of(Quota::ImageBytes).is_none() {
+        return Ok(Ok(()));
+    }
+    let used = quotas::used(work.tx(), tenant).await?;
+    let bytes = artifacts.iter().fold(0_u64, |sum, artifact| sum.saturating_add(artifact.size));
+    let asked = Amounts::default().with(Quota::ImageBytes, bytes);
+    Ok(judge(&limits, &used, &asked).map_err(|excess| excess.refusal))
 }
 
 /// A transaction that changes claims, on behalf of whoever asked for the image.

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod images;
+pub mod quotas;
 pub mod uses;
 pub mod work;
 

@@ -64,6 +64,8 @@ fn table(records: &[AuditRecord]) -> String {
     for record in records {
         let object = record.objects.first().map(|object| match object.name.as_str() {
             "" => object.id.clone(),
+            // whoever sent it may have made it up
+            name if object.as_sent => format!("{name} (as sent)"),
             name => name.to_owned(),
         });
         let outcome = match record.outcome() {
@@ -92,6 +94,7 @@ fn table(records: &[AuditRecord]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contracts::gateway::v1::AuditObject;
 
     #[test]
     fn a_refusal_is_shown_by_its_code() {
@@ -101,9 +104,11 @@ mod tests {
             code: "ALREADY_EXISTS".into(),
             refusal: "FLAVOR_EXISTS".into(),
             count: 1,
+            objects: vec![AuditObject { name: "tiny".into(), as_sent: true, ..AuditObject::default() }],
             ..AuditRecord::default()
         };
         let text = table(&[record]);
         assert!(text.contains("CreateFlavor") && text.contains("FLAVOR_EXISTS"), "{text}");
+        assert!(text.contains("tiny (as sent)"), "{text}");
     }
 }

@@ -111,12 +111,29 @@ impl Draft {
         record.objects = vec![object];
     }
 
+    /// What a caller who is let no further named in the path.
+    pub fn named(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(object) = state.record.objects.first_mut() {
+            (object.name, object.as_sent) = (translate::name(name), !name.is_empty());
+        }
+    }
+
+    /// What a caller who may not wanted to do it to; the rest of what it sent is not recorded.
+    pub fn wanted(&self, message: &DynamicMessage) {
+        let (_, object) = translate::request(self.method, message);
+        if !object.name.is_empty() {
+            self.state().record.objects = vec![object];
+        }
+    }
+
     /// What was found under the name in the request, and how it stood before the call.
     pub fn found(&self, id: &str, name: &str, revision: u64) {
         let mut state = self.state();
         state.record.revision_before = revision;
         if let Some(object) = state.record.objects.first_mut() {
             id.clone_into(&mut object.id);
+            object.as_sent = false;
             if !name.is_empty() && name != object.name {
                 name.clone_into(&mut object.name);
             }
@@ -134,11 +151,11 @@ impl Draft {
         state.record.operation_id.clone_from(&accepted.operation_id);
         // what belongs to an operation is found by its id
         state.record.correlation_id.clone_from(&accepted.operation_id);
-        if let Some(object) = state.record.objects.first_mut()
-            && object.id.is_empty()
-            && object.name != accepted.object_id
-        {
-            object.id.clone_from(&accepted.object_id);
+        if let Some(object) = state.record.objects.first_mut() {
+            object.as_sent = false;
+            if object.id.is_empty() && object.name != accepted.object_id {
+                object.id.clone_from(&accepted.object_id);
+            }
         }
     }
 

@@ -11,15 +11,21 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
+use contracts::Method;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost_reflect::DynamicMessage;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Flag and length before a message.
 const PREFIX: usize = 5;
 /// Longest request of one message.
 const LIMIT: usize = crate::api::REQUEST_LIMIT + PREFIX;
+/// Longest request of a caller who may not that is looked at, for the name of what it is about.
+const DENIED_LIMIT: usize = 64 << 10;
+/// How long it may take to arrive.
+const DENIED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Records a call once it is answered. One that came by REST brings its draft along.
 pub async fn record(State(drafts): State<Arc<Drafts>>, mut request: Request, next: Next) -> Response {
@@ -62,12 +68,34 @@ pub async fn note(request: Request, next: Next) -> Response {
         }
     };
     // what is no request of this method is refused by the method itself
-    if let Some(message) = message(&bytes)
-        && let Ok(message) = DynamicMessage::decode(method.descriptor.input(), message)
-    {
+    if let Some(message) = read(method, &bytes) {
         draft.asks(&message);
     }
     next.run(Request::from_parts(parts, Body::from(bytes))).await
+}
+
+/// Notes what a caller who is known, and may not, wanted to do it to.
+pub async fn note_denied(method: &Method, request: Request) {
+    if method.descriptor.is_client_streaming() {
+        return;
+    }
+    let (parts, body) = request.into_parts();
+    if let Some(draft) = parts.extensions.get::<Arc<Draft>>()
+        && let Some(bytes) = at_once(body).await
+        && let Some(message) = read(method, &bytes)
+    {
+        draft.wanted(&message);
+    }
+}
+
+/// A body that is short and comes at once: nothing more is read of who may not.
+pub async fn at_once(body: Body) -> Option<Bytes> {
+    let body = Limited::new(body, DENIED_LIMIT).collect();
+    Some(tokio::time::timeout(DENIED_PATIENCE, body).await.ok()?.ok()?.to_bytes())
+}
+
+fn read(method: &Method, bytes: &Bytes) -> Option<DynamicMessage> {
+    DynamicMessage::decode(method.descriptor.input(), message(bytes)?).ok()
 }
 
 /// The one message of a body that is not compressed.

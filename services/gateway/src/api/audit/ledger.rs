@@ -18,6 +18,8 @@ use tonic::{Code, Status};
 const BATCH: usize = 256;
 /// Records that may wait.
 const WAITING: usize = 4_096;
+/// Objects that a record of denied calls names.
+const OBJECTS: usize = 16;
 /// How often windows of denied calls are looked at, and records that could not be written are tried again.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -192,7 +194,16 @@ impl Clerk {
         });
         let record = AuditRecord { address: kind.address.clone(), ..record };
         let at = Timestamp(record.at_us);
-        self.denials.note(kind, record, at).map(counted)
+        self.denials.note(kind, record, at, join).map(counted)
+    }
+}
+
+/// What a repeat was about, if it was about something else.
+fn join(first: &mut AuditRecord, repeat: AuditRecord) {
+    for object in repeat.objects {
+        if first.objects.len() < OBJECTS && !first.objects.contains(&object) {
+            first.objects.push(object);
+        }
     }
 }
 
@@ -210,4 +221,27 @@ async fn write(desk: &Desk, records: &[&AuditRecord]) -> Result<(), StoreError> 
         work.say(&AuditRecorded { record: Some((*record).clone()) });
     }
     work.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contracts::gateway::v1::AuditObject;
+
+    #[test]
+    fn repeats_add_what_they_were_about_up_to_a_limit() {
+        let about = |name: &str| AuditRecord {
+            objects: vec![AuditObject { name: name.into(), as_sent: true, ..AuditObject::default() }],
+            ..AuditRecord::default()
+        };
+        let mut first = about("a");
+        for name in ["a", "b", "a"] {
+            join(&mut first, about(name));
+        }
+        assert_eq!(first.objects.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        for number in 0..100 {
+            join(&mut first, about(&number.to_string()));
+        }
+        assert_eq!(first.objects.len(), OBJECTS);
+    }
 }

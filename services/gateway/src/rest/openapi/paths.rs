@@ -88,7 +88,7 @@ fn parameters(schemas: &mut Schemas, method: &Method) -> Vec<Value> {
     if !is_open(method) {
         parameters.push(json!({"$ref": "#/components/parameters/Tenant"}));
     }
-    if method.mutating {
+    if method.mutating && !method.descriptor.is_client_streaming() {
         parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
     }
     parameters

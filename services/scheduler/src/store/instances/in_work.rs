@@ -115,6 +115,11 @@ pub fn save(work: &mut Work, instance: &Instance, from: u64) {
     known.seen.insert(instance.id, Some(instance.clone()));
 }
 
+/// Writes what is not written yet: the table is about to be read.
+pub async fn write_now(work: &mut Work) -> Result<(), Failure> {
+    Ok(work.write_now::<Instances>().await?)
+}
+
 /// All instances with a reservation on a host.
 pub async fn on_host(work: &mut Work, host: HostId) -> Result<Vec<Instance>, Failure> {
     work.write_now::<Instances>().await?;

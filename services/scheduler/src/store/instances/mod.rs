@@ -2,7 +2,7 @@
 
 mod in_work;
 
-pub use in_work::{find, find_of, in_the_way, names_ahead, on_host, read_ahead, save};
+pub use in_work::{find, find_of, in_the_way, names_ahead, on_host, read_ahead, save, write_now};
 
 use super::{column, damaged};
 use crate::domain::instance::{Instance, Phase};

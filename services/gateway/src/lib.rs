@@ -24,6 +24,8 @@ pub use wakeups::Wakeups;
 use adapters::keys::TokenKey;
 use adapters::passwords::Passwords;
 use adapters::staging::Staging;
+use adapters::webhooks::Sender;
+pub use adapters::webhooks::WebhookSettings;
 use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
@@ -32,6 +34,7 @@ use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
+use reconcilers::webhooks::Dispatch;
 use serde::Deserialize;
 use server::doors::Doors;
 use server::{listen, tls};
@@ -67,6 +70,8 @@ pub struct Settings {
     pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
+    /// Events sent to receivers outside.
+    pub webhooks: WebhookSettings,
 }
 
 impl Default for Settings {
@@ -83,6 +88,7 @@ impl Default for Settings {
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
+            webhooks: WebhookSettings::default(),
         }
     }
 }
@@ -148,6 +154,19 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
+    let sender = Sender::new(&settings.webhooks, settings.insecure_dev)?;
+    let couriers = Arc::new(Notify::new());
+    let dispatch = Arc::new(Dispatch::new(
+        &desk,
+        chassis.bus.clone(),
+        chassis.sealer.clone(),
+        sender.clone(),
+        &settings.webhooks,
+        &chassis.meter,
+    ));
+    let woken = couriers.clone();
+    chassis.tasks.spawn(Stage::Work, "gateway webhooks", |stop| dispatch.run(stop, woken));
+
     // it stops after the listener: requests under way are answered
     let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
@@ -166,6 +185,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         logins: Logins::new(&chassis.meter),
         wakeups,
         staging,
+        sender,
+        couriers,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),

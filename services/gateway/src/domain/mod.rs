@@ -19,3 +19,5 @@ pub mod permissions;
 pub mod resources;
 pub mod ssh_key;
 pub mod violation;
+pub mod webhook_patience;
+pub mod webhook_queue;

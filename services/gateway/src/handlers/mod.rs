@@ -12,6 +12,7 @@ mod operations;
 mod tenants;
 mod tokens;
 mod users;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,10 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<gateway::UserDeleted>(users::Project(|e: gateway::UserDeleted| e.record))
         .on::<gateway::TokenCreated>(tokens::Project(|e: gateway::TokenCreated| e.record))
         .on::<gateway::TokenRevoked>(tokens::Project(|e: gateway::TokenRevoked| e.record))
+        .on::<gateway::WebhookCreated>(webhooks::Project(|e: gateway::WebhookCreated| e.record))
+        .on::<gateway::WebhookChanged>(webhooks::Project(|e: gateway::WebhookChanged| e.record))
+        .on::<gateway::WebhookDisabled>(webhooks::Project(|e: gateway::WebhookDisabled| e.record))
+        .on::<gateway::WebhookDeleted>(webhooks::Project(|e: gateway::WebhookDeleted| e.record))
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

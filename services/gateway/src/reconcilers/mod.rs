@@ -2,3 +2,4 @@
 
 pub mod exec_timeouts;
 pub mod staging;
+pub mod webhooks;

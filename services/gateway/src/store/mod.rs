@@ -1,9 +1,10 @@
-//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, users, tokens, webhooks) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
 pub mod audit;
 pub mod decisions;
+pub mod deliveries;
 pub mod diagnosis;
 pub mod flavors;
 pub mod hosts;
@@ -15,6 +16,7 @@ pub mod tenants;
 pub mod tokens;
 pub mod uploads;
 pub mod users;
+pub mod webhooks;
 
 #[cfg(test)]
 mod access_tests;
@@ -35,6 +37,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
+    MigrationFile {
+        version: 1300,
+        name: "webhooks",
+        sql: include_str!("../../migrations/1300_webhooks.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -51,6 +58,7 @@ pub const STATE_TABLES: &[&str] = &[
     "tenants",
     "users",
     "tokens",
+    "webhooks",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

@@ -11,3 +11,4 @@ pub mod operations;
 pub mod redact;
 pub mod resources;
 pub mod status;
+pub mod webhooks;

@@ -96,6 +96,11 @@ impl Sender {
         Ok(Self { client: builder.build().context("a client for webhooks")?, guard, timeout })
     }
 
+    /// The longest a request takes.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Whether anything may be sent to a URL, as far as the URL itself tells.
     pub fn check(&self, url: &Url) -> Result<(), Closed> {
         self.guard.check(url)

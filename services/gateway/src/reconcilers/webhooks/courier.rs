@@ -23,10 +23,6 @@ const WAITING: usize = 1_000;
 pub(super) const UNDER_WAY: usize = 8;
 /// Events taken out of the stream in one transaction.
 const BATCH: usize = 128;
-/// The right to send holds for so long after it was last written. Longer than any request takes.
-const LEASE: Duration = Duration::from_secs(30);
-/// It is written this often at least; what others put into the table is looked for then as well.
-const RENEWED: Duration = Duration::from_secs(5);
 /// How often the log is cut.
 const TRIMMED: Duration = Duration::from_secs(60);
 
@@ -53,7 +49,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let Some(mut courier) = Courier::begin(dispatch, id).await? else {
         // another process sends; one that died is found out when its lease is over
-        tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(RENEWED) => {} }
+        tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(dispatch.renewed()) => {} }
         return Ok(());
     };
     let mut events = courier.events();
@@ -94,7 +90,7 @@ impl<'a> Courier<'a> {
         let extent = watch::extent(&dispatch.bus).await?;
         let mut tx = store.begin().await?;
         let now = dispatch.desk.clock().now();
-        let until = now.after(LEASE).micros();
+        let until = now.after(dispatch.lease).micros();
         if !webhooks::hold(&mut tx, id, &dispatch.owner, now.micros(), until).await? {
             return Ok(None);
         }
@@ -145,7 +141,7 @@ impl<'a> Courier<'a> {
     /// Keeps the right to send, in the transaction that uses it.
     pub(super) async fn hold(&mut self, db: &mut sqlx::AnyConnection) -> anyhow::Result<()> {
         let now = self.dispatch.desk.clock().now();
-        let until = now.after(LEASE).micros();
+        let until = now.after(self.dispatch.lease).micros();
         if !webhooks::hold(db, &self.webhook.id, &self.dispatch.owner, now.micros(), until).await? {
             bail!("another process sends by now");
         }
@@ -155,7 +151,7 @@ impl<'a> Courier<'a> {
 
     /// How long to wait when nothing happens.
     fn pause(&self) -> Duration {
-        let lease = RENEWED.saturating_sub(self.renewed.elapsed());
+        let lease = self.dispatch.renewed().saturating_sub(self.renewed.elapsed());
         let now = self.dispatch.desk.clock().now();
         match self.queue.next_at_us() {
             Some(next) => kernel::Timestamp(next)
@@ -246,7 +242,7 @@ impl<'a> Courier<'a> {
 
     /// What has to be done from time to time.
     async fn keep(&mut self) -> anyhow::Result<()> {
-        if self.renewed.elapsed() >= RENEWED {
+        if self.renewed.elapsed() >= self.dispatch.renewed() {
             let tx = self.transaction().await?;
             tx.commit().await?;
             self.look_again().await?;

@@ -43,6 +43,9 @@ pub struct Dispatch {
     measures: Measures,
     /// Who sends, among the processes on one database.
     owner: String,
+    /// The right to send holds for so long after it was last written: longer than any request takes, so that two
+    /// processes never have requests under way to one receiver.
+    lease: Duration,
 }
 
 struct Running {
@@ -68,6 +71,7 @@ impl Dispatch {
             give_up_after: Duration::from_secs(settings.give_up_after_s),
             disable_after: Duration::from_secs(settings.disable_after_s),
         };
+        let sender_timeout = sender.timeout();
         // a file has one process: what the one before it held is its own at once
         let owner = match desk.store().dialect() {
             Dialect::Sqlite => "local".to_owned(),
@@ -83,7 +87,13 @@ impl Dispatch {
             log_age: Duration::from_secs(86_400 * u64::from(settings.log_days)),
             measures: Measures::new(meter),
             owner,
+            lease: sender_timeout * 2 + Duration::from_secs(5),
         }
+    }
+
+    /// How often the right to send is written at least; what others put into the table is looked for then as well.
+    fn renewed(&self) -> Duration {
+        self.lease / 5
     }
 
     /// Keeps a courier running for each webhook that is active, until told to stop.

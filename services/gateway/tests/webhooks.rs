@@ -165,7 +165,7 @@ async fn a_receiver_gets_what_its_tenant_and_its_filter_let_through() {
 
 #[tokio::test]
 async fn what_fails_is_sent_again_and_holds_up_its_object_alone() {
-    let gateway = gateway().await;
+    let gateway = gateway_with(|settings| settings.longest_pause_ms = 2_000).await;
     let receiver = Receiver::with(|got| match (got.subject(), got.attempt) {
         (A, 1) => Reply { headers: vec![("retry-after", "1".into())], ..Reply::status(503) },
         (A, 2) => Reply::status(500),

@@ -22,6 +22,8 @@ pub mod webhooks;
 mod access_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod webhook_tests;
 
 use ::store::MigrationFile;
 use sqlx::Row;

@@ -15,3 +15,4 @@ mod public_door;
 mod real_guest;
 mod replicas;
 mod tenants;
+mod webhooks;

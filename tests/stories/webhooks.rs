@@ -80,6 +80,7 @@ async fn a_receiver_outside_gets_every_event_of_an_instance_signed_and_in_order(
     let said: Vec<Value> = cli
         .events(&["--type", "scheduler", "--after", &from.to_string()])
         .into_iter()
+        .map(|line| line["event"].clone())
         .filter(|event| event["tenant"] == "default")
         .collect();
     assert!(said.len() > 4, "{} events", said.len());

@@ -408,6 +408,22 @@ async fn events_that_are_not_kept_are_told_of() {
     say(&gateway, "default", A, 2, &[]).await;
     receiver.until("the event behind the gap", |got| (got.last()?.revision() == 2).then_some(())).await;
     assert_eq!(receiver.about(A).len(), 2, "what is in the log is not sent again");
+    // the same for a database that was made again out of the events: nobody knows any more how far it was
+    assert_eq!(gateway.call("POST", path, json!({"state": "WEBHOOK_STATE_DISABLED"})).await.0, 200);
+    let mut tx = store.begin().await.expect("begins");
+    sqlx::query("DELETE FROM webhook_cursors").execute(&mut *tx).await.expect("written");
+    sqlx::query("DELETE FROM webhook_deliveries").execute(&mut *tx).await.expect("written");
+    tx.commit().await.expect("commits");
+    say(&gateway, "default", A, 3, &[]).await;
+    assert_eq!(gateway.call("POST", path, json!({"state": "WEBHOOK_STATE_ACTIVE"})).await.0, 200);
+    let lost = |got: &[harness::receiver::Got]| {
+        got.iter()
+            .find(|g| g.event["data"]["reason"].as_str().is_some_and(|why| why.contains("was lost")))
+            .cloned()
+    };
+    receiver.until("word of the loss", lost).await;
+    say(&gateway, "default", A, 4, &[]).await;
+    receiver.until("what comes then", |got| (got.last()?.revision() == 4).then_some(())).await;
     gateway.stop().await;
 }
 

@@ -4,7 +4,7 @@ use super::guard::{Closed, Guard, Guarded};
 use super::{WebhookSettings, signature};
 use crate::translate::cloudevents::MEDIA_TYPE;
 use anyhow::Context;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, Url, redirect};
 use std::error::Error as _;
 use std::sync::Arc;
@@ -160,10 +160,22 @@ impl Sender {
     }
 }
 
+/// How long a receiver asks to be left alone: seconds, or a time, which is reckoned from its own clock (RFC 9110,
+/// section 10.2.3).
+fn asked_for(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp());
+    let span = time(asked)?.duration_since(time(text(DATE)?)?);
+    Duration::try_from(span).ok()
+}
+
 async fn answer(mut response: Response) -> Attempt {
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let retry_after = asked_for(response.headers());
     // read, so that the connection can be used again, but not for ever
     let mut read = 0;
     while read < ANSWER_LIMIT {
@@ -179,4 +191,37 @@ async fn answer(mut response: Response) -> Attempt {
         _ => format!("the receiver answered {status}"),
     };
     Attempt { status: u32::from(status.as_u16()), error, retry_after, duration: Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_asks_for_seconds_or_for_a_time() {
+        let asked = |retry_after: &str, date: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, retry_after.parse().expect("a header"));
+            headers.insert(DATE, date.parse().expect("a header"));
+            asked_for(&headers).map(|time| time.as_secs())
+        };
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(asked("120", date), Some(120));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:51:37 GMT", date), Some(120));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:48:37 GMT", date), None, "it is over");
+        for nothing in ["", "-5", "soon", "1.5"] {
+            assert_eq!(asked(nothing, date), None, "{nothing}");
+        }
+        assert_eq!(asked_for(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn no_request_outlives_its_lease() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = WebhookSettings { timeout_ms: 600_000, ..WebhookSettings::default() };
+        assert_eq!(Sender::new(&settings, false).expect("a sender").timeout(), LONGEST);
+        let missing = WebhookSettings { ca_file: "/nowhere.pem".into(), ..WebhookSettings::default() };
+        let error = Sender::new(&missing, false).err().expect("no file");
+        assert!(format!("{error:#}").contains("/nowhere.pem"), "{error:#}");
+    }
 }

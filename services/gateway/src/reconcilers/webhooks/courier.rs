@@ -11,6 +11,7 @@ use ::store::Tx;
 use anyhow::{Context, bail};
 use bus::watch::{self, Item, Query, WatchError};
 use contracts::gateway::v1::{Webhook, WebhookRecord};
+use kernel::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
@@ -57,6 +58,7 @@ pub(super) async fn run(
     while !stop.is_cancelled() {
         courier.send(&mut under_way).await?;
         let room = courier.queue.len() < WAITING;
+        let pause = courier.pause(under_way.len());
         tokio::select! {
             () = stop.cancelled() => {}
             Some(answered) = under_way.join_next() => {
@@ -73,7 +75,7 @@ pub(super) async fn run(
                 courier.take(first, &mut events).await?;
             }
             () = wake.notified() => courier.look_again().await?,
-            () = tokio::time::sleep(courier.pause()) => courier.keep().await?,
+            () = tokio::time::sleep(pause) => courier.keep().await?,
         }
     }
     // what is under way is answered soon, or not at all
@@ -149,15 +151,16 @@ impl<'a> Courier<'a> {
         Ok(())
     }
 
-    /// How long to wait when nothing happens.
-    fn pause(&self) -> Duration {
-        let lease = self.dispatch.renewed().saturating_sub(self.renewed.elapsed());
-        let now = self.dispatch.desk.clock().now();
+    /// How long to wait when nothing happens, with so many requests under way.
+    fn pause(&self, under_way: usize) -> Duration {
+        let soon = Duration::from_millis(5);
+        let keep = self.dispatch.renewed().saturating_sub(self.renewed.elapsed()).max(soon);
         match self.queue.next_at_us() {
-            Some(next) => kernel::Timestamp(next)
-                .since(now)
-                .clamp(Duration::from_millis(5), lease.max(Duration::from_millis(5))),
-            None => lease,
+            // while no more may be sent, only answers are waited for
+            Some(next) if under_way < UNDER_WAY => {
+                Timestamp(next).since(self.dispatch.desk.clock().now()).clamp(soon, keep)
+            }
+            _ => keep,
         }
     }
 
@@ -212,6 +215,8 @@ impl<'a> Courier<'a> {
         if due.is_empty() {
             return Ok(());
         }
+        // before anything is counted: with a key that opens nothing, nothing is sent
+        let post = Post::new(self.dispatch, &self.record, now)?;
         let mut tx = self.transaction().await?;
         let mut begun = Vec::new();
         for position in due {
@@ -221,11 +226,10 @@ impl<'a> Courier<'a> {
             }
         }
         tx.commit().await?;
-        let post = Post::new(self.dispatch, &self.record, now)?;
         for delivery in begun {
             self.queue.begin(delivery.position);
             if delivery.attempts == 1 {
-                self.dispatch.measures.delayed(now.since(kernel::Timestamp(delivery.occurred_at_us)));
+                self.dispatch.measures.delayed(now.since(Timestamp(delivery.occurred_at_us)));
             }
             under_way.spawn(post.clone().send(delivery));
         }
@@ -243,8 +247,10 @@ impl<'a> Courier<'a> {
     /// What has to be done from time to time.
     async fn keep(&mut self) -> anyhow::Result<()> {
         if self.renewed.elapsed() >= self.dispatch.renewed() {
-            let tx = self.transaction().await?;
-            tx.commit().await?;
+            if self.dispatch.shares {
+                self.transaction().await?.commit().await?;
+            }
+            self.renewed = Instant::now();
             self.look_again().await?;
         }
         if self.trimmed.is_none_or(|at| at.elapsed() >= TRIMMED) {

@@ -26,6 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often to look which webhooks there are when nobody says that one changed: another replica may have written.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long a courier that failed waits before it begins again.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// How often the metrics are taken.
 const MEASURED: Duration = Duration::from_secs(5);
 /// How long couriers get to hear the answers to what they sent, when the process ends.
@@ -43,6 +45,8 @@ pub struct Dispatch {
     measures: Measures,
     /// Who sends, among the processes on one database.
     owner: String,
+    /// Whether there may be other processes on the database.
+    shares: bool,
     /// The right to send holds for so long after it was last written: longer than any request takes, so that two
     /// processes never have requests under way to one receiver.
     lease: Duration,
@@ -87,6 +91,7 @@ impl Dispatch {
             log_age: Duration::from_secs(86_400 * u64::from(settings.log_days)),
             measures: Measures::new(meter),
             owner,
+            shares: desk.store().dialect() == Dialect::Postgres,
             lease: sender_timeout * 2 + Duration::from_secs(5),
         }
     }
@@ -149,6 +154,7 @@ impl Dispatch {
             let task = tokio::spawn(async move {
                 if let Err(error) = courier::run(&dispatch, &webhook, &told, &woken).await {
                     tracing::warn!(webhook, error = format!("{error:#}"), "sending stopped; it begins again");
+                    tokio::select! { () = told.cancelled() => {} () = tokio::time::sleep(AFTER_FAILURE) => {} }
                 }
             });
             running.insert(id, Running { revision, stop, wake, task: AbortOnDropHandle::new(task) });

@@ -360,14 +360,14 @@ async fn after_long_failure_events_are_given_up_and_the_receiver_is_disabled() {
     // nothing arrives for long enough
     shown(&gateway, "deploys", |webhook| webhook["progress"]["failing_since_us"] == 0).await;
     receiver.behave(|_| Reply::status(500));
-    for revision in 2..=40 {
+    let mut revision = 1;
+    eventually(PATIENCE, "the receiver to be disabled", async || {
+        revision += 1;
         say(&gateway, "default", &format!("018f0000-0000-7000-8000-{revision:012}"), revision, &[]).await;
         let (_, answer) = gateway.call("GET", "/v1/webhooks/deploys", Value::Null).await;
-        if answer["webhook"]["state"] == "WEBHOOK_STATE_FAILED" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+        (answer["webhook"]["state"] == "WEBHOOK_STATE_FAILED").then_some(())
+    })
+    .await;
     let failed = shown(&gateway, "deploys", |webhook| webhook["state"] == "WEBHOOK_STATE_FAILED").await;
     assert!(
         failed["reason"].as_str().is_some_and(|reason| reason.contains("nothing arrived for")),
@@ -375,7 +375,8 @@ async fn after_long_failure_events_are_given_up_and_the_receiver_is_disabled() {
     );
     let quiet = receiver.got().len();
     say(&gateway, "default", B, 99, &[]).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let path = format!("/v1/events?object_id={B}");
+    gateway.until("GET", &path, |(_, events)| events.to_string().contains("InstanceChanged")).await;
     assert_eq!(receiver.got().len(), quiet, "nothing is sent to a receiver that is disabled");
     gateway.stop().await;
 }

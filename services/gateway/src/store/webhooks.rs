@@ -55,6 +55,13 @@ pub async fn by_id<'a>(db: impl AnyExecutor<'a>, id: &str) -> Result<Option<Webh
     row.as_ref().map(snapshot).transpose()
 }
 
+/// Whether a webhook was deleted: then nothing more is written about it.
+pub async fn is_deleted<'a>(db: impl AnyExecutor<'a>, id: &str) -> Result<bool, sqlx::Error> {
+    let state: Option<i64> =
+        sqlx::query_scalar("SELECT state FROM webhooks WHERE id = $1").bind(id).fetch_optional(db).await?;
+    Ok(state.is_none_or(|state| state == DELETED))
+}
+
 /// How many webhooks a tenant has.
 pub async fn count<'a>(db: impl AnyExecutor<'a>, tenant: &str) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT COUNT(*) FROM webhooks WHERE tenant = $1 AND state <> $2")

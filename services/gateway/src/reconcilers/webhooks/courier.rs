@@ -67,7 +67,7 @@ pub(super) async fn run(
                     answers.push(answered.context("a request died")?);
                 }
                 if courier.record(answers).await? {
-                    return Ok(());
+                    break;
                 }
             }
             item = events.recv(), if room => {
@@ -144,8 +144,11 @@ impl<'a> Courier<'a> {
     pub(super) async fn hold(&mut self, db: &mut sqlx::AnyConnection) -> anyhow::Result<()> {
         let now = self.dispatch.desk.clock().now();
         let until = now.after(self.dispatch.lease).micros();
-        if !webhooks::hold(db, &self.webhook.id, &self.dispatch.owner, now.micros(), until).await? {
+        if !webhooks::hold(&mut *db, &self.webhook.id, &self.dispatch.owner, now.micros(), until).await? {
             bail!("another process sends by now");
+        }
+        if webhooks::is_deleted(db, &self.webhook.id).await? {
+            bail!("it was deleted");
         }
         self.renewed = Instant::now();
         Ok(())

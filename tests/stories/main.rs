@@ -16,3 +16,4 @@ mod quotas;
 mod real_guest;
 mod replicas;
 mod tenants;
+mod webhooks;

@@ -26,6 +26,8 @@ pub use wakeups::Wakeups;
 use adapters::keys::TokenKey;
 use adapters::passwords::Passwords;
 use adapters::staging::Staging;
+use adapters::webhooks::Sender;
+pub use adapters::webhooks::WebhookSettings;
 use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
@@ -35,6 +37,7 @@ use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
 use reconcilers::ended_tokens::EndedTokens;
+use reconcilers::webhooks::Dispatch;
 use serde::Deserialize;
 use server::doors::Doors;
 use server::{listen, tls};
@@ -75,6 +78,8 @@ pub struct Settings {
     pub keep_ended_tokens_days: u32,
     /// Limits that tenants get when they are made; without one they have none.
     pub new_tenant_quota: NewTenantQuota,
+    /// Events sent to receivers outside.
+    pub webhooks: WebhookSettings,
 }
 
 impl Default for Settings {
@@ -93,6 +98,7 @@ impl Default for Settings {
             upload_limit_bytes: 256 << 30,
             keep_ended_tokens_days: 30,
             new_tenant_quota: NewTenantQuota::default(),
+            webhooks: WebhookSettings::default(),
         }
     }
 }
@@ -177,6 +183,18 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway ended tokens", |stop| {
         reconcile("ended tokens", stop, Arc::new(Notify::new()), reconcilers::ended_tokens::PERIOD, pass)
     });
+    let sender = Sender::new(&settings.webhooks, settings.insecure_dev)?;
+    let couriers = Arc::new(Notify::new());
+    let dispatch = Arc::new(Dispatch::new(
+        &desk,
+        chassis.bus.clone(),
+        chassis.sealer.clone(),
+        sender.clone(),
+        &settings.webhooks,
+        &chassis.meter,
+    ));
+    let woken = couriers.clone();
+    chassis.tasks.spawn(Stage::Work, "gateway webhooks", |stop| dispatch.run(stop, woken));
 
     // it stops after the listener: requests under way are answered
     let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
@@ -197,6 +215,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         wakeups,
         staging,
         new_tenants,
+        sender,
+        couriers,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),

@@ -37,8 +37,8 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
     Some(match method {
         "ListInstances" | "ListImages" | "ListFlavors" | "ListHosts" | "ListOperations" | "WatchEvents"
         | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "ListAudit" | "ExportAudit" | "ListTenants"
-        | "ListUsers" | "ListQuotas" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp"
-        | "RemoveTotp" => {
+        | "ListUsers" | "ListWebhooks" | "ListQuotas" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout"
+        | "EnrolTotp" | "RemoveTotp" => {
             json!({})
         }
         "CreateTenant" => json!({"name": format!("tenant-{turn}")}),
@@ -68,6 +68,14 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         "ImportImage" => json!({"name": format!("image-{turn}")}),
         "GetImage" | "DeleteImage" => json!({"image": "debian"}),
         "UploadFile" => json!({"size_bytes": 3, "chunk": "YWJj"}),
+        "CreateWebhook" => json!({"name": format!("hook-{turn}"), "url": "https://hooks.example.com/x"}),
+        "GetWebhook"
+        | "UpdateWebhook"
+        | "DeleteWebhook"
+        | "RotateWebhookSecret"
+        | "ProbeWebhook"
+        | "ListDeliveries" => json!({"webhook": "nothing"}),
+        "ResendDelivery" => json!({"webhook": "nothing", "delivery": INSTANCE}),
         "CreateFlavor" => json!({
             "name": format!("flavor-{turn}"),
             "resources": {"vcpus_milli": 1000, "memory_bytes": 1 << 30},

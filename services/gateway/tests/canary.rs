@@ -67,6 +67,15 @@ async fn secrets_stand_nowhere_in_clear() {
     let stranger = gateway.http.delete(gateway.url("/v1/instances/web-1")).bearer_auth(TOKEN);
     assert_eq!(answer(stranger).await.0, 401);
 
+    // a secret of a webhook is made by the gateway and shown once; what it signs is sent
+    let body = json!({"name": "hook", "url": "https://localhost:1/"});
+    let (status, made) = gateway.call("POST", "/v1/webhooks", body).await;
+    assert_eq!(status, 200, "{made}");
+    let (_, turned) = gateway.call("POST", "/v1/webhooks/hook/rotate-secret", json!({})).await;
+    assert_eq!(gateway.call("POST", "/v1/webhooks/hook/probe", json!({})).await.0, 200);
+    let hooks = [&made, &turned].map(|answer| answer["secret"].as_str().expect("a secret").to_owned());
+    assert!(hooks.iter().all(|secret| secret.starts_with("whsec_") && secret.len() == 50), "{hooks:?}");
+
     let page = gateway.until("GET", "/v1/audit", |(_, page)| {
         page["records"].as_array().is_some_and(|records| records.len() >= 5)
     });
@@ -76,7 +85,8 @@ async fn secrets_stand_nowhere_in_clear() {
     let metrics = gateway.http.get(gateway.ops_url("/metrics")).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("a body");
     assert!(metrics.contains("berth_gateway_requests"), "{metrics}");
-    let secrets = [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), gateway.token.as_str()];
+    let secrets =
+        [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), gateway.token.as_str(), &hooks[0], &hooks[1]];
     for secret in secrets {
         assert!(!page.to_string().contains(secret), "{secret} in a record");
         assert!(!operations.to_string().contains(secret), "{secret} in an operation");
@@ -104,14 +114,16 @@ async fn secrets_stand_nowhere_in_clear() {
     files(gateway.folder.path(), &mut found);
     for path in found {
         let Ok(bytes) = std::fs::read(&path) else { continue };
-        for secret in [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str()] {
+        for secret in
+            [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str(), &hooks[0], &hooks[1]]
+        {
             let home = secret == token && path.ends_with("admin.token");
             assert!(home || !holds(&bytes, secret), "{secret} in {}", path.display());
         }
     }
     let log = log.0.lock().unwrap().clone();
     assert!(!log.is_empty(), "the log was read");
-    for secret in [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str()] {
+    for secret in [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str(), &hooks[0], &hooks[1]] {
         assert!(!holds(&log, secret), "{secret} in the log");
     }
 }

@@ -65,12 +65,24 @@ fn fixture(method: &str) -> Case {
         "CreateToken" => case("user", "", json!({"name": "mine", "user": "OBJECT"})),
         "ListTokens" => case("user", "?user=OBJECT", Value::Null),
         "RevokeToken" => case("token", "", Value::Null),
+        "GetWebhook"
+        | "UpdateWebhook"
+        | "DeleteWebhook"
+        | "RotateWebhookSecret"
+        | "ProbeWebhook"
+        | "ListDeliveries" => case("webhook", "", Value::Null),
+        "ResendDelivery" => case("webhook", "", Value::Null),
+        "CreateWebhook" => case(
+            "",
+            "",
+            json!({"name": "mine", "url": "https://hooks.example.com/", "filter": {"object_id": INSTANCE}}),
+        ),
         "GetHost" | "CordonHost" | "UncordonHost" => case("host", "", Value::Null),
         "SetHostOvercommit" => case("host", "", json!({"vcpus_percent": 100})),
-        "ListInstances" | "ListImages" | "UploadFile" | "ListFlavors" | "ListHosts" | "ListTenants"
-        | "ListQuotas" | "ListUsers" | "ListRoles" | "GetStatus" | "GetDiagnosis" | "ListDeadLetters"
-        | "GetDeadLetter" | "ReplayDeadLetter" | "DropDeadLetter" | "WhoAmI" | "Logout" | "ListAudit"
-        | "ExportAudit" => case("", "", Value::Null),
+        "ListWebhooks" | "ListInstances" | "ListImages" | "UploadFile" | "ListFlavors" | "ListHosts"
+        | "ListTenants" | "ListQuotas" | "ListUsers" | "ListRoles" | "GetStatus" | "GetDiagnosis"
+        | "ListDeadLetters" | "GetDeadLetter" | "ReplayDeadLetter" | "DropDeadLetter" | "WhoAmI"
+        | "Logout" | "ListAudit" | "ExportAudit" => case("", "", Value::Null),
         "CreateFlavor" => case("", "", json!({"name": "tiny"})),
         "CreateTenant" => case("", "", json!({"name": "charlie"})),
         "CreateUser" => case("", "", json!({"name": "eve", "roles": ["developer"]})),
@@ -92,6 +104,7 @@ fn objects(found: &BTreeMap<&str, String>) -> BTreeMap<&'static str, Vec<(String
         ("tenant", vec![("bravo".to_owned(), NO_NAME)]),
         ("user", vec![(of("user"), NO_ID), ("bravo-bob".to_owned(), NO_NAME)]),
         ("token", vec![(of("token"), NO_ID), ("bravo-token".to_owned(), NO_NAME)]),
+        ("webhook", vec![(of("webhook"), NO_ID), ("bravo-hook".to_owned(), NO_NAME)]),
         ("host", vec![(HOST.to_owned(), NO_ID), ("bravo-host".to_owned(), NO_NAME)]),
     ])
 }
@@ -173,6 +186,11 @@ async fn prepare(gateway: &Gateway) -> BTreeMap<&'static str, String> {
     assert_eq!(status, 200, "{upload}");
     found.insert("upload", text(&upload, "/upload_id"));
 
+    let body = json!({"name": "bravo-hook", "url": "https://hooks.example.com/bravo"});
+    let (status, hook) = gateway.ask(&bob, "", "POST", "/v1/webhooks", body).await;
+    assert_eq!(status, 200, "{hook}");
+    found.insert("webhook", text(&hook, "/webhook/id"));
+
     // it is there for its own tenant, and its members are not shown the hosts of the platform
     let (_, own) = gateway.ask(&bob, "", "GET", "/v1/instances/bravo-web", Value::Null).await;
     assert_eq!((&own["instance"]["id"], &own["instance"]["host_name"]), (&json!(INSTANCE), &json!("")));
@@ -198,7 +216,7 @@ fn path(method: &contracts::Method, object: &str, query: &str) -> String {
     if let Some(first) = first {
         path = path.replace(&format!("{{{first}}}"), object);
     }
-    path.replace("{role}", "developer") + &query.replace("OBJECT", object)
+    path.replace("{role}", "developer").replace("{delivery}", NO_ID) + &query.replace("OBJECT", object)
 }
 
 /// Status, headers that mean something, and body, with the object's name out of the way.

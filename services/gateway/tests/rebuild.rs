@@ -95,6 +95,11 @@ async fn the_tables_are_a_fold_over_the_stream() {
             })
             .await;
     }
+    let body = json!({"name": "hook", "url": "https://hooks.example.com/"});
+    assert_eq!(gateway.call("POST", "/v1/webhooks", body).await.0, 200);
+    let changed = gateway.call("POST", "/v1/webhooks/hook", json!({"state": "WEBHOOK_STATE_DISABLED"})).await;
+    assert_eq!(changed.0, 200, "{changed:?}");
+    gateway.until("GET", "/v1/operations?page_size=1", |_| true).await;
     let fresh = Database::sqlite(MIGRATIONS).await;
     assert!(fold(&gateway, &fresh.store).await > 10);
     let url = format!("sqlite://{}/gateway/gateway.db", gateway.folder.path().display());

@@ -96,6 +96,8 @@ ids! {
     UserId = "user id";
     /// A token.
     TokenId = "token id";
+    /// A receiver of webhooks.
+    WebhookId = "webhook id";
 }
 
 #[cfg(test)]

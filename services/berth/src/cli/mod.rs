@@ -26,6 +26,7 @@ mod tenant;
 mod token;
 mod up;
 mod user;
+mod webhook;
 
 pub use arguments::{GlobalArgs, HELP_EXITS};
 pub use session::Session;
@@ -75,6 +76,8 @@ enum Command {
     Role(role::RoleCommand),
     #[command(subcommand)]
     Token(token::TokenCommand),
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -145,6 +148,7 @@ async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::User(command) => user::run(command, &Session::open(&global)?).await?,
         Command::Role(command) => role::run(command, &Session::open(&global)?).await?,
         Command::Token(command) => token::run(command, &Session::open(&global)?).await?,
+        Command::Webhook(command) => webhook::run(command, &Session::open(&global)?).await?,
         Command::Dead(command) => dead::run(command, &Session::open(&global)?).await?,
     }
     Ok(0)

@@ -8,7 +8,7 @@ use contracts::gateway::v1::{
     operation_service_client::OperationServiceClient, platform_service_client::PlatformServiceClient,
     quota_service_client::QuotaServiceClient, session_service_client::SessionServiceClient,
     tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
-    user_service_client::UserServiceClient,
+    user_service_client::UserServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -151,6 +151,11 @@ impl Gateway {
     /// Logging in and out.
     pub fn sessions(&self) -> SessionServiceClient<Connection> {
         SessionServiceClient::new(self.connection.clone())
+    }
+
+    /// Receivers of events outside.
+    pub fn webhooks(&self) -> WebhookServiceClient<Connection> {
+        WebhookServiceClient::new(self.connection.clone())
     }
 
     /// Health and dead letters.

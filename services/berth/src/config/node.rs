@@ -4,7 +4,7 @@ use super::effective::{Effective, leaves};
 use super::layer::{self, Layer};
 use super::paths::Environment;
 use crate::client::{Exit, Failure};
-use crate::node::settings::{NodeDriver, NodeSettings};
+use crate::node::settings::{NodeDriver, NodeSettings, WebhookSettings};
 use config::{Config, Source as _, Value};
 use std::path::PathBuf;
 
@@ -114,7 +114,7 @@ fn known_keys() -> Vec<String> {
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checked one by one before anything is read into types, so that a mistake is told with its place.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 13] = [
     ("listen", is_address, "an address and a port, such as 127.0.0.1:7480"),
     ("ops_listen", is_address, "an address and a port, such as 127.0.0.1:7481"),
     ("nats.port", |text| text.parse::<u16>().is_ok(), "a port, 0 to 65535 (0 = any free one)"),
@@ -140,12 +140,18 @@ const CHECKS: [Check; 11] = [
         |text| text.parse().is_ok_and(|n: u64| (1..=86_400).contains(&n)),
         "1 to 86400 seconds",
     ),
+    ("webhooks.allow", is_networks, "networks with commas between, such as 10.0.0.0/8,fd12::/16"),
+    ("webhooks.allow_http", is_bool, "true or false"),
     ("telemetry.log_format", |text| matches!(text, "json" | "text"), "json or text"),
     ("insecure_dev", is_bool, "true or false"),
 ];
 
 fn is_address(text: &str) -> bool {
     text.parse::<std::net::SocketAddr>().is_ok()
+}
+
+fn is_networks(text: &str) -> bool {
+    WebhookSettings { allow: text.to_owned(), ..WebhookSettings::default() }.networks().is_ok()
 }
 
 fn is_bool(text: &str) -> bool {

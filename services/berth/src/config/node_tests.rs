@@ -69,6 +69,7 @@ fn wrong_values_are_told_with_place_and_what_would_be_right() {
         ("BERTH_NODE__HOST__DRIVER", "qemu", "libvirt or simulated"),
         ("BERTH_NODE__HOST__SIMULATED_HOSTS", "0", "1 to 100000"),
         ("BERTH_NODE__INSECURE_DEV", "yes", "true or false"),
+        ("BERTH_NODE__WEBHOOKS__ALLOW", "10.0.0.0/8, everything", "10.0.0.0/8,fd12::/16"),
         ("BERTH_NODE__LISTEN", "127.0.0.1:7481", "two different ports"),
         ("BERTH_NODE__NATS__URL", "http://x", "nats://"),
         ("BERTH_NODE__LISTNE", "x", "BERTH_NODE__LISTEN"),

@@ -141,6 +141,13 @@ pub(crate) fn gateway(
         tls_cert_file,
         tls_key_file,
         insecure_dev: settings.insecure_dev,
+        webhooks: gateway::WebhookSettings {
+            // checked when the settings were read
+            allow: settings.webhooks.networks().unwrap_or_default(),
+            allow_http: settings.webhooks.allow_http,
+            ca_file: settings.webhooks.ca_file.clone(),
+            ..gateway::WebhookSettings::default()
+        },
         ..gateway::Settings::default()
     }
 }

@@ -21,6 +21,8 @@ pub struct NodeSettings {
     pub host: HostSettings,
     /// The event stream in an object store.
     pub archive: ArchiveSettings,
+    /// Where events may be sent.
+    pub webhooks: WebhookSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
     /// Listen without TLS and without durable sync. For trying things out on one machine.
@@ -51,6 +53,26 @@ pub struct ArchiveSettings {
     pub segment_events: u64,
     /// Seconds after which events are archived though they do not fill a segment.
     pub segment_age_s: u64,
+}
+
+/// Where events may be sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Networks to which webhooks may lead although they are not public, with commas between: "10.0.0.0/8,fd12::/16".
+    pub allow: String,
+    /// Take URLs with plain http.
+    pub allow_http: bool,
+    /// Certificates (PEM) that receivers may have besides those the system trusts; "" = none.
+    pub ca_file: PathBuf,
+}
+
+impl WebhookSettings {
+    /// The networks; the error is what is no network.
+    pub fn networks(&self) -> Result<Vec<ipnet::IpNet>, String> {
+        let parts = self.allow.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| part.parse().map_err(|_| part.to_owned())).collect()
+    }
 }
 
 /// The host that the node itself offers.
@@ -110,6 +132,7 @@ impl Default for NodeSettings {
             nats: NatsSettings::default(),
             host: HostSettings::default(),
             archive: ArchiveSettings::default(),
+            webhooks: WebhookSettings::default(),
             telemetry: TelemetrySettings::default(),
             insecure_dev: false,
         }

@@ -4,3 +4,4 @@ pub mod codes;
 pub mod keys;
 pub mod passwords;
 pub mod staging;
+pub mod webhooks;

@@ -25,10 +25,12 @@ mod tenants;
 mod tokens;
 mod uploads;
 mod users;
+mod webhooks;
 
 use crate::adapters::keys::TokenKey;
 use crate::adapters::passwords::Passwords;
 use crate::adapters::staging::Staging;
+use crate::adapters::webhooks::Sender;
 use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
 use auth::Doorkeeper;
@@ -39,6 +41,7 @@ use intake::Intake;
 use kernel::quota::Limits;
 use logins::Logins;
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Status};
@@ -56,6 +59,7 @@ use wire::session_service_server::SessionServiceServer;
 use wire::tenant_service_server::TenantServiceServer;
 use wire::token_service_server::TokenServiceServer;
 use wire::user_service_server::UserServiceServer;
+use wire::webhook_service_server::WebhookServiceServer;
 
 /// Longest gRPC request: a chunk of an upload or user data, and what is around it.
 pub const REQUEST_LIMIT: usize = 4 << 20;
@@ -84,6 +88,10 @@ pub struct Api {
     pub staging: Arc<Staging>,
     /// What tenants may have when they are made; `None` = no quota.
     pub new_tenants: Option<Limits>,
+    /// Requests to receivers of webhooks.
+    pub sender: Sender,
+    /// Woken when a webhook changed.
+    pub couriers: Arc<Notify>,
     /// How the parts of this process are.
     pub health: Health,
     /// The services of this process.
@@ -120,6 +128,7 @@ impl Api {
             .add_service(UserServiceServer::from_arc(self.clone()))
             .add_service(TokenServiceServer::from_arc(self.clone()))
             .add_service(SessionServiceServer::from_arc(self.clone()))
+            .add_service(WebhookServiceServer::from_arc(self.clone()))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

@@ -72,6 +72,8 @@ pub const TABLE: &[Rule] = &[
     rule("flavor.read",      Either,   ALL),
     rule("operation.read",   Either,   ALL),
     rule("event.read",       Either,   ALL),
+    rule("webhook.read",     Either,   ALL),
+    rule("webhook.manage",   Either,   RUNNERS),
     rule("role.read",        Either,   ALL),
     rule("user.read",        Either,   WATCHERS),
     rule("user.create",      Either,   ADMINS),

@@ -13,6 +13,7 @@ mod quotas;
 mod tenants;
 mod tokens;
 mod users;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,10 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<gateway::TokenCreated>(tokens::Project(|e: gateway::TokenCreated| e.record))
         .on::<gateway::TokenRevoked>(tokens::Project(|e: gateway::TokenRevoked| e.record))
         .on::<gateway::TokensForgotten>(tokens::Forgotten)
+        .on::<gateway::WebhookCreated>(webhooks::Project(|e: gateway::WebhookCreated| e.record))
+        .on::<gateway::WebhookChanged>(webhooks::Project(|e: gateway::WebhookChanged| e.record))
+        .on::<gateway::WebhookDisabled>(webhooks::Project(|e: gateway::WebhookDisabled| e.record))
+        .on::<gateway::WebhookDeleted>(webhooks::Project(|e: gateway::WebhookDeleted| e.record))
         // instances
         .on::<scheduler::InstanceAccepted>(instances::project(&on, |e: scheduler::InstanceAccepted| {
             (e.instance, e.operations)

@@ -1,7 +1,7 @@
 //! Messages in, rows out; each case with every message delivered once and twice, and in other orders.
 
 use super::subscriptions;
-use crate::store::{MIGRATIONS, STATE_TABLES, hosts, images, instances, operations};
+use crate::store::{MIGRATIONS, STATE_TABLES, hosts, images, instances, operations, webhooks};
 use crate::translate::operations::{New, accepted};
 use crate::wakeups::Wakeups;
 use ::store::{Store, dump_table};
@@ -139,7 +139,14 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     let token = gateway::Token { id: "t".into(), user_id: "u".into(), revision: 1, ..Default::default() };
     let record = gateway::TokenRecord { token: Some(token), hash: None };
     bench.deliver(&gateway::TokenCreated { record: Some(record) }).await?;
-    bench.deliver(&gateway::TokensForgotten { name: "5".into(), expired_before_us: 5 }).await
+    bench.deliver(&gateway::TokensForgotten { name: "5".into(), expired_before_us: 5 }).await?;
+    let hook = |revision, state| {
+        let hook = gateway::Webhook { id: "w".into(), revision, state, ..Default::default() };
+        Some(gateway::WebhookRecord { webhook: Some(hook), ..Default::default() })
+    };
+    bench.deliver(&gateway::WebhookCreated { record: hook(1, 1) }).await?;
+    bench.deliver(&gateway::WebhookDisabled { record: hook(3, 3) }).await?;
+    bench.deliver(&gateway::WebhookChanged { record: hook(2, 2) }).await
 }
 
 #[tokio::test]
@@ -172,6 +179,7 @@ async fn what_is_said_is_what_is_shown() {
             assert!(exec.output.is_some());
             let refused = operations::find(reader, "o3").await.expect("read").expect("there");
             assert_eq!(refused.refusal.map(|r| r.code), Some("NO_ROOM".to_owned()));
+            assert!(webhooks::active(reader).await.expect("read").is_empty(), "the newest word counts");
             assert!(hosts::find(reader, "node").await.expect("read").is_some_and(|h| h.cordoned));
             let image = images::find(reader, "default", "debian").await.expect("read").expect("there");
             assert_eq!(image.phase, storage::ImagePhase::Ready as i32);

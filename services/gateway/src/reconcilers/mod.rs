@@ -3,3 +3,4 @@
 pub mod ended_tokens;
 pub mod exec_timeouts;
 pub mod staging;
+pub mod webhooks;

@@ -1,9 +1,10 @@
-//! The gateway's tables: what it owns (operations, flavors, tenants, quotas, users, tokens) and the read model of what others own.
+//! The gateway's tables: what it owns (operations, flavors, tenants, quotas, users, tokens, webhooks) and the read model of what others own.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
 pub mod audit;
 pub mod decisions;
+pub mod deliveries;
 pub mod diagnosis;
 pub mod flavors;
 pub mod hosts;
@@ -15,6 +16,7 @@ pub mod tenants;
 pub mod tokens;
 pub mod uploads;
 pub mod users;
+pub mod webhooks;
 
 #[cfg(test)]
 mod access_tests;
@@ -22,6 +24,8 @@ mod access_tests;
 mod quota_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod webhook_tests;
 
 use ::store::MigrationFile;
 use ::store::many as rows;
@@ -44,6 +48,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "forgotten_tokens",
         sql: include_str!("../../migrations/1201_forgotten_tokens.sql"),
     },
+    MigrationFile {
+        version: 1300,
+        name: "webhooks",
+        sql: include_str!("../../migrations/1300_webhooks.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -62,6 +71,7 @@ pub const STATE_TABLES: &[&str] = &[
     "users",
     "tokens",
     "horizons",
+    "webhooks",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

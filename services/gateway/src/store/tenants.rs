@@ -3,7 +3,7 @@
 use super::{after, column, snapshot, snapshots};
 use crate::domain::page::Page;
 use contracts::common::v1::OperationState;
-use contracts::gateway::v1::Tenant;
+use contracts::gateway::v1::{Tenant, WebhookState};
 use contracts::scheduler::v1::InstancePhase;
 use contracts::storage::v1::ImagePhase;
 use prost::Message as _;
@@ -59,6 +59,11 @@ pub async fn belongings(db: &mut AnyConnection, tenant: &str) -> Result<Vec<Stri
             "unfinished operation",
             "SELECT COUNT(*) FROM operations WHERE tenant = $1 AND state < $2",
             i64::from(OperationState::Succeeded as i32),
+        ),
+        (
+            "webhook",
+            "SELECT COUNT(*) FROM webhooks WHERE tenant = $1 AND state <> $2",
+            i64::from(WebhookState::Deleted as i32),
         ),
         ("user", "SELECT COUNT(*) FROM users WHERE tenant = $1 AND deleted < $2", 1),
     ];

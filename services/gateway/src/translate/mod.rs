@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admission;
 pub mod audit;
+pub mod cloudevents;
 pub mod diagnosis;
 pub mod images;
 pub mod instances;

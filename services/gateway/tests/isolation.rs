@@ -224,6 +224,29 @@ async fn reply(
     (status, format!("{headers}\n{body}"))
 }
 
+/// Audit records without what their tenant typed itself: the names it tried are its own words, and all else has to be about it.
+fn without_own_words(reply: &str) -> String {
+    let body = reply.replace("OBJECT", "1");
+    let body = body.split_once("\n\n").expect("headers and a body").1;
+    let mut records = Vec::new();
+    for line in body.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        match line["records"].as_array() {
+            Some(page) => records.extend(page.clone()),
+            None => records.push(line),
+        }
+    }
+    assert!(!records.is_empty(), "alpha did something: {reply}");
+    for record in &mut records {
+        assert_eq!(record["tenant"], "alpha", "{record}");
+        let record = record.as_object_mut().expect("a record");
+        for typed in ["request", "objects"] {
+            record.remove(typed).unwrap_or_else(|| panic!("{typed} of {record:?}"));
+        }
+    }
+    Value::from(records).to_string().to_lowercase()
+}
+
 fn said(headers: &HeaderMap) -> String {
     let kept = headers.iter().filter(|(name, _)| !["date", "content-length"].contains(&name.as_str()));
     kept.map(|(name, value)| format!("{name}: {value:?}\n")).collect()
@@ -278,7 +301,10 @@ async fn no_role_of_one_tenant_learns_of_another_through_any_method() {
             };
             for (object, nowhere) in pairs {
                 let there = reply(&gateway, token, "", method, &case, &object).await;
-                let hidden = there.1.to_lowercase();
+                let hidden = match method.permission.as_str() {
+                    "audit.read" if may => without_own_words(&there.1),
+                    _ => there.1.to_lowercase(),
+                };
                 assert!(
                     !hidden.contains(MARK) || method.permission == "session.open",
                     "{what} {object}: {there:?}"

@@ -112,7 +112,7 @@ pub fn seal(
         first_sequence: events().next().map_or(0, |event| event.sequence),
         last_sequence,
         first_at_us: events().next().map_or(0, &occurred_at),
-        last_at_us: events().last().map_or(0, &occurred_at),
+        last_at_us: events().next_back().map_or(0, &occurred_at),
         sealed_at_us,
     };
     let bytes = segment.encode_to_vec();

@@ -28,6 +28,7 @@ use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
+use api::events::OpenStreams;
 use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
@@ -38,8 +39,10 @@ use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Settings of the gateway.
 #[derive(Debug, Clone, Deserialize)]
@@ -67,6 +70,12 @@ pub struct Settings {
     pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
+    /// Streams of events that are open at once; one more is refused.
+    pub event_streams: usize,
+    /// Streams of events that are open at once for the callers of one tenant.
+    pub event_streams_per_tenant: usize,
+    /// Seconds for which a reader may take nothing while events wait for it; then its stream is ended.
+    pub event_reader_patience_s: u64,
 }
 
 impl Default for Settings {
@@ -83,6 +92,9 @@ impl Default for Settings {
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
+            event_streams: 1_000,
+            event_streams_per_tenant: 100,
+            event_reader_patience_s: 60,
         }
     }
 }
@@ -98,6 +110,14 @@ impl Settings {
             return format!("sqlite://{}", self.data_dir.join("gateway.db").display());
         }
         self.database_url.clone()
+    }
+
+    fn event_limits(&self) -> api::events::Limits {
+        api::events::Limits {
+            streams: self.event_streams,
+            streams_of_a_tenant: self.event_streams_per_tenant,
+            patience: Duration::from_secs(self.event_reader_patience_s.max(1)),
+        }
     }
 
     fn token_key_file(&self) -> PathBuf {
@@ -165,6 +185,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         passwords: Passwords::new()?,
         logins: Logins::new(&chassis.meter),
         wakeups,
+        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
         staging,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
@@ -174,7 +195,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
-    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &chassis.meter)?;
+    let sockets = TaskTracker::new();
+    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &sockets, &chassis.meter)?;
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;
@@ -190,7 +212,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
             stop.cancelled().await;
             told.cancel();
         });
-        listen::serve(listener, tls, doors, stopping).await;
+        listen::serve(listener, tls, doors, sockets, stopping).await;
     });
     Ok(address)
 }

@@ -113,6 +113,8 @@ pub struct Method {
     pub mutating: bool,
     /// A stream of answers that ends by itself: JSON lines or CSV over REST.
     pub lines: bool,
+    /// The field of the answer that REST answers by itself; "" = all of it.
+    pub response_body: String,
 }
 
 /// What stands for a secret in a record of a request.
@@ -181,6 +183,7 @@ pub fn methods() -> &'static [Method] {
                     permission: text("permission"),
                     mutating: flag("mutating"),
                     lines: flag("lines"),
+                    response_body: text("response_body"),
                     descriptor,
                 });
             }

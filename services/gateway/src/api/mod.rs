@@ -6,7 +6,7 @@ pub mod audit;
 pub mod auth;
 mod console;
 mod diagnosis;
-mod events;
+pub mod events;
 mod exec;
 mod flavors;
 mod hosts;
@@ -77,6 +77,8 @@ pub struct Api {
     pub logins: Logins,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
+    /// Who reads the stream of events.
+    pub event_streams: Arc<events::OpenStreams>,
     /// Where uploads go.
     pub staging: Arc<Staging>,
     /// How the parts of this process are.

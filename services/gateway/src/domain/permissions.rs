@@ -58,6 +58,7 @@ const ALL: &[Role] = &[Admin, Operator, Developer, Auditor];
 pub const TABLE: &[Rule] = &[
     rule("session.open",     Anyone,   NOBODY),
     rule("session.own",      Everyone, NOBODY),
+    rule("catalogue.read",   Everyone, NOBODY),
 
     rule("instance.read",    Tenant,   ALL),
     rule("instance.create",  Tenant,   WORKERS),

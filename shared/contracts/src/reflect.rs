@@ -74,6 +74,11 @@ pub fn to_struct(json: serde_json::Value) -> prost_types::Struct {
     }
 }
 
+/// A `google.protobuf.Struct` as the JSON that it was made from.
+pub fn json_of_struct(object: prost_types::Struct) -> serde_json::Value {
+    to_json("google.protobuf.Struct", &prost::Message::encode_to_vec(&object)).unwrap_or_default()
+}
+
 fn to_value(json: serde_json::Value) -> prost_types::Value {
     use prost_types::value::Kind;
     use serde_json::Value as Json;

@@ -18,11 +18,6 @@ pub fn json_of<M: prost::Message>(full_name: &str, message: &M) -> Result<Value,
     contracts::json_of(&dynamic).map_err(broken)
 }
 
-/// A `google.protobuf.Struct` as the JSON that it stands for.
-pub fn json_of_struct(document: &prost_types::Struct) -> Result<Value, Failure> {
-    json_of("google.protobuf.Struct", document)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

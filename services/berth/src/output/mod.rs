@@ -6,7 +6,7 @@ mod human;
 mod progress;
 mod table;
 
-pub use document::{json_of, json_of_struct};
+pub use document::json_of;
 pub use human::{age, bytes, local_time, milliseconds, refusal_line, resources, since, word};
 pub use progress::Progress;
 pub use table::{Table, fields};

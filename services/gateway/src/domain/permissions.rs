@@ -184,8 +184,9 @@ mod tests {
                 let rule = find(permission).expect("in the table");
                 assert!(!matches!(rule.scope, Platform | Anyone), "{} holds {permission}", role.name());
             }
-            assert_eq!(of(role, "acme", "other"), BTreeSet::from(["session.own"]), "{}", role.name());
-            assert_eq!(of(role, "acme", PLATFORM), BTreeSet::from(["session.own"]), "{}", role.name());
+            let everybodys = BTreeSet::from(["catalogue.read", "session.own"]);
+            assert_eq!(of(role, "acme", "other"), everybodys, "{}", role.name());
+            assert_eq!(of(role, "acme", PLATFORM), everybodys, "{}", role.name());
         }
     }
 

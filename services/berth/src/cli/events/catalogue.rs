@@ -52,7 +52,7 @@ pub(super) async fn run(args: CatalogueArgs, session: &Session) -> Result<(), Fa
 
 fn whole(document: Option<prost_types::Struct>) -> Result<Value, Failure> {
     let missing = || Failure::new(Exit::Failed, "the gateway answered without a document");
-    crate::output::json_of_struct(&document.ok_or_else(missing)?)
+    Ok(contracts::json_of_struct(document.ok_or_else(missing)?))
 }
 
 fn table(schema: &Value) -> String {

@@ -53,7 +53,7 @@ pub struct EventsArgs {
     #[arg(long, requires = "follow", conflicts_with_all = ["after", "last", "since"])]
     new: bool,
     /// Only what happened since: a time such as 2026-11-21T07:30:00Z, or how long ago: 90s, 30m, 2h, 7d
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "after")]
     since: Option<i64>,
     /// Only what happened before, written likewise; with --follow the command ends then
     #[arg(long, value_name = "TIME", value_parser = moment)]

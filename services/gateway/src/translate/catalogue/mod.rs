@@ -82,8 +82,36 @@ fn summary(message: &MessageDescriptor) -> String {
 }
 
 #[cfg(test)]
+mod sample;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::translate::redact;
+    use prost::Message as _;
+
+    /// Every type, as it is shown when nothing in it is set, and when everything is; to whoever is shown hosts or not.
+    #[test]
+    fn whatever_is_shown_of_an_event_fits_its_schema() {
+        for (entry, message) in events() {
+            let schema = schema(&schema_name(entry)).expect("there");
+            let validator = jsonschema::validator_for(&schema).expect("a schema");
+            for full in [false, true] {
+                for pick in 0..4 {
+                    let sample = if full { sample::full(&message, pick) } else { sample::empty(&message) };
+                    for hosts in [false, true] {
+                        let shown = redact::json(entry.full_name, &sample.encode_to_vec(), hosts);
+                        let data = contracts::json_of_struct(contracts::to_struct(shown.expect("readable")));
+                        let wrong: Vec<String> = validator
+                            .iter_errors(&data)
+                            .map(|e| format!("{e} at {}", e.instance_path()))
+                            .collect();
+                        assert!(wrong.is_empty(), "{}: {wrong:#?}\n{data:#}", entry.full_name);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_event_has_words_and_a_schema_under_each_of_its_names() {

@@ -48,7 +48,7 @@ async fn life(gateway: &Gateway) -> String {
     post("/v1/tenants", json!({"name": "acme"})).await;
     post(
         "/v1/flavors",
-        json!({"name": "huge", "resources": {"vcpus_milli": 64_000, "memory_bytes": "1152921504606846976"}}),
+        json!({"name": "huge", "resources": {"vcpus_milli": 64_000, "memory_bytes": 1u64 << 44}}),
     )
     .await;
     let user = json!({"name": "ann", "roles": ["developer"]});

@@ -3,6 +3,7 @@
 mod harness;
 
 use bus::Cause;
+use chassis::{Telemetry, TelemetrySettings};
 use contracts::scheduler::v1 as scheduler;
 use harness::readers::{Frame, Socket, Sse, lines};
 use harness::{Gateway, PATIENCE, answer};
@@ -166,7 +167,8 @@ async fn the_same_events_by_every_way_and_on_from_a_cursor() {
     let cursor = &sse[0].id;
     let by_id = Sse::open(&gateway, &token, &format!("{query}&last=1&afterSequence=9"), cursor).await;
     assert_eq!(by_id.rest().await, sse[1..], "the header goes before what stands in the query");
-    let mut socket = Socket::open(&gateway, &token, &format!("{query}&after={cursor}")).await.expect("opens");
+    let behind = format!("{query}&after={cursor}&follow=true");
+    let mut socket = Socket::open(&gateway, &token, &behind).await.expect("opens");
     assert_eq!(socket.text().await["event"]["sequence"], records[1]["sequence"]);
     socket.ping().await;
     socket.close().await;
@@ -224,12 +226,13 @@ async fn a_gateway_that_stops_says_goodbye_with_the_cursor() {
 #[tokio::test]
 async fn a_reader_that_takes_nothing_holds_up_nobody_and_loses_nothing() {
     const EVENTS: u64 = 160;
+    let _metrics = Telemetry::start("gateway", &TelemetrySettings::default()).expect("starts");
     let gateway = Gateway::start_with(|settings, _| settings.event_reader_patience_s = 1).await;
     let token = gateway.token.clone();
     let query = "types=scheduler.InstanceChanged&follow=true";
     // it is opened and not read: what the kernel and the connection take is full soon
-    let mut slow = Sse::open(&gateway, &token, query, "").await;
-    let mut fast = Socket::open(&gateway, &token, query).await.expect("opens");
+    let mut slow = Socket::open_narrow(&gateway, &token, query).await.expect("opens");
+    let mut fast = Sse::open(&gateway, &token, query, "").await;
     let fat = "x".repeat(256 << 10);
     let began = tokio::time::Instant::now();
     for revision in 1..=EVENTS {
@@ -242,7 +245,8 @@ async fn a_reader_that_takes_nothing_holds_up_nobody_and_loses_nothing() {
         say(&gateway, "default", &event).await;
     }
     for revision in 1..=EVENTS {
-        assert_eq!(fast.text().await["event"]["data"]["instance"]["revision"], revision);
+        let sent = fast.next().await.expect("an event");
+        assert_eq!(sent.data["data"]["instance"]["revision"], revision);
     }
     eprintln!("{EVENTS} fat events in {:?} beside a reader that sleeps", began.elapsed());
     testkit::eventually(PATIENCE, "the sleeper's stream to be ended", async || {
@@ -253,19 +257,20 @@ async fn a_reader_that_takes_nothing_holds_up_nobody_and_loses_nothing() {
         metrics.lines().find(line).map(|_| ())
     })
     .await;
-    let (mut seen, mut cursor) = (0, String::new());
+    let mut seen = 0;
     let why = loop {
-        let sent = slow.next().await.expect("a last word");
-        if sent.event == "error" {
-            break sent.data;
+        let mut text = slow.text().await;
+        if !text["error"].is_null() {
+            break text["error"].take();
         }
         seen += 1;
-        assert_eq!(sent.data["data"]["instance"]["revision"], seen);
-        cursor = sent.id;
+        assert_eq!(text["event"]["data"]["instance"]["revision"], seen);
     };
     assert_eq!(why["code"], "READER_TOO_SLOW", "{why}");
+    let Frame::Closed(1013, reason) = slow.next().await else { panic!("it says why") };
+    let cursor = reason.strip_prefix("after=").expect("a cursor");
     assert!(seen < EVENTS, "it was not slow: {seen}");
-    let rest = Sse::open(&gateway, &token, "types=scheduler.InstanceChanged", &cursor).await.rest().await;
+    let rest = Sse::open(&gateway, &token, "types=scheduler.InstanceChanged", cursor).await.rest().await;
     let rest: Vec<_> = rest.iter().filter_map(|s| s.data["data"]["instance"]["revision"].as_u64()).collect();
     assert_eq!(rest, (seen + 1..=EVENTS).collect::<Vec<_>>(), "exactly what it did not get");
     gateway.stop().await;

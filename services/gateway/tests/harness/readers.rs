@@ -5,12 +5,12 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// One server-sent event.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +82,7 @@ pub async fn lines(gateway: &Gateway, token: &str, query: &str) -> Vec<Value> {
 }
 
 /// A WebSocket.
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket(WebSocketStream<TcpStream>);
 
 /// What a WebSocket brings.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,13 +94,26 @@ pub enum Frame {
 impl Socket {
     /// Opens one; the error is the HTTP status of the refusal.
     pub async fn open(gateway: &Gateway, token: &str, query: &str) -> Result<Self, u16> {
+        let tcp = TcpStream::connect(gateway.address).await.expect("connects");
+        Self::open_over(tcp, gateway, token, query).await
+    }
+
+    /// One for which this side of the connection keeps as little as the kernel allows.
+    pub async fn open_narrow(gateway: &Gateway, token: &str, query: &str) -> Result<Self, u16> {
+        let tcp = TcpSocket::new_v4().expect("a socket");
+        tcp.set_recv_buffer_size(4 << 10).expect("a small buffer");
+        let tcp = tcp.connect(gateway.address).await.expect("connects");
+        Self::open_over(tcp, gateway, token, query).await
+    }
+
+    async fn open_over(tcp: TcpStream, gateway: &Gateway, token: &str, query: &str) -> Result<Self, u16> {
         let url = format!("ws://{}/v1/events/ws?{query}", gateway.address);
         let mut request = url.into_client_request().expect("a request");
         if !token.is_empty() {
             let value = format!("Bearer {token}").parse().expect("ascii");
             request.headers_mut().insert("authorization", value);
         }
-        match connect_async(request).await {
+        match client_async(request, tcp).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),

@@ -155,7 +155,7 @@ async fn the_catalogue_is_a_table_or_the_documents_themselves() {
     };
     fake.answer("ListEventTypes", &ListEventTypesResponse { types: vec![ready] });
     let outcome = Berth::at(&fake).run("events catalogue").await;
-    assert!(outcome.out.contains("scheduler.InstanceReady  The guest answers."), "{outcome:?}");
+    assert!(outcome.out.contains("scheduler.InstanceReady   The guest answers."), "{outcome:?}");
     let schema = serde_json::json!({
         "description": "The guest answers.",
         "properties": {"instance": {"type": "object", "description": "As it is. Whole."}},
@@ -163,7 +163,7 @@ async fn the_catalogue_is_a_table_or_the_documents_themselves() {
     let answer = GetEventSchemaResponse { schema: Some(contracts::to_struct(schema.clone())) };
     fake.answer("GetEventSchema", &answer);
     let outcome = Berth::at(&fake).run("events catalogue scheduler.InstanceReady").await;
-    assert!(outcome.out.contains("instance  object  As it is"), "{outcome:?}");
+    assert!(outcome.out.contains("instance   object   As it is"), "{outcome:?}");
     assert_eq!(
         fake.calls("GetEventSchema")[0].read::<GetEventSchemaRequest>().r#type,
         "scheduler.InstanceReady"

@@ -13,6 +13,9 @@ use kernel::Kind;
 /// Most events a reader may go back by `last` where each has to be looked at.
 pub const LAST_LIMIT: u64 = 100_000;
 
+/// The last moment that has four digits for its year: what is later was written in another unit.
+const LATEST_US: i64 = 253_402_300_799_999_999;
+
 /// Where reading begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
@@ -71,8 +74,9 @@ impl Wanted {
             }
         };
         for (field, time) in [("since_us", request.since_us), ("until_us", request.until_us)] {
-            if time < 0 {
-                return Err(Violation::new(field, "write microseconds since 1970-01-01T00:00:00Z"));
+            if !(0..=LATEST_US).contains(&time) {
+                let text = "write microseconds since 1970-01-01T00:00:00Z, before the year 10000";
+                return Err(Violation::new(field, text));
             }
         }
         if request.until_us != 0 && request.until_us <= request.since_us {
@@ -191,6 +195,7 @@ mod tests {
             (|r| (r.new_only, r.follow, r.last) = (true, true, 1), "new_only"),
             (|r| r.last = LAST_LIMIT + 1, "last"),
             (|r| r.since_us = -1, "since_us"),
+            (|r| r.since_us = 1_780_000_000_000_000_000, "since_us"),
             (|r| r.until_us = -1, "until_us"),
             (|r| (r.since_us, r.until_us) = (5, 5), "until_us"),
             (|r| r.format = "xml".into(), "format"),

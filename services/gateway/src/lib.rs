@@ -32,6 +32,7 @@ use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
+use api::events::OpenStreams;
 use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Settings of the gateway.
 #[derive(Debug, Clone, Deserialize)]
@@ -80,6 +82,12 @@ pub struct Settings {
     pub new_tenant_quota: NewTenantQuota,
     /// Events sent to receivers outside.
     pub webhooks: WebhookSettings,
+    /// Streams of events that are open at once; one more is refused.
+    pub event_streams: usize,
+    /// Streams of events that are open at once for the callers of one tenant.
+    pub event_streams_per_tenant: usize,
+    /// Seconds for which a reader may take nothing while events wait for it; then its stream is ended.
+    pub event_reader_patience_s: u64,
 }
 
 impl Default for Settings {
@@ -99,6 +107,9 @@ impl Default for Settings {
             keep_ended_tokens_days: 30,
             new_tenant_quota: NewTenantQuota::default(),
             webhooks: WebhookSettings::default(),
+            event_streams: 1_000,
+            event_streams_per_tenant: 100,
+            event_reader_patience_s: 60,
         }
     }
 }
@@ -123,6 +134,14 @@ impl Settings {
             "gateway.keep_ended_tokens_days is 0: write 1 or more"
         );
         Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
+    }
+
+    fn event_limits(&self) -> api::events::Limits {
+        api::events::Limits {
+            streams: self.event_streams,
+            streams_of_a_tenant: self.event_streams_per_tenant,
+            patience: Duration::from_secs(self.event_reader_patience_s.max(1)),
+        }
     }
 
     fn token_key_file(&self) -> PathBuf {
@@ -213,6 +232,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         passwords: Passwords::new(&chassis.meter)?,
         logins: Logins::new(&chassis.meter),
         wakeups,
+        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
         staging,
         new_tenants,
         sender,
@@ -225,7 +245,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
-    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &chassis.meter)?;
+    let sockets = TaskTracker::new();
+    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &sockets, &chassis.meter)?;
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;
@@ -241,7 +262,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
             stop.cancelled().await;
             told.cancel();
         });
-        listen::serve(listener, tls, doors, stopping).await;
+        listen::serve(listener, tls, doors, sockets, stopping).await;
     });
     Ok(address)
 }

@@ -27,7 +27,7 @@ const ANN: &str = "ann@acme";
 fn is_denied(method: &Method, who: &str) -> bool {
     match method.permission.as_str() {
         "session.open" => false,
-        "session.own" => who.is_empty(),
+        "session.own" | "catalogue.read" => who.is_empty(),
         _ => who != "admin",
     }
 }
@@ -37,10 +37,11 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
     Some(match method {
         "ListInstances" | "ListImages" | "ListFlavors" | "ListHosts" | "ListOperations" | "WatchEvents"
         | "GetStatus" | "GetDiagnosis" | "ListDeadLetters" | "ListAudit" | "ExportAudit" | "ListTenants"
-        | "ListUsers" | "ListWebhooks" | "ListQuotas" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout"
-        | "EnrolTotp" | "RemoveTotp" => {
+        | "GetAsyncApi" | "ListEventTypes" | "ListUsers" | "ListWebhooks" | "ListQuotas" | "ListRoles"
+        | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp" | "RemoveTotp" => {
             json!({})
         }
+        "GetEventSchema" => json!({"type": "scheduler.InstanceReady"}),
         "CreateTenant" => json!({"name": format!("tenant-{turn}")}),
         "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" | "GetQuota" => {
             json!({"tenant": "nobodys"})

@@ -1,10 +1,12 @@
 //! Reading `EVENTS` from a cursor, with an explicit answer when the cursor does not fit the stream any more.
 
 use crate::{Connection, Envelope, topology};
+use async_nats::datetime::DateTime;
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::StreamExt;
+use kernel::Timestamp;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -92,6 +94,35 @@ pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
         first: info.state.first_sequence,
         last: info.state.last_sequence,
     })
+}
+
+/// The cursor behind everything that is in the stream now.
+pub async fn present(connection: &Connection) -> Result<Cursor, WatchError> {
+    let extent = extent(connection).await?;
+    Ok(Cursor { incarnation: extent.incarnation, after: extent.last })
+}
+
+/// The cursor before the first message that the server stored at this time or later.
+///
+/// A message is stored after what it says happened, never before, but for the difference of two clocks.
+pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cursor, WatchError> {
+    let stream =
+        connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
+    let incarnation = stream.cached_info().created.unix_timestamp_nanos().to_string();
+    let start_time = DateTime::from_unix_timestamp_nanos(i128::from(time.micros().max(0)) * 1_000)
+        .map_err(|e| WatchError(e.to_string()))?;
+    // the server looks the time up when the consumer is made; nothing is ever read with it
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::ByStartTime { start_time },
+        ack_policy: AckPolicy::None,
+        headers_only: true,
+        inactive_threshold: Duration::from_secs(1),
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await.map_err(|e| WatchError(e.to_string()))?;
+    Ok(Cursor { incarnation, after: consumer.cached_info().delivered.stream_sequence })
 }
 
 /// The newest message of these subjects; no subjects = of the whole stream.

@@ -2,8 +2,9 @@
 
 mod support;
 
-use bus::watch::{Cursor, Gap, Item, Query, extent, watch};
+use bus::watch::{Cursor, Gap, Item, Query, extent, position_at, present, watch};
 use bytes::Bytes;
+use kernel::{Clock as _, SystemClock, Timestamp};
 use std::time::Duration;
 use support::{SOON, Service, id};
 use testkit::{NatsServer, eventually};
@@ -98,4 +99,31 @@ async fn a_live_channel_carries_bytes_both_ways_and_says_when_it_ends() {
     drop(channel.sender);
     assert_eq!(tokio::time::timeout(SOON, channel.receiver.recv()).await.expect("closed"), None);
     assert!(bus::live::open(&here, "live.nobody", Bytes::new()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_time_leads_to_the_place_before_what_was_stored_then() {
+    let nats = NatsServer::start().await;
+    let service = Service::start(&nats, Duration::ZERO).await;
+    let there = async |count: usize| {
+        eventually(SOON, "events", async || (service.events().await.len() == count).then_some(())).await;
+    };
+    let empty = position_at(&service.connection, SystemClock.now()).await.expect("a place");
+    assert_eq!(empty.after, 0);
+    for _ in 0..3 {
+        service.tell(&id()).await;
+    }
+    there(3).await;
+    let middle = SystemClock.now();
+    for _ in 0..2 {
+        service.tell(&id()).await;
+    }
+    there(5).await;
+    let at = async |time: Timestamp| position_at(&service.connection, time).await.expect("a place").after;
+    assert_eq!(at(Timestamp(0)).await, 0);
+    assert_eq!(at(middle).await, 3);
+    assert_eq!(at(SystemClock.now()).await, 5);
+    let now = present(&service.connection).await.expect("a place");
+    assert_eq!((now.after, now.incarnation), (5, empty.incarnation));
+    service.end().await;
 }

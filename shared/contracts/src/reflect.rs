@@ -74,6 +74,11 @@ pub fn to_struct(json: serde_json::Value) -> prost_types::Struct {
     }
 }
 
+/// A `google.protobuf.Struct` as the JSON that it was made from.
+pub fn json_of_struct(object: prost_types::Struct) -> serde_json::Value {
+    to_json("google.protobuf.Struct", &prost::Message::encode_to_vec(&object)).unwrap_or_default()
+}
+
 fn to_value(json: serde_json::Value) -> prost_types::Value {
     use prost_types::value::Kind;
     use serde_json::Value as Json;
@@ -113,6 +118,8 @@ pub struct Method {
     pub mutating: bool,
     /// A stream of answers that ends by itself: JSON lines or CSV over REST.
     pub lines: bool,
+    /// The field of the answer that REST answers by itself; "" = all of it.
+    pub response_body: String,
 }
 
 /// What stands for a secret in a record of a request.
@@ -181,6 +188,7 @@ pub fn methods() -> &'static [Method] {
                     permission: text("permission"),
                     mutating: flag("mutating"),
                     lines: flag("lines"),
+                    response_body: text("response_body"),
                     descriptor,
                 });
             }

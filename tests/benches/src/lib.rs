@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bus_paths;
 pub mod bus_service;
+pub mod event_streams;
 pub mod figure;
 pub mod hosts;
 pub mod libvirt;
@@ -67,6 +68,11 @@ pub const ALL: &[Benchmark] = &[
         name: "rebuild",
         about: "a table from the stream of events, against a bare ordered read",
         run: |effort| Box::pin(rebuild::run(effort)),
+    },
+    Benchmark {
+        name: "events",
+        about: "events replayed and delivered by the gateway to 1 and 50 readers, against bare ordered consumers",
+        run: |effort| Box::pin(event_streams::run(effort)),
     },
     Benchmark {
         name: "refill",

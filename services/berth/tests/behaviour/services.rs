@@ -305,6 +305,27 @@ impl platform_service_server::PlatformService for Services {
 impl event_service_server::EventService for Services {
     type WatchEventsStream = Answers<WatchEventsResponse>;
 
+    async fn get_async_api(
+        &self,
+        r: Request<GetAsyncApiRequest>,
+    ) -> Result<Response<GetAsyncApiResponse>, Status> {
+        self.0.unary("GetAsyncApi", r).await
+    }
+
+    async fn list_event_types(
+        &self,
+        r: Request<ListEventTypesRequest>,
+    ) -> Result<Response<ListEventTypesResponse>, Status> {
+        self.0.unary("ListEventTypes", r).await
+    }
+
+    async fn get_event_schema(
+        &self,
+        r: Request<GetEventSchemaRequest>,
+    ) -> Result<Response<GetEventSchemaResponse>, Status> {
+        self.0.unary("GetEventSchema", r).await
+    }
+
     /// Each scripted answer is the answers of one stream, as frames; a status ends the stream, a cut the connection.
     async fn watch_events(
         &self,

@@ -102,6 +102,81 @@ async fn a_name_is_looked_up() {
 }
 
 #[tokio::test]
+async fn filters_and_the_form_of_events_go_to_the_gateway() {
+    let fake = Fake::start().await;
+    let position = Position { sequence: 6, incarnation: "one".into() };
+    let cloud = serde_json::json!({"specversion": "1.0", "id": "e", "berthsequence": "one:7"});
+    let cloud = Item::CloudEvent(contracts::to_struct(cloud));
+    for item in [Item::Position(position), cloud] {
+        fake.say("WatchEvents", Answer::Message(WatchEventsResponse { item: Some(item) }.encode_to_vec()));
+    }
+    fake.say("WatchEvents", Answer::Cut);
+    fake.say("WatchEvents", Answer::Status(tonic::Status::permission_denied("that is all")));
+    let line = "events --follow --new --format cloudevents --label team=web --label tier=db";
+    let outcome = Berth::at(&fake).run(line).await;
+    assert_eq!(outcome.code, 4, "{outcome:?}");
+    let printed: Vec<&str> = outcome.out.lines().collect();
+    assert_eq!(printed, ["{\"berthsequence\":\"one:7\",\"id\":\"e\",\"specversion\":\"1.0\"}"]);
+    let requests: Vec<WatchEventsRequest> =
+        fake.calls("WatchEvents").iter().map(|call| call.read()).collect();
+    assert_eq!((requests[0].new_only, requests[0].format.as_str()), (true, "cloudevents"));
+    assert_eq!(requests[0].labels, ["team=web", "tier=db"]);
+    // who comes back does so behind the last event, not at whatever now is by then
+    assert_eq!((requests[1].new_only, requests[1].after_sequence), (false, 7));
+    assert_eq!(requests[1].incarnation, "one");
+}
+
+#[tokio::test]
+async fn a_stream_with_an_end_is_not_opened_again() {
+    let fake = Fake::start().await;
+    for answer in [event(5), end()] {
+        fake.say("WatchEvents", answer);
+    }
+    let line = "events --follow --since 1970-01-01T00:00:01Z --until 2h --after one:4";
+    let outcome = Berth::at(&fake).run(line).await;
+    assert_eq!(outcome.code, 2, "--since and --after: {outcome:?}");
+    let line = "events --follow --since 1970-01-01T00:00:01Z --until 2h";
+    let outcome = Berth::at(&fake).run(line).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    let request: WatchEventsRequest = fake.calls("WatchEvents")[0].read();
+    assert_eq!(request.since_us, 1_000_000);
+    assert!(request.until_us > 1_700_000_000_000_000, "{}", request.until_us);
+    assert_eq!(fake.calls("WatchEvents").len(), 1);
+}
+
+#[tokio::test]
+async fn the_catalogue_is_a_table_or_the_documents_themselves() {
+    let fake = Fake::start().await;
+    let ready = EventType {
+        r#type: "scheduler.v1.InstanceReady".into(),
+        name: "scheduler.InstanceReady".into(),
+        summary: "The guest answers.".into(),
+        ..EventType::default()
+    };
+    fake.answer("ListEventTypes", &ListEventTypesResponse { types: vec![ready] });
+    let outcome = Berth::at(&fake).run("events catalogue").await;
+    assert!(outcome.out.contains("scheduler.InstanceReady   The guest answers."), "{outcome:?}");
+    let schema = serde_json::json!({
+        "description": "The guest answers.",
+        "properties": {"instance": {"type": "object", "description": "As it is. Whole."}},
+    });
+    let answer = GetEventSchemaResponse { schema: Some(contracts::to_struct(schema.clone())) };
+    fake.answer("GetEventSchema", &answer);
+    let outcome = Berth::at(&fake).run("events catalogue scheduler.InstanceReady").await;
+    assert!(outcome.out.contains("instance   object   As it is"), "{outcome:?}");
+    assert_eq!(
+        fake.calls("GetEventSchema")[0].read::<GetEventSchemaRequest>().r#type,
+        "scheduler.InstanceReady"
+    );
+    let outcome = Berth::at(&fake).run("events catalogue scheduler.InstanceReady -o json").await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&outcome.out).unwrap(), schema);
+    let document = serde_json::json!({"asyncapi": "3.0.0"});
+    fake.answer("GetAsyncApi", &GetAsyncApiResponse { document: Some(contracts::to_struct(document)) });
+    let outcome = Berth::at(&fake).run("events catalogue --asyncapi -o yaml").await;
+    assert_eq!(outcome.out, "asyncapi: 3.0.0\n", "{outcome:?}");
+}
+
+#[tokio::test]
 async fn the_console_works_in_a_pipe() {
     let fake = Fake::start().await;
     fake.answer("AttachConsole", &AttachConsoleResponse::default());

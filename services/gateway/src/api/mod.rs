@@ -6,7 +6,7 @@ pub mod audit;
 pub mod auth;
 mod console;
 mod diagnosis;
-mod events;
+pub mod events;
 mod exec;
 mod flavors;
 mod hosts;
@@ -84,6 +84,8 @@ pub struct Api {
     pub logins: Logins,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
+    /// Who reads the stream of events.
+    pub event_streams: Arc<events::OpenStreams>,
     /// Where uploads go.
     pub staging: Arc<Staging>,
     /// What tenants may have when they are made; `None` = no quota.

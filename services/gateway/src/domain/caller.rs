@@ -171,7 +171,7 @@ mod tests {
     fn a_token_narrows_and_never_widens() {
         let developer = standing("acme", &[(Role::Developer, "acme")]);
         let narrow = limits("acme", &["instance.read", "host.read", "user.create"]);
-        let expected = BTreeSet::from(["instance.read", "session.own"]);
+        let expected = BTreeSet::from(["catalogue.read", "instance.read", "session.own"]);
         assert_eq!(developer.permissions(&narrow, "acme"), expected);
     }
 

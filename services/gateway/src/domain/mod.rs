@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admission;
 pub mod audit;
 pub mod caller;
+pub mod event_cursor;
 pub mod event_filter;
 pub mod exec;
 pub mod idempotency;

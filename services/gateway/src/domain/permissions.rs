@@ -58,6 +58,7 @@ const ALL: &[Role] = &[Admin, Operator, Developer, Auditor];
 pub const TABLE: &[Rule] = &[
     rule("session.open",     Anyone,   NOBODY),
     rule("session.own",      Everyone, NOBODY),
+    rule("catalogue.read",   Everyone, NOBODY),
 
     rule("instance.read",    Tenant,   ALL),
     rule("instance.create",  Tenant,   WORKERS),
@@ -187,8 +188,9 @@ mod tests {
                 let rule = find(permission).expect("in the table");
                 assert!(!matches!(rule.scope, Platform | Anyone), "{} holds {permission}", role.name());
             }
-            assert_eq!(of(role, "acme", "other"), BTreeSet::from(["session.own"]), "{}", role.name());
-            assert_eq!(of(role, "acme", PLATFORM), BTreeSet::from(["session.own"]), "{}", role.name());
+            let everybodys = BTreeSet::from(["catalogue.read", "session.own"]);
+            assert_eq!(of(role, "acme", "other"), everybodys, "{}", role.name());
+            assert_eq!(of(role, "acme", PLATFORM), everybodys, "{}", role.name());
         }
     }
 

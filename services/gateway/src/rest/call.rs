@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
@@ -41,6 +42,8 @@ pub struct Door {
     pub doorkeeper: Arc<Doorkeeper>,
     /// Records calls that do not get as far as the services.
     pub drafts: Arc<Drafts>,
+    /// WebSockets of readers that are open: they say goodbye before the process ends.
+    pub sockets: TaskTracker,
 }
 
 impl Door {
@@ -118,7 +121,10 @@ async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<
     }
     let bytes = last.ok_or_else(|| Problem::of(&Status::internal("no answer came")))?;
     let output = method.descriptor.output();
-    let json = answer::json(&output, &bytes).map_err(|s| Problem::of(&s))?;
+    let mut json = answer::json(&output, &bytes).map_err(|s| Problem::of(&s))?;
+    if !method.response_body.is_empty() {
+        json = json.get_mut(&method.response_body).map_or(serde_json::Value::Null, serde_json::Value::take);
+    }
     // whoever gets an operation has to wait for it
     let begun = output.get_field_by_name("operation_id").is_some();
     let status = if begun { StatusCode::ACCEPTED } else { StatusCode::OK };

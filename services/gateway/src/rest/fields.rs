@@ -84,6 +84,15 @@ fn from_text(field: &FieldDescriptor, text: &str) -> Result<Value, Violation> {
             "false" => Value::Bool(false),
             _ => return Err(Violation::new(field.name(), "write true or false")),
         },
+        // a time may be written as people write it
+        Kind::Int64 if field.name().ends_with("_us") && text.contains(':') => {
+            let time = text.parse::<jiff::Timestamp>().map_err(|_| {
+                let text = "write microseconds since 1970-01-01T00:00:00Z, or a time with its zone such as \
+                            2026-11-21T07:30:00Z";
+                Violation::new(field.name(), text)
+            })?;
+            time.as_microsecond().into()
+        }
         _ => Value::String(text.to_owned()),
     })
 }
@@ -232,6 +241,23 @@ mod tests {
         let request = contracts_request(&bytes);
         assert_eq!((request.name.as_str(), request.restart_policy), ("web-1", 3));
         assert_eq!(request.resources.map(|r| (r.vcpus_milli, r.memory_bytes)), Some((500, 1 << 30)));
+    }
+
+    #[test]
+    fn a_time_in_a_query_is_microseconds_or_as_people_write_it() {
+        let descriptor = contracts::pool().get_message_by_name("berth.gateway.v1.WatchEventsRequest");
+        let read = |text: &str| {
+            let query = vec![("since_us".to_owned(), text.to_owned())];
+            let message =
+                message(descriptor.as_ref().expect("known"), Sources { query, ..Sources::default() });
+            message.map(|m| m.get_field_by_name("since_us").and_then(|v| v.as_i64())).map_err(|v| v.field)
+        };
+        assert_eq!(read("1000000"), Ok(Some(1_000_000)));
+        assert_eq!(read("1970-01-01T00:00:01Z"), Ok(Some(1_000_000)));
+        assert_eq!(read("1970-01-01T01:00:01.5+01:00"), Ok(Some(1_500_000)));
+        for wrong in ["1970-01-01T00:00:01", "12:00", "yesterday"] {
+            assert_eq!(read(wrong), Err("since_us".to_owned()), "{wrong}");
+        }
     }
 
     fn contracts_request(bytes: &[u8]) -> contracts::gateway::v1::CreateInstanceRequest {

@@ -6,6 +6,8 @@
 pub mod answer;
 pub mod call;
 pub mod console;
+pub mod event_socket;
+pub mod events;
 pub mod fields;
 pub mod frames;
 pub mod lines;

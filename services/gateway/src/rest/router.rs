@@ -2,7 +2,7 @@
 
 use super::call::{self, Door};
 use super::problem::Problem;
-use super::{console, lines, openapi, sse, upload};
+use super::{console, event_socket, lines, openapi, sse, upload};
 use crate::api::audit::Draft;
 use crate::translate;
 use axum::Router;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use contracts::Method;
 use http::{Request, StatusCode, Uri, header};
+use std::pin::Pin;
 use tonic::Code;
 
 /// How a method is carried over HTTP.
@@ -21,6 +22,8 @@ pub enum Shape {
     Unary,
     /// A stream of messages out: Server-Sent Events.
     Events,
+    /// The same as a WebSocket.
+    EventSocket,
     /// A stream of messages out that ends by itself: JSON lines or CSV.
     Lines,
     /// A stream of messages in: the body as it comes.
@@ -52,9 +55,12 @@ pub fn router(door: &Door) -> Router {
             tracing::error!(method = method.descriptor.full_name(), "an HTTP method nobody knows");
             continue;
         };
-        let door = door.clone();
-        let handler = move |request: Request<Body>| dispatch(door.clone(), method, request);
-        router = router.route(&method.path, on(filter, handler));
+        let shape = shape(method);
+        router = router.route(&method.path, on(filter, handler(door, method, shape)));
+        if shape == Shape::Events {
+            let path = format!("{}/ws", method.path);
+            router = router.route(&path, on(filter, handler(door, method, Shape::EventSocket)));
+        }
     }
     router.fallback(unknown).method_not_allowed_fallback(not_allowed)
 }
@@ -69,11 +75,20 @@ fn filter(http_method: &str) -> Option<MethodFilter> {
     }
 }
 
-async fn dispatch(door: Door, method: &'static Method, mut request: Request<Body>) -> Response {
+fn handler(
+    door: &Door,
+    method: &'static Method,
+    shape: Shape,
+) -> impl Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + use<> {
+    let door = door.clone();
+    move |request| Box::pin(dispatch(door.clone(), method, shape, request))
+}
+
+async fn dispatch(door: Door, method: &'static Method, shape: Shape, mut request: Request<Body>) -> Response {
     let draft = door.drafts.draft(method, "rest", request.headers(), request.extensions());
     request.extensions_mut().insert(draft.clone());
     let request = named(&draft, method, request).await;
-    let response = run(door, method, request).await;
+    let response = run(door, method, shape, request).await;
     // what the services answered is recorded already; this is for what did not get as far
     let problem = response.extensions().get::<Problem>().cloned();
     let (code, kind, refusal) = match &problem {
@@ -98,10 +113,11 @@ async fn named(draft: &Draft, method: &Method, request: Request<Body>) -> Reques
     Request::from_parts(parts, body)
 }
 
-async fn run(door: Door, method: &'static Method, request: Request<Body>) -> Response {
-    match shape(method) {
+async fn run(door: Door, method: &'static Method, shape: Shape, request: Request<Body>) -> Response {
+    match shape {
         Shape::Unary => call::unary(door, method, request).await,
         Shape::Events => sse::events(door, method, request).await,
+        Shape::EventSocket => event_socket::socket(door, method, request).await,
         Shape::Lines => lines::lines(door, method, request).await,
         Shape::Upload => upload::upload(door, method, request).await,
         Shape::Socket => console::socket(door, method, request).await,

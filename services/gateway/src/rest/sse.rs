@@ -1,65 +1,49 @@
-//! A stream of answers as Server-Sent Events (WHATWG HTML, section 9.2), resumable by `Last-Event-ID`.
+//! A stream of events as Server-Sent Events (WHATWG HTML, section 9.2), resumable by `Last-Event-ID`; or as JSON lines
+//! for whoever asks for them.
 
-use super::answer;
-use super::call::{self, Door};
+use super::call::Door;
+use super::events::{self, Piece};
 use super::frames::Frames;
 use super::problem::Problem;
-use crate::domain::violation::Violation;
-use crate::translate::status;
 use axum::body::Body;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use contracts::Method;
 use futures::stream;
-use http::{HeaderMap, HeaderName, Request};
-use serde_json::Value;
+use http::{HeaderMap, Request, header};
+use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 
 /// How often a silent stream shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
 /// A method that answers with a stream.
 pub async fn events(door: Door, method: &'static Method, request: Request<Body>) -> Response {
-    match open(&door, method, request).await {
-        Ok(frames) => Sse::new(stream::unfold(Some(frames), move |frames| next(method, frames)))
-            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-            .into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn open(door: &Door, method: &Method, request: Request<Body>) -> Result<Frames, Problem> {
     let (mut parts, _) = request.into_parts();
-    let caller = door.admit(method, &parts).await.map_err(|s| Problem::of(&s))?;
-    let mut sources = call::uri_fields(&mut parts).await?;
-    if let Some((incarnation, sequence)) = cursor(&parts.headers)? {
-        // a browser repeats the first URL when it reconnects: the header is newer than what stands there
-        sources.query.retain(|(name, _)| !["after_sequence", "incarnation", "last"].contains(&name.as_str()));
-        sources.query.push(("after_sequence".to_owned(), sequence.to_string()));
-        sources.query.push(("incarnation".to_owned(), incarnation));
+    let frames = match events::open(&door, method, &mut parts).await {
+        Ok(frames) => frames,
+        Err(problem) => return problem.into_response(),
+    };
+    if wants_lines(&parts.headers) {
+        let body = Body::from_stream(stream::unfold(Some(frames), move |frames| next_line(method, frames)));
+        return ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
     }
-    let message = call::message(method, sources)?;
-    door.send(method, &parts, caller, Body::from(message)).await.map_err(|s| Problem::of(&s))
+    Sse::new(stream::unfold(Some(frames), move |frames| next(method, frames)))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response()
 }
 
-/// The cursor "incarnation:sequence" that a client saw last.
-fn cursor(headers: &HeaderMap) -> Result<Option<(String, u64)>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let read = text
-        .rsplit_once(':')
-        .and_then(|(incarnation, sequence)| Some((incarnation.to_owned(), sequence.parse::<u64>().ok()?)));
-    read.map(Some).ok_or_else(|| {
-        let violation =
-            Violation::new("Last-Event-ID", "write the id of the last event: incarnation:sequence");
-        Problem::of(&status::invalid(violation))
-    })
+/// The first form in `Accept` that we know; without one it is Server-Sent Events.
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let known = accept.split(',').find_map(|part| match part.split(';').next().unwrap_or_default().trim() {
+        "application/x-ndjson" | "application/jsonl" => Some(true),
+        "text/event-stream" | "*/*" => Some(false),
+        _ => None,
+    });
+    known.unwrap_or(false)
 }
 
 async fn next(
@@ -67,36 +51,30 @@ async fn next(
     frames: Option<Frames>,
 ) -> Option<(Result<Event, Infallible>, Option<Frames>)> {
     let mut frames = frames?;
-    let item = match frames.next().await {
-        Ok(Some(bytes)) => answer::json(&method.descriptor.output(), &bytes),
-        Ok(None) => return None,
-        Err(status) => Err(status),
-    };
-    Some(match item {
-        Ok(value) => (Ok(event(&value)), Some(frames)),
-        Err(status) => {
-            let problem = serde_json::to_string(&Problem::of(&status)).unwrap_or_default();
-            (Ok(Event::default().event("error").data(problem)), None)
-        }
+    Some(match events::next(method, &mut frames).await? {
+        Ok(piece) => (Ok(event(&piece)), Some(frames)),
+        Err(problem) => (Ok(Event::default().event("error").data(problem_text(&problem))), None),
     })
 }
 
+async fn next_line(
+    method: &Method,
+    frames: Option<Frames>,
+) -> Option<(Result<Bytes, Infallible>, Option<Frames>)> {
+    let mut frames = frames?;
+    Some(match events::next(method, &mut frames).await? {
+        Ok(piece) => (Ok(Bytes::from(format!("{}\n", piece.whole))), Some(frames)),
+        Err(problem) => (Ok(Bytes::from(format!("{}\n", json!({"error": problem})))), None),
+    })
+}
+
+fn problem_text(problem: &Problem) -> String {
+    serde_json::to_string(problem).unwrap_or_default()
+}
+
 /// An event goes out under its type, a gap as "gap"; both with the cursor to go on from.
-fn event(item: &Value) -> Event {
-    let text =
-        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let number = |value: &Value, name: &str| {
-        value.get(name).map(|n| n.to_string().replace('"', "")).unwrap_or_default()
-    };
-    if let Some(record) = item.get("event") {
-        let id = format!("{}:{}", text(record, "incarnation"), number(record, "sequence"));
-        return Event::default().id(id).event(text(record, "type")).data(record.to_string());
-    }
-    if let Some(gap) = item.get("gap") {
-        let id = format!("{}:{}", text(gap, "incarnation"), number(gap, "resync_after_sequence"));
-        return Event::default().id(id).event("gap").data(gap.to_string());
-    }
-    Event::default().data(item.to_string())
+fn event(piece: &Piece) -> Event {
+    Event::default().id(&piece.cursor).event(&piece.name).data(piece.data.to_string())
 }
 
 #[cfg(test)]
@@ -104,34 +82,31 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn read(text: &str) -> Result<Option<(String, u64)>, u16> {
-        let mut headers = HeaderMap::new();
-        headers.insert(LAST_EVENT_ID, HeaderValue::from_str(text).expect("ascii"));
-        cursor(&headers).map_err(|problem| problem.status)
-    }
-
-    #[test]
-    fn a_cursor_is_incarnation_and_sequence() {
-        assert_eq!(
-            read("EVENTS@2026-01-01T00:00:00Z:17"),
-            Ok(Some(("EVENTS@2026-01-01T00:00:00Z".to_owned(), 17)))
-        );
-        assert_eq!(read(""), Ok(None));
-        assert_eq!(read("17"), Err(400));
-        assert_eq!(read("abc:-1"), Err(400));
-        assert_eq!(cursor(&HeaderMap::new()).map_err(|p| p.status), Ok(None));
-    }
-
     #[tokio::test]
     async fn events_carry_their_cursor() {
-        let item = serde_json::json!({"event": {"incarnation": "i", "sequence": 5, "type": "scheduler.InstanceReady"}});
-        let gap =
-            serde_json::json!({"gap": {"incarnation": "j", "resync_after_sequence": "9007199254740993"}});
-        let events = [Ok::<_, Infallible>(event(&item)), Ok(event(&gap))];
-        let response = Sse::new(stream::iter(events)).into_response();
+        let piece = |cursor: &str, name: &str| {
+            let data = json!({"sequence": 5});
+            Ok::<_, Infallible>(event(&Piece {
+                cursor: cursor.into(),
+                name: name.into(),
+                whole: data.clone(),
+                data,
+            }))
+        };
+        let pieces = [piece("i:5", "scheduler.InstanceReady"), piece("j:9007199254740993", "gap")];
+        let response = Sse::new(stream::iter(pieces)).into_response();
         let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).expect("text");
         assert!(text.contains("id: i:5\nevent: scheduler.InstanceReady\ndata: {"), "{text}");
         assert!(text.contains("id: j:9007199254740993\nevent: gap\n"), "{text}");
+    }
+
+    #[test]
+    fn lines_are_for_those_who_ask() {
+        let asks =
+            |text| wants_lines(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(text))]));
+        assert!(asks("application/x-ndjson") && asks("text/html, application/jsonl;q=0.9"));
+        assert!(!asks("text/event-stream") && !asks("*/*") && !asks("text/event-stream, application/jsonl"));
+        assert!(!wants_lines(&HeaderMap::new()));
     }
 }

@@ -14,6 +14,7 @@ use axum::response::Response;
 use http::{Request, header};
 use opentelemetry::metrics::Meter;
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Both doors.
@@ -30,6 +31,7 @@ impl Doors {
         doorkeeper: &Arc<Doorkeeper>,
         admission: &Arc<Admission>,
         drafts: &Arc<Drafts>,
+        sockets: &TaskTracker,
         meter: &Meter,
     ) -> anyhow::Result<Self> {
         let observer = Arc::new(Observer::new(meter));
@@ -47,6 +49,7 @@ impl Doors {
             grpc: grpc.clone(),
             doorkeeper: doorkeeper.clone(),
             drafts: drafts.clone(),
+            sockets: sockets.clone(),
         });
         Ok(Self { grpc, rest })
     }

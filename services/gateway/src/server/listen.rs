@@ -53,6 +53,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     doors: Doors,
+    sockets: TaskTracker,
     stopping: CancellationToken,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
@@ -91,8 +92,10 @@ pub async fn serve(
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(FAREWELL, connections.wait()).await.is_err() {
-        tracing::warn!(left = connections.len(), "requests were cut off");
+    sockets.close();
+    let all = async { tokio::join!(connections.wait(), sockets.wait()) };
+    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+        tracing::warn!(left = connections.len() + sockets.len(), "requests were cut off");
     }
 }
 

@@ -3,7 +3,9 @@
 pub mod access;
 pub mod admission;
 pub mod audit;
+pub mod catalogue;
 pub mod cloudevents;
+pub mod comments;
 pub mod diagnosis;
 pub mod images;
 pub mod instances;

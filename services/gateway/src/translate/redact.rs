@@ -4,20 +4,21 @@ use crate::domain::caller::Caller;
 use contracts::gateway::v1::Operation;
 use contracts::scheduler::v1::{Instance, PlacementDecision};
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, Kind, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 
 /// Messages that are for the gateway alone.
 const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
 /// Fields that name hosts of the platform, which tenants are not shown.
 const HOSTS: [&str; 6] = ["host_id", "host_name", "failed_host_ids", "agent_id", "candidates", "rejections"];
 
+/// Whether a field is for the gateway alone.
+pub fn is_secret(field: &FieldDescriptor) -> bool {
+    matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name()))
+}
+
 /// Clears every sealed field, however deep.
 pub fn strip(message: &mut DynamicMessage) {
-    let sealed: Vec<_> = message
-        .descriptor()
-        .fields()
-        .filter(|field| matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name())))
-        .collect();
+    let sealed: Vec<_> = message.descriptor().fields().filter(is_secret).collect();
     for field in &sealed {
         message.clear_field(field);
     }

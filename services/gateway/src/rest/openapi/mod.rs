@@ -1,10 +1,10 @@
 //! The OpenAPI 3.1 document, made from the same descriptors as the routes: what is not routed is not documented,
 //! and the other way round.
 
-mod comments;
 mod paths;
 mod schema;
 
+use crate::translate::comments;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 

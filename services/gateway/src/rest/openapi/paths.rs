@@ -1,9 +1,9 @@
 //! The operations of the document.
 
-use super::comments;
 use super::schema::{Schemas, is_sealed};
 use crate::domain::permissions::{self, Scope};
 use crate::rest::router::{Shape, shape};
+use crate::translate::comments;
 use contracts::Method;
 use prost_reflect::FieldDescriptor;
 use serde_json::{Map, Value, json};
@@ -139,11 +139,16 @@ fn responses(schemas: &mut Schemas, method: &Method) -> Value {
             let words = "A WebSocket: binary messages both ways, what is typed and what the guest writes.";
             ("101", json!({"description": words}))
         }
-        Shape::Events => {
+        Shape::Events | Shape::EventSocket => {
             let schema = schemas.message(&output, &[]);
             let words = "Server-Sent Events. `event` is the type of the event or \"gap\", `id` the cursor \
-                         \"incarnation:sequence\", `data` the content of `event` or `gap`.";
-            ("200", json!({"description": words, "content": {"text/event-stream": {"schema": schema}}}))
+                         \"incarnation:sequence\", `data` the content of `event`, `cloud_event` or `gap`. With \
+                         `Accept: application/x-ndjson` one JSON object a line.";
+            let content = json!({
+                "text/event-stream": {"schema": schema},
+                "application/x-ndjson": {"schema": schema},
+            });
+            ("200", json!({"description": words, "content": content}))
         }
         Shape::Lines => {
             let schema = schemas.message(&output, &[]);
@@ -155,7 +160,10 @@ fn responses(schemas: &mut Schemas, method: &Method) -> Value {
         Shape::Unary | Shape::Upload => {
             let status = if output.get_field_by_name("operation_id").is_some() { "202" } else { "200" };
             let words = comments::of(&output.parent_file(), output.path());
-            let schema = schemas.message(&output, &[]);
+            let schema = match output.get_field_by_name(&method.response_body) {
+                Some(field) => schemas.field(&field),
+                None => schemas.message(&output, &[]),
+            };
             (status, json!({"description": words, "content": {"application/json": {"schema": schema}}}))
         }
     };

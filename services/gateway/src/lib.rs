@@ -18,22 +18,27 @@ pub use handlers::subscriptions;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
+pub use translate::external_events::original as original_cloud_event;
 pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
+use adapters::nats_claims::CalloutKey;
 use adapters::passwords::Passwords;
 use adapters::staging::Staging;
 use api::Api;
 use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
+use api::external_events::ExternalEvents;
 use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Stage, reconcile};
 use serde::Deserialize;
 use server::doors::Doors;
+use server::nats_door::NatsDoor;
+use server::nats_events::NatsEvents;
 use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,6 +72,9 @@ pub struct Settings {
     pub token_requests_per_second: u32,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
+    /// The key under which the gateway vouches for clients of the broker (made when it is not there), the same for all
+    /// replicas; "" = `nats-callout.seed` in the data folder. The configuration of the broker names its public side.
+    pub nats_callout_file: PathBuf,
 }
 
 impl Default for Settings {
@@ -83,6 +91,7 @@ impl Default for Settings {
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
+            nats_callout_file: PathBuf::new(),
         }
     }
 }
@@ -100,6 +109,14 @@ impl Settings {
         self.database_url.clone()
     }
 
+    /// The file of the key for clients of the broker.
+    pub fn nats_callout_file(&self) -> PathBuf {
+        if self.nats_callout_file.as_os_str().is_empty() {
+            return self.data_dir.join("nats-callout.seed");
+        }
+        self.nats_callout_file.clone()
+    }
+
     fn token_key_file(&self) -> PathBuf {
         if self.token_key_file.as_os_str().is_empty() {
             return self.data_dir.join("token.key");
@@ -107,6 +124,15 @@ impl Settings {
         self.token_key_file.clone()
     }
 }
+
+/// The public side of the key for clients of the broker, made when it is not there: what `issuer` in the broker's
+/// configuration has to say.
+pub fn nats_issuer(settings: &Settings) -> anyhow::Result<String> {
+    Ok(CalloutKey::from_file(&settings.nats_callout_file())?.issuer())
+}
+
+/// The account of the broker in which other systems are.
+pub use adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
 
 /// How the gateway's tables come out of the events.
 pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
@@ -148,6 +174,23 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
     });
 
+    let past = desk.clone();
+    let pass = move || {
+        let past = past.clone();
+        async move { reconcilers::external_events::pass(&past).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway external events", |stop| {
+        reconcile(
+            "external events",
+            stop,
+            Arc::new(Notify::new()),
+            reconcilers::external_events::PERIOD,
+            pass,
+        )
+    });
+    let external = ExternalEvents::new(&chassis.meter);
+    chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
+
     // it stops after the listener: requests under way are answered
     let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
@@ -164,6 +207,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         doorkeeper: doorkeeper.clone(),
         passwords: Passwords::new()?,
         logins: Logins::new(&chassis.meter),
+        external,
         wakeups,
         staging,
         health: chassis.health.clone(),
@@ -175,6 +219,13 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
     let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &chassis.meter)?;
+
+    let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
+    tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");
+    let (bus, clock) = (chassis.bus.clone(), desk.clock().clone());
+    let door = NatsDoor::new(callout, bus, doorkeeper.clone(), drafts.clone(), clock, &chassis.meter);
+    let health = chassis.health.component("gateway.nats-door");
+    chassis.tasks.spawn(Stage::Intake, "gateway nats door", |stop| door.run(stop, health));
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;

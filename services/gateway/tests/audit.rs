@@ -40,6 +40,18 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         | "ListUsers" | "ListRoles" | "ListTokens" | "WhoAmI" | "Logout" | "EnrolTotp" | "RemoveTotp" => {
             json!({})
         }
+        "PublishEvents" => json!({
+            "events": [{"specversion": "1.0", "id": format!("e-{turn}"), "source": "/tests", "type": "test"}],
+        }),
+        "PublishAlerts" => json!({
+            "version": "4",
+            "receiver": "berth",
+            "external_url": "http://alerts:9093",
+            "alerts": [{
+                "status": "firing", "labels": {"alertname": "Test"}, "starts_at": "2026-01-31T12:00:00Z",
+                "fingerprint": format!("f-{turn}"),
+            }],
+        }),
         "CreateTenant" => json!({"name": format!("tenant-{turn}")}),
         "GetTenant" | "DisableTenant" | "EnableTenant" | "DeleteTenant" => json!({"tenant": "nobodys"}),
         "CreateUser" => json!({"name": format!("user-{turn}"), "roles": ["developer"]}),
@@ -130,6 +142,9 @@ async fn by_rest(gateway: &Gateway, method: &Method, json: &Value, token: &str) 
     call = match method.http_method.as_str() {
         "GET" | "DELETE" => call,
         "PUT" => call.body("abc"),
+        _ if method.descriptor.name() == "PublishEvents" => {
+            call.header("content-type", "application/cloudevents-batch+json").body(body["events"].to_string())
+        }
         _ => call.header("content-type", "application/json").body(body.to_string()),
     };
     let _ = answer(call).await;

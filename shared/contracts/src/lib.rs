@@ -12,4 +12,6 @@ mod refusal;
 pub mod status;
 
 pub use catalogue::{CATALOGUE, Entry, entry};
-pub use reflect::{DESCRIPTORS, Method, REDACTED, json_of, methods, pool, redacted_json, to_json, to_struct};
+pub use reflect::{
+    Body, DESCRIPTORS, Method, REDACTED, json_of, methods, pool, redacted_json, to_json, to_struct,
+};

@@ -98,6 +98,17 @@ fn to_value(json: serde_json::Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
+/// How the body of a REST request is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// The request as JSON; a field that is not known is refused.
+    Request,
+    /// CloudEvents 1.0: structured, batched or binary.
+    CloudEvents,
+    /// JSON in somebody else's format: fields that are not known are passed over.
+    Foreign,
+}
+
 /// A method of the public interface and its REST face.
 #[derive(Debug, Clone)]
 pub struct Method {
@@ -113,6 +124,8 @@ pub struct Method {
     pub mutating: bool,
     /// A stream of answers that ends by itself: JSON lines or CSV over REST.
     pub lines: bool,
+    /// How the body of a REST request is read.
+    pub body: Body,
 }
 
 /// What stands for a secret in a record of a request.
@@ -175,12 +188,18 @@ pub fn methods() -> &'static [Method] {
                 }
                 let flag =
                     |name: &str| rest.get_field_by_name(name).and_then(|v| v.as_bool()).unwrap_or(false);
+                let body = match rest.get_field_by_name("body").and_then(|v| v.as_enum_number()) {
+                    Some(1) => Body::CloudEvents,
+                    Some(2) => Body::Foreign,
+                    _ => Body::Request,
+                };
                 methods.push(Method {
                     http_method: text("method"),
                     path: text("path"),
                     permission: text("permission"),
                     mutating: flag("mutating"),
                     lines: flag("lines"),
+                    body,
                     descriptor,
                 });
             }

@@ -2,9 +2,10 @@
 
 use super::Session;
 use super::event_text::what_happened;
+use super::events_publish::{self, PublishArgs};
 use crate::client::{Exit, Failure, Retries, is_transport};
 use crate::output::{Format, json_of, local_time, print};
-use clap::Args;
+use clap::{Args, Subcommand};
 use contracts::gateway::v1::{
     EventRecord, Gap, GetHostRequest, GetImageRequest, GetInstanceRequest, WatchEventsRequest,
     WatchEventsResponse, watch_events_response::Item,
@@ -21,9 +22,13 @@ Examples:
   berth events --last 20
   berth events --follow --type scheduler.InstanceReady
   berth events --object web-1 -o json | jq .event.type
-  berth events --after 4711 --follow"
+  berth events --after 4711 --follow
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\": \"4f2a\"}'",
+    args_conflicts_with_subcommands = true
 )]
 pub struct EventsArgs {
+    #[command(subcommand)]
+    command: Option<EventsCommand>,
     /// Stay, and print events as they happen
     #[arg(short, long)]
     follow: bool,
@@ -47,7 +52,15 @@ pub struct EventsArgs {
     operation: String,
 }
 
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    Publish(Box<PublishArgs>),
+}
+
 pub(super) async fn run(args: EventsArgs, session: &Session) -> Result<(), Failure> {
+    if let Some(EventsCommand::Publish(publish)) = args.command {
+        return events_publish::run(*publish, session).await;
+    }
     let object_id = match &args.object {
         Some(object) => id_of(object, session).await?,
         None => String::new(),

@@ -8,6 +8,7 @@ mod dead;
 mod doctor;
 mod event_text;
 mod events;
+mod events_publish;
 mod flavor;
 mod host;
 mod image;

@@ -2,5 +2,6 @@
 
 pub mod codes;
 pub mod keys;
+pub mod nats_claims;
 pub mod passwords;
 pub mod staging;

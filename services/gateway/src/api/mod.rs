@@ -8,6 +8,7 @@ mod console;
 mod diagnosis;
 mod events;
 mod exec;
+pub mod external_events;
 mod flavors;
 mod hosts;
 mod images;
@@ -34,6 +35,7 @@ use auth::Doorkeeper;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
+use external_events::{ExternalEvents, Publisher};
 use intake::Intake;
 use logins::Logins;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use tonic::{Request, Status};
 
 use wire::audit_service_server::AuditServiceServer;
 use wire::event_service_server::EventServiceServer;
+use wire::external_event_service_server::ExternalEventServiceServer;
 use wire::flavor_service_server::FlavorServiceServer;
 use wire::host_service_server::HostServiceServer;
 use wire::image_service_server::ImageServiceServer;
@@ -75,6 +78,8 @@ pub struct Api {
     pub passwords: Passwords,
     /// Wrong logins.
     pub logins: Logins,
+    /// Takes events of other systems.
+    pub external: ExternalEvents,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Where uploads go.
@@ -108,6 +113,10 @@ impl Api {
             .add_service(HostServiceServer::from_arc(self.clone()))
             .add_service(OperationServiceServer::from_arc(self.clone()))
             .add_service(EventServiceServer::from_arc(self.clone()))
+            .add_service(
+                ExternalEventServiceServer::new(Publisher(self.clone()))
+                    .max_decoding_message_size(REQUEST_LIMIT),
+            )
             .add_service(PlatformServiceServer::from_arc(self.clone()))
             .add_service(AuditServiceServer::from_arc(self.clone()))
             .add_service(TenantServiceServer::from_arc(self.clone()))

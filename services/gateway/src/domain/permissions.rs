@@ -72,6 +72,7 @@ pub const TABLE: &[Rule] = &[
     rule("flavor.read",      Either,   ALL),
     rule("operation.read",   Either,   ALL),
     rule("event.read",       Either,   ALL),
+    rule("event.publish",    Tenant,   WORKERS),
     rule("role.read",        Either,   ALL),
     rule("user.read",        Either,   WATCHERS),
     rule("user.create",      Either,   ADMINS),

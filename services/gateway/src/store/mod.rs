@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod decisions;
 pub mod diagnosis;
+pub mod external_events;
 pub mod flavors;
 pub mod hosts;
 pub mod images;
@@ -35,6 +36,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
     MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
+    MigrationFile {
+        version: 1400,
+        name: "external_events",
+        sql: include_str!("../../migrations/1400_external_events.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.

@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod admission;
+pub mod alertmanager;
 pub mod audit;
 pub mod diagnosis;
+pub mod external_events;
 pub mod images;
 pub mod instances;
 pub mod operations;

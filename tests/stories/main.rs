@@ -10,6 +10,7 @@ mod libvirt_restarts;
 mod lost_databases;
 mod no_room;
 mod one_instance;
+mod outside_systems;
 mod processes;
 mod public_door;
 mod real_guest;

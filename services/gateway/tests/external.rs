@@ -395,7 +395,8 @@ mod door {
         }
         let page = gateway
             .until("GET", "/v1/audit?operation=PublishEvents", |(_, page)| {
-                page["records"].as_array().is_some_and(|records| records.len() >= 4)
+                let records = page["records"].as_array().cloned().unwrap_or_default();
+                records.iter().filter_map(|r| r["count"].as_u64()).sum::<u64>() >= 4
             })
             .await;
         let records = page["records"].as_array().expect("records");

@@ -18,6 +18,7 @@ mod limits;
 pub mod live;
 mod outbox;
 mod outside;
+pub mod questions;
 pub mod queues;
 pub mod rebuild;
 mod relay;

@@ -7,8 +7,8 @@ use crate::domain::caller::Caller;
 use crate::rest::problem::code_name;
 use crate::translate::{audit, status};
 use bus::Connection;
+use bus::questions::{Question, Questions};
 use chassis::HealthHandle;
-use futures::StreamExt;
 use http::{Extensions, HeaderMap, HeaderValue, header};
 use kernel::Clock;
 use opentelemetry::KeyValue;
@@ -59,8 +59,7 @@ impl NatsDoor {
         let door = Arc::new(self);
         let mut pause = Duration::from_millis(100);
         while !stop.is_cancelled() {
-            let client = door.bus.client();
-            match client.queue_subscribe(SUBJECT, QUEUE.to_owned()).await {
+            match Questions::listen(&door.bus, SUBJECT, QUEUE).await {
                 Ok(mut questions) => {
                     health.ok("answers the broker");
                     pause = Duration::from_millis(100);
@@ -73,7 +72,6 @@ impl NatsDoor {
                         let door = door.clone();
                         tokio::spawn(async move { door.answer(question).await });
                     }
-                    let _ = questions.unsubscribe().await;
                 }
                 Err(error) => health.bad(format!("cannot listen at the broker: {error}")),
             }
@@ -82,8 +80,7 @@ impl NatsDoor {
         }
     }
 
-    async fn answer(&self, question: async_nats::Message) {
-        let Some(reply) = question.reply else { return };
+    async fn answer(&self, question: Question) {
         let connecting = match nats_claims::read(&question.payload) {
             Ok(connecting) => connecting,
             Err(error) => {
@@ -103,7 +100,7 @@ impl NatsDoor {
                 self.key.refuse(&connecting, refused.message(), now_s)
             }
         };
-        if let Err(error) = self.bus.client().publish(reply, answer.into()).await {
+        if let Err(error) = question.answer(answer).await {
             tracing::warn!(%error, "the broker was not answered");
         }
     }

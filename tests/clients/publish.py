@@ -21,15 +21,18 @@ async def main(server: str, ca_file: str, tenant: str, subjects: list[str]) -> N
     async def on_error(error: Exception) -> None:
         violations.append(str(error).lower())
 
-    client = await nats.connect(
-        server,
-        token=sys.stdin.readline().strip(),
-        tls=ssl.create_default_context(cafile=ca_file),
-        # answers come to an inbox of the tenant: others are not heard
-        inbox_prefix=f"_INBOX.{tenant}".encode(),
-        error_cb=on_error,
-        max_reconnect_attempts=3,
-    )
+    try:
+        client = await nats.connect(
+            server,
+            token=sys.stdin.readline().strip(),
+            tls=ssl.create_default_context(cafile=ca_file),
+            # answers come to an inbox of the tenant: others are not heard
+            inbox_prefix=f"_INBOX.{tenant}".encode(),
+            error_cb=on_error,
+            allow_reconnect=False,
+        )
+    except nats.errors.Error as error:
+        sys.exit(f"not let in: {error} {violations}")
     stream = client.jetstream()
     for number, subject in enumerate(subjects):
         event = {

@@ -7,6 +7,7 @@ mod api;
 mod bootstrap;
 mod domain;
 mod handlers;
+mod oidc_settings;
 mod reconcilers;
 mod rest;
 mod server;
@@ -15,6 +16,7 @@ mod translate;
 mod wakeups;
 
 pub use handlers::subscriptions;
+pub use oidc_settings::OidcSettings;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
@@ -75,6 +77,8 @@ pub struct Settings {
     /// The key under which the gateway vouches for clients of the broker (made when it is not there), the same for all
     /// replicas; "" = `nats-callout.seed` in the data folder. The configuration of the broker names its public side.
     pub nats_callout_file: PathBuf,
+    /// The identity provider.
+    pub oidc: OidcSettings,
 }
 
 impl Default for Settings {
@@ -92,6 +96,7 @@ impl Default for Settings {
             token_requests_per_second: 0,
             upload_limit_bytes: 256 << 30,
             nats_callout_file: PathBuf::new(),
+            oidc: OidcSettings::default(),
         }
     }
 }
@@ -208,6 +213,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         passwords: Passwords::new()?,
         logins: Logins::new(&chassis.meter),
         external,
+        oidc: settings.oidc.open()?,
         wakeups,
         staging,
         health: chassis.health.clone(),

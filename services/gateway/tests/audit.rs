@@ -63,6 +63,8 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         "CreateToken" => json!({"name": format!("token-{turn}")}),
         "RevokeToken" => json!({"token": "nothing"}),
         "Login" => json!({"user": format!("nobody-{turn}"), "password": "correct horse battery"}),
+        "BeginOidcLogin" => json!({"redirect_uri": "http://127.0.0.1:1/"}),
+        "LoginWithOidc" => json!({"ticket": "t", "code": "c", "state": "s"}),
         "ChangePassword" => json!({"current_password": "wrong", "new_password": "correct horse battery"}),
         "ConfirmTotp" => json!({"code": "123456"}),
         "CreateInstance" => json!({"name": format!("made-{turn}"), "image": "debian", "flavor": "small"}),

@@ -396,7 +396,7 @@ mod door {
         let page = gateway
             .until("GET", "/v1/audit?operation=PublishEvents", |(_, page)| {
                 let records = page["records"].as_array().cloned().unwrap_or_default();
-                records.iter().filter_map(|r| r["count"].as_u64()).sum::<u64>() >= 4
+                records.iter().filter_map(|r| r["count"].as_u64()).sum::<u64>() >= 3
             })
             .await;
         let records = page["records"].as_array().expect("records");

@@ -84,6 +84,8 @@ fn fixture(method: &str) -> Case {
         "CreateTenant" => case("", "", json!({"name": "charlie"})),
         "CreateUser" => case("", "", json!({"name": "eve", "roles": ["developer"]})),
         "ChangePassword" | "EnrolTotp" | "ConfirmTotp" | "RemoveTotp" => case("", "", json!({})),
+        "BeginOidcLogin" => case("", "", json!({"redirect_uri": "http://127.0.0.1:1/"})),
+        "LoginWithOidc" => case("", "", json!({"ticket": "t", "code": "c", "state": "s"})),
         "Login" => case("", "", json!({"user": "bravo-bob@bravo", "password": "wrong password"})),
         other => panic!("{other} has no fixture: say here how it would reach another tenant's objects"),
     }

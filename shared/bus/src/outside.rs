@@ -51,6 +51,14 @@ pub trait FromOutside: Send + Sync + 'static {
     async fn refuse(&self, work: &mut Work, sent: &Sent, reason: &str) -> Result<(), StoreError>;
 }
 
+/// Why messages do not come any more.
+enum Ended {
+    /// The store did not take a batch.
+    Undone(String),
+    /// The broker ended it.
+    Broken(String),
+}
+
 /// Takes messages from the stream of other systems.
 pub struct Outside<T> {
     desk: Desk,
@@ -74,12 +82,18 @@ impl<T: FromOutside> Outside<T> {
     /// Runs until told to stop; finishes the batch in hand.
     pub async fn run(self, stop: CancellationToken) {
         let mut failures: u32 = 0;
+        // what another life of this process had in hand comes again before anything that was sent later
+        let mut from_the_start = true;
         while !stop.is_cancelled() {
-            let outcome = match self.open().await {
+            let outcome = match self.open(from_the_start).await {
                 Ok(messages) => {
                     failures = 0;
                     self.report.well("listening");
-                    self.pump(messages, &stop).await
+                    let ended = self.pump(messages, &stop).await;
+                    from_the_start = matches!(ended, Err(Ended::Undone(_)));
+                    ended.map_err(|ended| match ended {
+                        Ended::Undone(reason) | Ended::Broken(reason) => reason,
+                    })
                 }
                 Err(reason) => Err(reason),
             };
@@ -94,8 +108,18 @@ impl<T: FromOutside> Outside<T> {
         }
     }
 
-    async fn open(&self) -> Result<pull::Stream, String> {
+    /// `from_the_start`: messages that were handed out and not acknowledged come first. The server alone would bring
+    /// them after those that were sent meanwhile.
+    async fn open(&self, from_the_start: bool) -> Result<pull::Stream, String> {
         let stream = self.connection.jetstream().get_stream_no_info(topology::OUTSIDE).await;
+        let stream = stream.map_err(|e| e.to_string())?;
+        if from_the_start
+            && let Ok(old) = stream.consumer_info(self.desk.service()).await
+            && old.num_ack_pending > 0
+        {
+            // the messages stay: the stream keeps what was not acknowledged
+            stream.delete_consumer(self.desk.service()).await.map_err(|e| e.to_string())?;
+        }
         let config = pull::Config {
             durable_name: Some(self.desk.service().to_owned()),
             deliver_policy: DeliverPolicy::All,
@@ -105,8 +129,7 @@ impl<T: FromOutside> Outside<T> {
             max_ack_pending: 1_000,
             ..pull::Config::default()
         };
-        let consumer =
-            stream.map_err(|e| e.to_string())?.create_consumer(config).await.map_err(|e| e.to_string())?;
+        let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;
         consumer
             .stream()
             .max_messages_per_batch(BATCH)
@@ -117,13 +140,13 @@ impl<T: FromOutside> Outside<T> {
             .map_err(|e| e.to_string())
     }
 
-    async fn pump(&self, messages: pull::Stream, stop: &CancellationToken) -> Result<(), String> {
+    async fn pump(&self, messages: pull::Stream, stop: &CancellationToken) -> Result<(), Ended> {
         let mut batches = messages.ready_chunks(BATCH);
         loop {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                batch = batches.next() => batch.ok_or("the subscription ended")?,
+                batch = batches.next() => batch.ok_or_else(|| Ended::Broken("the subscription ended".into()))?,
             };
             let mut broken = None;
             let mut taken = Vec::with_capacity(batch.len());
@@ -133,9 +156,13 @@ impl<T: FromOutside> Outside<T> {
                     Err(error) => broken = Some(error.to_string()),
                 }
             }
-            self.process(taken).await;
+            if let Err(reason) = self.process(taken).await {
+                // nothing that was sent later may overtake it
+                tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(AGAIN) => {} }
+                return Err(Ended::Undone(reason));
+            }
             if let Some(reason) = broken {
-                return Err(reason);
+                return Err(Ended::Broken(reason));
             }
         }
         while let Some(Some(batch)) = batches.next().now_or_never() {
@@ -146,34 +173,26 @@ impl<T: FromOutside> Outside<T> {
         Ok(())
     }
 
-    async fn process(&self, batch: Vec<Message>) {
+    /// An error: the batch was undone, and none of it is acknowledged.
+    async fn process(&self, batch: Vec<Message>) -> Result<(), String> {
         if batch.is_empty() {
-            return;
+            return Ok(());
         }
         FailPoint::Received.reached().await;
         let decided = self.decide(&batch).await;
         FailPoint::Committed.reached().await;
-        let again = match decided {
-            Ok(()) => {
-                self.report.well("listening");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store does not take what other systems sent");
-                self.report.unwell(Trouble::of_store(&error), error.to_string());
-                Some(AGAIN)
-            }
-        };
+        if let Err(error) = decided {
+            tracing::error!(%error, "the store does not take what other systems sent");
+            self.report.unwell(Trouble::of_store(&error), error.to_string());
+            return Err(error.to_string());
+        }
         for message in &batch {
-            let answer = match again {
-                None => message.ack().await,
-                Some(delay) => message.ack_with(AckKind::Nak(Some(delay))).await,
-            };
-            if let Err(error) = answer {
+            if let Err(error) = message.ack().await {
                 tracing::debug!(%error, "answer not sent; it comes again");
             }
             FailPoint::Acknowledged.reached().await;
         }
+        Ok(())
     }
 
     /// The whole batch in one transaction, with a place to go back to before each message.

@@ -129,6 +129,13 @@ async fn whatever_the_process_dies_at_each_message_has_its_effect_once() {
         })
         .await;
         assert_eq!(said(&desk).await, 20, "{point}: each is said once");
+        let subjects: Vec<String> = sqlx::query_scalar("SELECT subject FROM outbox ORDER BY seq")
+            .fetch_all(desk.store().reader())
+            .await
+            .expect("rows");
+        let sent: Vec<String> =
+            (0..20).map(|n| format!("evt.gateway.v1.ExternalEventReceived.acme.{point}_{n}")).collect();
+        assert_eq!(subjects, sent, "{point}: in the order in which they were sent");
         second.stop.cancel();
         second.task.await.expect("it ends in order");
     }

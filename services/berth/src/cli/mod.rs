@@ -14,6 +14,7 @@ mod host;
 mod image;
 mod instance;
 mod login;
+mod login_oidc;
 mod manifest;
 mod operation;
 mod replay;

@@ -141,6 +141,7 @@ pub(crate) fn gateway(
         tls_cert_file,
         tls_key_file,
         insecure_dev: settings.insecure_dev,
+        oidc: settings.oidc.clone(),
         ..gateway::Settings::default()
     }
 }

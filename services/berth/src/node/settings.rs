@@ -21,6 +21,8 @@ pub struct NodeSettings {
     pub host: HostSettings,
     /// The event stream in an object store.
     pub archive: ArchiveSettings,
+    /// The identity provider through which people log in.
+    pub oidc: gateway::OidcSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
     /// Listen without TLS and without durable sync. For trying things out on one machine.
@@ -112,6 +114,7 @@ impl Default for NodeSettings {
             nats: NatsSettings::default(),
             host: HostSettings::default(),
             archive: ArchiveSettings::default(),
+            oidc: gateway::OidcSettings::default(),
             telemetry: TelemetrySettings::default(),
             insecure_dev: false,
         }

@@ -3,5 +3,6 @@
 pub mod codes;
 pub mod keys;
 pub mod nats_claims;
+pub mod oidc;
 pub mod passwords;
 pub mod staging;

@@ -16,6 +16,7 @@ mod instances;
 pub mod intake;
 pub mod logins;
 mod lookup;
+pub mod oidc;
 mod operations;
 pub mod pace;
 mod platform;
@@ -80,6 +81,8 @@ pub struct Api {
     pub logins: Logins,
     /// Takes events of other systems.
     pub external: ExternalEvents,
+    /// The identity provider, when there is one.
+    pub oidc: Option<oidc::Oidc>,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Where uploads go.

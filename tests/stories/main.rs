@@ -6,6 +6,7 @@ mod chaos;
 mod checked;
 mod damaged_rows;
 mod doctor;
+mod identity_provider;
 mod libvirt_restarts;
 mod lost_databases;
 mod no_room;

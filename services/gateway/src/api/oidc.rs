@@ -62,10 +62,11 @@ fn failed(error: OidcError) -> Status {
 }
 
 impl Api {
-    fn oidc(&self) -> Result<&Oidc, Status> {
+    /// The provider; without one this is answered with `code`.
+    fn oidc(&self, code: Code) -> Result<&Oidc, Status> {
         self.oidc.as_ref().ok_or_else(|| {
             let text = "this platform trusts no identity provider; log in with a password, or set oidc.issuer of the gateway";
-            status::refused(Code::FailedPrecondition, Refusal::new("OIDC_OFF", text), "")
+            status::refused(code, Refusal::new("OIDC_OFF", text), "")
         })
     }
 
@@ -75,7 +76,7 @@ impl Api {
     ) -> Result<wire::BeginOidcLoginResponse, Status> {
         caller(&request)?;
         let redirect_uri = request.into_inner().redirect_uri;
-        let oidc = self.oidc()?;
+        let oidc = self.oidc(Code::FailedPrecondition)?;
         if redirect_uri.len() > 256 || !oidc::is_loopback(&redirect_uri) {
             let text = format!(
                 "{:?} is not where a program on the browser's machine listens: write http://127.0.0.1:<port>/…",
@@ -101,7 +102,7 @@ impl Api {
         asked: &Asked,
         request: wire::LoginWithOidcRequest,
     ) -> Result<wire::LoginWithOidcResponse, Status> {
-        let oidc = self.oidc()?;
+        let oidc = self.oidc(Code::Unauthenticated)?;
         let wire::LoginWithOidcRequest { ticket, code, state } = request;
         for (field, text) in [("ticket", &ticket), ("code", &code), ("state", &state)] {
             if text.is_empty() || text.len() > TEXT_LIMIT {

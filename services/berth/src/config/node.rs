@@ -93,7 +93,8 @@ fn from_environment(environment: &Environment) -> Result<Layer, Failure> {
     let known: Vec<String> = known_keys();
     let mut layer = Layer::default();
     for (key, value) in values {
-        if !known.contains(&key) && !key.starts_with("host.labels.") {
+        if !known.contains(&key) && !["host.labels.", "oidc.roles."].iter().any(|free| key.starts_with(free))
+        {
             let names: Vec<String> = known.iter().map(|key| variable(key)).collect();
             return Err(Failure::usage(format!("{} is no setting of a node", variable(&key)))
                 .hint(format!("known are {}", names.join(", "))));

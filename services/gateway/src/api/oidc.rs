@@ -117,7 +117,7 @@ impl Api {
         if ticket.state != state {
             return Err(refused("the state is not that of this ticket: the answer belongs to another login"));
         }
-        let wanted = oidc.mapping.wanted();
+        let wanted = oidc.mapping.wanted(oidc.provision);
         let somebody = oidc
             .provider
             .exchange(&code, &ticket.verifier, &ticket.redirect_uri, &ticket.nonce, &wanted)

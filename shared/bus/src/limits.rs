@@ -13,6 +13,8 @@ pub struct Limits {
     pub queue_bytes: i64,
     /// Bytes of the log of events; -1 = the broker's disk is the limit.
     pub events_bytes: i64,
+    /// Bytes of what other systems sent and nobody took yet; -1 = no limit. The broker sets them aside.
+    pub outside_bytes: i64,
     /// Bytes of dead letters; beyond it the oldest go. -1 = no limit.
     pub dead_bytes: i64,
     /// Bytes of short-lived samples, in memory; beyond it the oldest go.
@@ -32,6 +34,7 @@ impl Default for Limits {
             queue_messages: 2_000_000,
             queue_bytes: 256 << 20,
             events_bytes: -1,
+            outside_bytes: 64 << 20,
             dead_bytes: 256 << 20,
             telemetry_bytes: 64 << 20,
             message_bytes: 8 << 20,

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub const EVENTS: &str = "EVENTS";
 /// Short-lived samples.
 pub const TELEMETRY: &str = "TELEMETRY";
+/// What other systems send, until it is taken: the payload is theirs, and the second token names the tenant.
+pub const OUTSIDE: &str = "EXT";
 /// Messages no service could take, for 30 days.
 pub const DEAD: &str = "DEAD";
 
@@ -30,6 +32,9 @@ pub struct TopologyError {
     /// What the server said, and what to do.
     pub reason: String,
 }
+
+/// Longest message of another system: an event at its limit, and what JSON and base64 add to it.
+pub const OUTSIDE_MESSAGE_BYTES: i32 = 256 << 10;
 
 /// Who speaks and obeys nobody: the bus itself and the archive have no work queue.
 const WITHOUT_QUEUE: [&str; 2] = ["bus", "archive"];
@@ -66,6 +71,19 @@ pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
         discard: DiscardPolicy::New,
         max_bytes: limits.events_bytes,
         ..base(EVENTS, "evt.>".to_owned())
+    });
+    streams.push(Config {
+        // what was taken goes; a full stream says no to the sender, who alone can send again
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        max_bytes: limits.outside_bytes,
+        max_message_size: OUTSIDE_MESSAGE_BYTES,
+        allow_direct: false,
+        allow_atomic_publish: false,
+        // the shortest there is: one tenant's message ids must not make another's a duplicate. Events are told apart by
+        // their source and id
+        duplicate_window: Duration::from_millis(100),
+        ..base(OUTSIDE, "ext.*.>".to_owned())
     });
     streams.push(Config {
         storage: StorageType::Memory,

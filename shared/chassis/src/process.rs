@@ -4,7 +4,7 @@ use crate::telemetry::{Telemetry, TelemetrySettings};
 use crate::{Health, Sealer, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
 use bus::rebuild::Rebuild;
-use bus::{BusSettings, Connection, Desk, Relay, RetryPolicy, Runner, Subscriptions};
+use bus::{BusSettings, Connection, Desk, Outside, Relay, RetryPolicy, Runner, Subscriptions};
 use kernel::{Clock, SystemClock};
 use opentelemetry::metrics::Meter;
 use serde::Deserialize;
@@ -195,6 +195,14 @@ impl Chassis {
             self.health.component(&name).report(),
         );
         self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
+    }
+
+    /// Starts taking what other systems sent to the broker.
+    pub fn take_from_outside(&self, desk: &Desk, taker: impl bus::FromOutside) {
+        let name = format!("{}.outside", desk.service());
+        let outside =
+            Outside::new(desk.clone(), self.bus.clone(), taker, self.health.component(&name).report());
+        self.tasks.spawn(Stage::Work, &name, |stop| outside.run(stop));
     }
 
     /// Asks the database regularly whether it can be written, and measures the outbox.

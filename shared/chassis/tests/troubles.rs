@@ -199,7 +199,13 @@ async fn a_work_queue_at_its_limit_holds_up_nothing_else_and_drops_nothing() {
 async fn a_broker_out_of_storage_and_one_that_is_away() {
     let small = "jetstream { max_file_store: 6MB }";
     let (mut nats, database) = (NatsServer::start_with(small).await, Database::sqlite(TABLES).await);
-    let limits = Limits { queue_bytes: -1, dead_bytes: -1, outbox_waiting: 20, ..Limits::default() };
+    let limits = Limits {
+        queue_bytes: -1,
+        outside_bytes: -1,
+        dead_bytes: -1,
+        outbox_waiting: 20,
+        ..Limits::default()
+    };
     let process = process(&nats, limits, &database.url).await;
     process.say_big(100).await;
     process.in_trouble("scheduler.relay", Trouble::BrokerFull).await;

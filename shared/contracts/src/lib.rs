@@ -14,5 +14,6 @@ pub mod status;
 
 pub use catalogue::{CATALOGUE, Entry, entry};
 pub use reflect::{
-    DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json, to_struct,
+    Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,
+    to_struct,
 };

@@ -103,6 +103,17 @@ fn to_value(json: serde_json::Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
+/// How the body of a REST request is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// The request as JSON; a field that is not known is refused.
+    Request,
+    /// CloudEvents 1.0: structured, batched or binary.
+    CloudEvents,
+    /// JSON in somebody else's format: fields that are not known are passed over.
+    Foreign,
+}
+
 /// A method of the public interface and its REST face.
 #[derive(Debug, Clone)]
 pub struct Method {
@@ -120,6 +131,8 @@ pub struct Method {
     pub lines: bool,
     /// The field of the answer that REST answers by itself; "" = all of it.
     pub response_body: String,
+    /// How the body of a REST request is read.
+    pub body: Body,
 }
 
 /// What stands for a secret in a record of a request.
@@ -182,6 +195,11 @@ pub fn methods() -> &'static [Method] {
                 }
                 let flag =
                     |name: &str| rest.get_field_by_name(name).and_then(|v| v.as_bool()).unwrap_or(false);
+                let body = match rest.get_field_by_name("body").and_then(|v| v.as_enum_number()) {
+                    Some(1) => Body::CloudEvents,
+                    Some(2) => Body::Foreign,
+                    _ => Body::Request,
+                };
                 methods.push(Method {
                     http_method: text("method"),
                     path: text("path"),
@@ -189,6 +207,7 @@ pub fn methods() -> &'static [Method] {
                     mutating: flag("mutating"),
                     lines: flag("lines"),
                     response_body: text("response_body"),
+                    body,
                     descriptor,
                 });
             }

@@ -1,5 +1,6 @@
 //! `berth login`, `berth logout`, `berth whoami`.
 
+use super::login_oidc;
 use super::secret::ask;
 use super::{GlobalArgs, Session};
 use crate::client::{Exit, Failure};
@@ -8,7 +9,7 @@ use crate::output::{fields, local_time};
 use clap::Args;
 use contracts::gateway::v1::{LoginRequest, LogoutRequest, RoleBinding, User, WhoAmIRequest};
 
-/// Log in with a password and keep the session in the settings file
+/// Log in with a password, or through the identity provider, and keep the session in the settings file
 #[derive(Debug, Args)]
 #[command(
     after_help = "The session lasts 12 hours. It is kept in ~/.config/berth/config.toml, readable by you only.
@@ -16,11 +17,16 @@ use contracts::gateway::v1::{LoginRequest, LogoutRequest, RoleBinding, User, Who
 Examples:
   berth login ann@acme
   berth login ann --totp 492039
-  berth login ann@acme --password-stdin < password.txt"
+  berth login ann@acme --password-stdin < password.txt
+  berth login --oidc"
 )]
 pub struct LoginArgs {
     /// User and tenant, ann@acme; a user of the platform has no tenant
-    user: String,
+    #[arg(required_unless_present = "oidc")]
+    user: Option<String>,
+    /// Through the identity provider that the platform trusts, in a browser on this machine
+    #[arg(long, conflicts_with_all = ["user", "password_stdin", "totp"])]
+    oidc: bool,
     /// Read the password from standard input instead of asking for it
     #[arg(long)]
     password_stdin: bool,
@@ -43,14 +49,22 @@ pub(super) async fn login(args: LoginArgs, global: &GlobalArgs) -> Result<(), Fa
     let (flags, environment) = (global.client_flags(), Environment::of_process());
     let settings = load(&flags, &environment)?;
     let session = Session::with(global, &settings)?;
-    let LoginArgs { user, password_stdin, totp } = args;
-    let password = ask("password", password_stdin)?;
-    let gateway = &session.gateway;
-    let request = LoginRequest { user, password, totp };
-    // a lost answer leaves a session that nobody knows of and that ends by itself
-    let answer = gateway.read(request, async |r| gateway.sessions().login(r).await).await?;
-    let token = answer.token.unwrap_or_default();
-    let (context, path) = keep_session(&settings.connect, &token.user, &answer.secret, &flags, &environment)?;
+    let LoginArgs { user, oidc, password_stdin, totp } = args;
+    let (token, secret) = match user.filter(|_| !oidc) {
+        Some(user) => {
+            let password = ask("password", password_stdin)?;
+            let gateway = &session.gateway;
+            let request = LoginRequest { user, password, totp };
+            // a lost answer leaves a session that nobody knows of and that ends by itself
+            let answer = gateway.read(request, async |r| gateway.sessions().login(r).await).await?;
+            (answer.token.unwrap_or_default(), answer.secret)
+        }
+        None => {
+            let answer = login_oidc::login(&session).await?;
+            (answer.token.unwrap_or_default(), answer.secret)
+        }
+    };
+    let (context, path) = keep_session(&settings.connect, &token.user, &secret, &flags, &environment)?;
     let value = serde_json::json!({"user": token.user, "tenant": token.tenant, "context": context, "file": path, "expires_at_us": token.expires_at_us});
     session.format.print_value(&value, || {
         let until = local_time(token.expires_at_us);

@@ -31,6 +31,9 @@ pub enum UserCommand {
         /// One line about it
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
+        /// Logs in through the identity provider: whoever first comes from there under this name
+        #[arg(long, conflicts_with_all = ["password", "password_stdin"])]
+        oidc: bool,
         #[command(flatten)]
         password: PasswordArgs,
     },
@@ -152,12 +155,12 @@ pub enum TotpCommand {
 pub(super) async fn run(command: UserCommand, session: &Session) -> Result<(), Failure> {
     let (gateway, key) = (&session.gateway, session.key());
     match command {
-        UserCommand::Create { name, roles, description, password } => {
+        UserCommand::Create { name, roles, description, oidc, password } => {
             let password = match (password.password, password.password_stdin) {
                 (false, false) => String::new(),
                 (_, stdin) => ask_new("password", stdin)?,
             };
-            let request = wire::CreateUserRequest { name, description, password, roles };
+            let request = wire::CreateUserRequest { name, description, password, roles, oidc };
             let answer = gateway.change(request, key, async |r| gateway.users().create_user(r).await).await?;
             let user = there(answer.user.as_ref())?;
             session

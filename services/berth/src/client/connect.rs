@@ -3,12 +3,13 @@
 use super::{Exit, Failure};
 use contracts::gateway::v1::{
     audit_service_client::AuditServiceClient, event_service_client::EventServiceClient,
-    flavor_service_client::FlavorServiceClient, host_service_client::HostServiceClient,
-    image_service_client::ImageServiceClient, instance_service_client::InstanceServiceClient,
-    operation_service_client::OperationServiceClient, platform_service_client::PlatformServiceClient,
-    quota_service_client::QuotaServiceClient, session_service_client::SessionServiceClient,
-    tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
-    user_service_client::UserServiceClient, webhook_service_client::WebhookServiceClient,
+    external_event_service_client::ExternalEventServiceClient, flavor_service_client::FlavorServiceClient,
+    host_service_client::HostServiceClient, image_service_client::ImageServiceClient,
+    instance_service_client::InstanceServiceClient, operation_service_client::OperationServiceClient,
+    platform_service_client::PlatformServiceClient, quota_service_client::QuotaServiceClient,
+    session_service_client::SessionServiceClient, tenant_service_client::TenantServiceClient,
+    token_service_client::TokenServiceClient, user_service_client::UserServiceClient,
+    webhook_service_client::WebhookServiceClient,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -121,6 +122,11 @@ impl Gateway {
     /// The event stream.
     pub fn events(&self) -> EventServiceClient<Connection> {
         EventServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Events of other systems.
+    pub fn external_events(&self) -> ExternalEventServiceClient<Connection> {
+        ExternalEventServiceClient::new(self.connection.clone())
     }
 
     /// Records of calls.

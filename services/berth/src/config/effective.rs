@@ -39,7 +39,11 @@ fn walk(
         Some("the environment") => variable(key),
         Some(origin) => origin.to_owned(),
     };
-    let text = value.clone().into_string().unwrap_or_default();
+    let text = |value: &Value| value.clone().into_string().unwrap_or_default();
+    let text = match &value.kind {
+        ValueKind::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        _ => text(value),
+    };
     found.insert(key.to_owned(), Effective { key: key.to_owned(), value: redact(key, &text), origin });
 }
 

@@ -93,7 +93,8 @@ fn from_environment(environment: &Environment) -> Result<Layer, Failure> {
     let known: Vec<String> = known_keys();
     let mut layer = Layer::default();
     for (key, value) in values {
-        if !known.contains(&key) && !key.starts_with("host.labels.") {
+        if !known.contains(&key) && !["host.labels.", "oidc.roles."].iter().any(|free| key.starts_with(free))
+        {
             let names: Vec<String> = known.iter().map(|key| variable(key)).collect();
             return Err(Failure::usage(format!("{} is no setting of a node", variable(&key)))
                 .hint(format!("known are {}", names.join(", "))));
@@ -114,9 +115,10 @@ fn known_keys() -> Vec<String> {
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checked one by one before anything is read into types, so that a mistake is told with its place.
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     ("listen", is_address, "an address and a port, such as 127.0.0.1:7480"),
     ("ops_listen", is_address, "an address and a port, such as 127.0.0.1:7481"),
+    ("nats.listen", |text| text.parse::<std::net::IpAddr>().is_ok(), "an IP address, such as 0.0.0.0"),
     ("nats.port", |text| text.parse::<u16>().is_ok(), "a port, 0 to 65535 (0 = any free one)"),
     ("nats.sync_always", is_bool, "true or false"),
     ("host.driver", |text| matches!(text, "libvirt" | "simulated"), "libvirt or simulated"),
@@ -216,8 +218,13 @@ fn contradictions(settings: &NodeSettings, effective: &[Effective]) -> Vec<Strin
         ));
     }
     if settings.insecure_dev {
-        for (key, address) in [("listen", settings.listen), ("ops_listen", settings.ops_listen)] {
-            if !address.ip().is_loopback() {
+        let listens = [
+            ("listen", settings.listen.ip()),
+            ("ops_listen", settings.ops_listen.ip()),
+            ("nats.listen", settings.nats.listen),
+        ];
+        for (key, address) in listens {
+            if !address.is_loopback() {
                 problems.push(format!("{key} {address} ({}) with insecure_dev: without TLS only this machine may connect; expected 127.0.0.1", from(key)));
             }
         }

@@ -66,6 +66,7 @@ fn wrong_values_are_told_with_place_and_what_would_be_right() {
     for (name, value, expected) in [
         ("BERTH_NODE__LISTEN", "here", "127.0.0.1:7480"),
         ("BERTH_NODE__NATS__PORT", "99999", "65535"),
+        ("BERTH_NODE__NATS__LISTEN", "here", "0.0.0.0"),
         ("BERTH_NODE__HOST__DRIVER", "qemu", "libvirt or simulated"),
         ("BERTH_NODE__HOST__SIMULATED_HOSTS", "0", "1 to 100000"),
         ("BERTH_NODE__INSECURE_DEV", "yes", "true or false"),
@@ -100,5 +101,8 @@ fn without_tls_only_this_machine_may_connect() {
     let folder = folder_with("insecure_dev = true\nlisten = \"0.0.0.0:7480\"\n");
     let failure = load_in(&folder, &[], &[]).expect_err("open to the world").to_string();
     assert!(failure.contains("without TLS"), "{failure}");
+    let folder = folder_with("insecure_dev = true\n[nats]\nlisten = \"0.0.0.0\"\n");
+    let failure = load_in(&folder, &[], &[]).expect_err("the broker open to the world").to_string();
+    assert!(failure.contains("nats.listen") && failure.contains("without TLS"), "{failure}");
     assert!(load_in(&folder_with("listen = \"0.0.0.0:7480\"\n"), &[], &[]).is_ok());
 }

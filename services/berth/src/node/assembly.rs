@@ -148,6 +148,7 @@ pub(crate) fn gateway(
             ca_file: settings.webhooks.ca_file.clone(),
             ..gateway::WebhookSettings::default()
         },
+        oidc: settings.oidc.clone(),
         ..gateway::Settings::default()
     }
 }

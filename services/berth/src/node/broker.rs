@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use chassis::HealthHandle;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -15,23 +15,32 @@ const OLDEST: (u32, u32) = (2, 12);
 /// How long a server may take to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const USER: &str = "node";
+/// The account of the services; other systems are in one of their own, from which only their subjects lead here.
+const ACCOUNT: &str = "BERTH";
+/// Where servers without accounts keep their streams.
+const WITHOUT_ACCOUNTS: &str = "$G";
 
 /// What the server is told.
 pub(crate) struct BrokerSettings {
     /// The nats-server program.
     pub program: PathBuf,
+    /// Where it listens; clients of other systems come from there.
+    pub listen: IpAddr,
     /// 0 = the port of last time, or any free one.
     pub port: u16,
     /// Every message is on disk before it is acknowledged.
     pub sync_always: bool,
     /// Where configuration, password and store are kept.
     pub folder: PathBuf,
-    /// Certificate and key of the server; without them it speaks plainly, on the loopback address only.
+    /// Certificate and key of the server; without them it speaks plainly.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Who vouches for clients of other systems: the public side of the gateway's key.
+    pub issuer: String,
 }
 
 /// A running server that is looked after.
 pub(crate) struct Broker {
+    address: IpAddr,
     port: u16,
     password_file: PathBuf,
     stop: CancellationToken,
@@ -44,23 +53,24 @@ impl Broker {
         check_version(&settings.program).await?;
         tokio::fs::create_dir_all(&settings.folder).await?;
         end_leftover(&settings.folder).await?;
-        let port = choose_port(&settings).await?;
+        move_into_account(&settings.folder.join("store/jetstream"))?;
+        let (address, port) = (reached_at(settings.listen), choose_port(&settings).await?);
         let password_file = settings.folder.join("password");
         let password = password(&password_file)?;
         let file = settings.folder.join("nats-server.conf");
         write_private(&file, &configuration(&settings, port, &password))?;
 
         let mut child = spawn(&settings, &file)?;
-        wait_until_listening(port, &mut child, &settings.folder).await?;
-        health.ok(format!("listening on 127.0.0.1:{port}"));
+        wait_until_listening((address, port), &mut child, &settings.folder).await?;
+        health.ok(format!("listening on {}:{port}", settings.listen));
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(settings, file, child, health, stop.clone()));
-        Ok(Self { port, password_file, stop, keeper })
+        Ok(Self { address, port, password_file, stop, keeper })
     }
 
     /// Settings for connections to this server.
     pub fn connection(&self, ca_file: Option<&Path>) -> bus::BusSettings {
-        connection(self.port, &self.password_file, ca_file)
+        connection((self.address, self.port), &self.password_file, ca_file)
     }
 
     /// Ends the server and waits until it has written everything.
@@ -76,13 +86,26 @@ pub(crate) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<b
     let text = std::fs::read_to_string(&conf).with_context(|| format!("reading {}", conf.display()))?;
     let port = text.lines().find_map(|line| line.strip_prefix("port: ")?.trim().parse().ok());
     let port = port.with_context(|| format!("{} names no port", conf.display()))?;
+    let host =
+        text.lines().find_map(|line| line.strip_prefix("host: ")?.trim().trim_matches('"').parse().ok());
+    let address = reached_at(host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let secure = text.contains("\ntls {");
-    Ok(connection(port, &folder.join("password"), ca_file.filter(|_| secure)))
+    Ok(connection((address, port), &folder.join("password"), ca_file.filter(|_| secure)))
 }
 
-fn connection(port: u16, password_file: &Path, ca_file: Option<&Path>) -> bus::BusSettings {
+/// Where this machine reaches a server that listens there.
+fn reached_at(listen: IpAddr) -> IpAddr {
+    if listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen }
+}
+
+fn connection(
+    (address, port): (IpAddr, u16),
+    password_file: &Path,
+    ca_file: Option<&Path>,
+) -> bus::BusSettings {
+    let scheme = if ca_file.is_some() { "tls" } else { "nats" };
     bus::BusSettings {
-        url: format!("{}://127.0.0.1:{port}", if ca_file.is_some() { "tls" } else { "nats" }),
+        url: format!("{scheme}://{}", std::net::SocketAddr::new(address, port)),
         user: USER.to_owned(),
         password_file: password_file.display().to_string(),
         ca_file: ca_file.map(|f| f.display().to_string()).unwrap_or_default(),
@@ -146,14 +169,26 @@ async fn end_leftover(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// The streams of a node that had no accounts yet go where its account looks for them.
+fn move_into_account(store: &Path) -> anyhow::Result<()> {
+    let (from, to) = (store.join(WITHOUT_ACCOUNTS), store.join(ACCOUNT));
+    if from.exists() && !to.exists() {
+        std::fs::rename(&from, &to)
+            .with_context(|| format!("moving {} to {}", from.display(), to.display()))?;
+        tracing::info!("the broker's streams are in an account of their own now");
+    }
+    Ok(())
+}
+
 /// Keeps the port between starts, so that clients that were told it find the server again.
 async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
     let file = settings.folder.join("port");
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let is_free = |port: u16| TcpListener::bind((settings.listen, port)).is_ok();
     if settings.port != 0 {
         if !is_free(settings.port) {
             bail!(
-                "nats.port: something else listens on 127.0.0.1:{}; choose another or 0 for any",
+                "nats.port: something else listens on {}:{}, or the address is not this machine's; choose another or 0 for any port",
+                settings.listen,
                 settings.port
             );
         }
@@ -163,7 +198,10 @@ async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
     if let Some(port) = last.filter(|port| is_free(*port)) {
         return Ok(port);
     }
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = TcpListener::bind((settings.listen, 0))
+        .with_context(|| format!("nats.listen: cannot listen on {}", settings.listen))?
+        .local_addr()?
+        .port();
     tokio::fs::write(&file, port.to_string()).await?;
     Ok(port)
 }
@@ -192,18 +230,31 @@ fn configuration(settings: &BrokerSettings, port: u16, password: &str) -> String
     let tls = settings.certificate.as_ref().map_or_else(String::new, |(certificate, key)| {
         format!("tls {{ cert_file: {}, key_file: {} }}\n", quote(certificate.clone()), quote(key.clone()))
     });
+    let (issuer, outside) = (&settings.issuer, gateway::NATS_ACCOUNT);
     format!(
         "# Written by `berth up` at each start; changes are lost.\n\
          server_name: berth\n\
-         host: 127.0.0.1\n\
+         host: {:?}\n\
          port: {port}\n\
          pid_file: {}\n\
          log_file: {}\n\
          logfile_size_limit: 16MB\n\
          max_payload: 8MB\n\
          jetstream {{ store_dir: {}, {sync} }}\n\
-         authorization {{ users = [ {{ user: {USER}, password: {password:?} }} ] }}\n\
+         accounts {{\n\
+         \x20 {ACCOUNT} {{\n\
+         \x20   jetstream: enabled\n\
+         \x20   users: [ {{ user: {USER}, password: {password:?} }} ]\n\
+         \x20   exports: [ {{ service: \"ext.*.>\", accounts: [{outside}] }} ]\n\
+         \x20 }}\n\
+         \x20 {outside} {{ imports: [ {{ service: {{ account: {ACCOUNT}, subject: \"ext.*.>\" }} }} ] }}\n\
+         }}\n\
+         authorization {{\n\
+         \x20 timeout: 5\n\
+         \x20 auth_callout {{ issuer: {issuer}, account: {ACCOUNT}, auth_users: [ {USER} ] }}\n\
+         }}\n\
          {tls}",
+        settings.listen.to_string(),
         quote(settings.folder.join("nats-server.pid")),
         quote(settings.folder.join("nats-server.log")),
         quote(settings.folder.join("store")),
@@ -224,10 +275,10 @@ fn spawn(settings: &BrokerSettings, file: &Path) -> anyhow::Result<Child> {
         .with_context(|| format!("starting {}", settings.program.display()))
 }
 
-async fn wait_until_listening(port: u16, child: &mut Child, folder: &Path) -> anyhow::Result<()> {
+async fn wait_until_listening(at: (IpAddr, u16), child: &mut Child, folder: &Path) -> anyhow::Result<()> {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        if tokio::net::TcpStream::connect(at).await.is_ok() {
             return Ok(());
         }
         let log = folder.join("nats-server.log");
@@ -242,7 +293,9 @@ async fn wait_until_listening(port: u16, child: &mut Child, folder: &Path) -> an
         }
         if tokio::time::Instant::now() > end {
             bail!(
-                "nats-server does not listen on 127.0.0.1:{port} after {PATIENCE:?}; see {}",
+                "nats-server does not listen on {}:{} after {PATIENCE:?}; see {}",
+                at.0,
+                at.1,
                 log.display()
             );
         }
@@ -312,6 +365,8 @@ mod tests {
             sync_always: true,
             folder: folder.to_owned(),
             certificate: None,
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            issuer: "ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA".into(),
         }
     }
 
@@ -336,6 +391,27 @@ mod tests {
         .await;
         broker.stop().await;
         assert!(!Path::new(&format!("/proc/{}", pid())).exists(), "stopped for good");
+    }
+
+    #[tokio::test]
+    async fn streams_of_a_node_without_accounts_are_kept() {
+        let folder = tempfile::tempdir().expect("folder");
+        let health = chassis::Health::default();
+        let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
+        let open = async |broker: &Broker| {
+            bus::Connection::open(&broker.connection(None), "test", bus::Report::none()).await.expect("in")
+        };
+        let connection = open(&broker).await;
+        let sent = connection.jetstream().publish("ext.acme.a", "x".into()).await.expect("sent");
+        sent.await.expect("kept");
+        drop(connection);
+        broker.stop().await;
+        let store = folder.path().join("store/jetstream");
+        std::fs::rename(store.join(ACCOUNT), store.join(WITHOUT_ACCOUNTS)).expect("as it was before");
+        let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
+        let stream = open(&broker).await.jetstream().get_stream("EXT").await.expect("there");
+        assert_eq!(stream.cached_info().state.messages, 1);
+        broker.stop().await;
     }
 
     #[tokio::test]

@@ -63,7 +63,7 @@ pub async fn up(
         );
         None
     } else {
-        let addresses = [settings.listen.ip(), settings.ops_listen.ip()];
+        let addresses = [settings.listen.ip(), settings.ops_listen.ip(), settings.nats.listen];
         Some(Pki::ensure(&folders.pki(), &addresses).context("making the node's certificates")?)
     };
     // before anything is started for nothing
@@ -110,10 +110,12 @@ async fn broker_for(
     let broker = Broker::start(
         BrokerSettings {
             program: settings.nats.server_path.clone(),
+            listen: settings.nats.listen,
             port: settings.nats.port,
             sync_always: settings.nats.sync_always && !settings.insecure_dev,
             folder: folders.nats(),
             certificate: pki.map(|pki| (pki.certificate.clone(), pki.key.clone())),
+            issuer: gateway::nats_issuer(&assembly::gateway(settings, folders, None))?,
         },
         health.component("nats"),
     )

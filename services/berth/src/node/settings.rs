@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Settings of the all-in-one node.
@@ -23,6 +23,8 @@ pub struct NodeSettings {
     pub archive: ArchiveSettings,
     /// Where events may be sent.
     pub webhooks: WebhookSettings,
+    /// The identity provider through which people log in.
+    pub oidc: gateway::OidcSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
     /// Listen without TLS and without durable sync. For trying things out on one machine.
@@ -37,7 +39,9 @@ pub struct NatsSettings {
     pub url: String,
     /// The nats-server program; looked up in PATH when it is a bare name.
     pub server_path: PathBuf,
-    /// Port of the child on 127.0.0.1; 0 = any free one.
+    /// Where the child listens. Other systems reach it there with an API token, to send events of their tenant.
+    pub listen: IpAddr,
+    /// Port of the child; 0 = any free one.
     pub port: u16,
     /// The child syncs every message to disk before it acknowledges.
     pub sync_always: bool,
@@ -133,6 +137,7 @@ impl Default for NodeSettings {
             host: HostSettings::default(),
             archive: ArchiveSettings::default(),
             webhooks: WebhookSettings::default(),
+            oidc: gateway::OidcSettings::default(),
             telemetry: TelemetrySettings::default(),
             insecure_dev: false,
         }
@@ -141,7 +146,13 @@ impl Default for NodeSettings {
 
 impl Default for NatsSettings {
     fn default() -> Self {
-        Self { url: String::new(), server_path: PathBuf::from("nats-server"), port: 0, sync_always: true }
+        Self {
+            url: String::new(),
+            server_path: PathBuf::from("nats-server"),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            sync_always: true,
+        }
     }
 }
 

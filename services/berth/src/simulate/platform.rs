@@ -79,10 +79,12 @@ impl Platform {
         let broker = Broker::start(
             BrokerSettings {
                 program: settings.nats.server_path.clone(),
+                listen: settings.nats.listen,
                 port: 0,
                 sync_always: false,
                 folder: folders.nats(),
                 certificate: None,
+                issuer: gateway::nats_issuer(&assembly::gateway(&settings, &folders, None))?,
             },
             health.component("nats"),
         )

@@ -2,6 +2,8 @@
 
 pub mod codes;
 pub mod keys;
+pub mod nats_claims;
+pub mod oidc;
 pub mod passwords;
 pub mod staging;
 pub mod webhooks;

@@ -86,6 +86,13 @@ impl Asked {
         Some(AuditRecorded { record: Some(record) })
     }
 
+    /// The record of a call that is done at once, without an operation, to be said with what it does. `None`: it is
+    /// written already.
+    pub fn audit_done(&self, correlation: CorrelationId) -> Option<AuditRecorded> {
+        let record = self.draft.as_ref()?.for_deed(correlation)?;
+        Some(AuditRecorded { record: Some(record) })
+    }
+
     /// What was to be done was undone.
     pub fn undone(&self) {
         if let Some(draft) = &self.draft {

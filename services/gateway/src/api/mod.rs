@@ -8,6 +8,7 @@ mod console;
 mod diagnosis;
 pub mod events;
 mod exec;
+pub mod external_events;
 mod flavors;
 mod hosts;
 mod images;
@@ -15,6 +16,7 @@ mod instances;
 pub mod intake;
 pub mod logins;
 mod lookup;
+pub mod oidc;
 mod operations;
 pub mod pace;
 mod platform;
@@ -37,6 +39,7 @@ use auth::Doorkeeper;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
+use external_events::{ExternalEvents, Publisher};
 use intake::Intake;
 use kernel::quota::Limits;
 use logins::Logins;
@@ -48,6 +51,7 @@ use tonic::{Request, Status};
 
 use wire::audit_service_server::AuditServiceServer;
 use wire::event_service_server::EventServiceServer;
+use wire::external_event_service_server::ExternalEventServiceServer;
 use wire::flavor_service_server::FlavorServiceServer;
 use wire::host_service_server::HostServiceServer;
 use wire::image_service_server::ImageServiceServer;
@@ -82,6 +86,10 @@ pub struct Api {
     pub passwords: Passwords,
     /// Wrong logins.
     pub logins: Logins,
+    /// Takes events of other systems.
+    pub external: ExternalEvents,
+    /// The identity provider, when there is one.
+    pub oidc: Option<oidc::Oidc>,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
     /// Who reads the stream of events.
@@ -123,6 +131,10 @@ impl Api {
             .add_service(HostServiceServer::from_arc(self.clone()))
             .add_service(OperationServiceServer::from_arc(self.clone()))
             .add_service(EventServiceServer::from_arc(self.clone()))
+            .add_service(
+                ExternalEventServiceServer::new(Publisher(self.clone()))
+                    .max_decoding_message_size(REQUEST_LIMIT),
+            )
             .add_service(PlatformServiceServer::from_arc(self.clone()))
             .add_service(AuditServiceServer::from_arc(self.clone()))
             .add_service(TenantServiceServer::from_arc(self.clone()))

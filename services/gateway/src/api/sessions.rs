@@ -8,7 +8,7 @@ use crate::domain::accounts;
 use crate::domain::caller::Caller;
 use crate::store::{tokens, users};
 use crate::translate::{access, status};
-use bus::Cause;
+use bus::{Cause, Work};
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::TokenKind;
 use contracts::gateway::v1::session_service_server::SessionService;
@@ -80,6 +80,17 @@ impl Api {
             let denied = self.deny(&given, &asked.caller.address).await;
             return Err(denied.err().unwrap_or_else(|| Status::unauthenticated("a code is taken once")));
         }
+        let opened = self.new_session(&mut work, user).await?;
+        work.commit().await.map_err(status::broken)?;
+        Ok(opened)
+    }
+
+    /// A session of somebody who has shown who they are.
+    pub(super) async fn new_session(
+        &self,
+        work: &mut Work,
+        user: wire::User,
+    ) -> Result<wire::LoginResponse, Status> {
         let (id, secret) = (TokenId::new().to_string(), fresh_secret());
         let token = wire::Token {
             name: format!("session-{id}"),
@@ -97,7 +108,6 @@ impl Api {
         let record = wire::TokenRecord { token: Some(token.clone()), hash };
         tokens::put(work.tx(), &record).await.map_err(status::broken)?;
         work.say_for(&user.tenant, &wire::TokenCreated { record: Some(record) });
-        work.commit().await.map_err(status::broken)?;
         Ok(wire::LoginResponse { token: Some(token), secret })
     }
 
@@ -113,6 +123,21 @@ impl SessionService for Api {
     async fn login(&self, request: Request<wire::LoginRequest>) -> Answer<wire::LoginResponse> {
         let asked = self.asked(&request, "Login")?;
         Ok(Response::new(self.open_session(&asked, request.into_inner()).await?))
+    }
+
+    async fn begin_oidc_login(
+        &self,
+        request: Request<wire::BeginOidcLoginRequest>,
+    ) -> Answer<wire::BeginOidcLoginResponse> {
+        Ok(Response::new(self.begin_oidc(request).await?))
+    }
+
+    async fn login_with_oidc(
+        &self,
+        request: Request<wire::LoginWithOidcRequest>,
+    ) -> Answer<wire::LoginWithOidcResponse> {
+        let asked = self.asked(&request, "LoginWithOidc")?;
+        Ok(Response::new(self.finish_oidc(&asked, request.into_inner()).await?))
     }
 
     async fn logout(&self, request: Request<wire::LogoutRequest>) -> Answer<wire::LogoutResponse> {

@@ -5,6 +5,7 @@ use super::{Api, caller};
 use crate::domain::caller::Caller;
 use crate::domain::page::Page;
 use crate::domain::permissions::Role;
+use crate::domain::violation::Violation;
 use crate::domain::{accounts, instance, names};
 use crate::store::users;
 use crate::translate::{access, status};
@@ -48,7 +49,7 @@ impl Api {
     }
 
     async fn make_user(&self, asked: &Asked, request: wire::CreateUserRequest) -> Result<Accepted, Status> {
-        let wire::CreateUserRequest { name, description, password, roles } = request;
+        let wire::CreateUserRequest { name, description, password, roles, oidc } = request;
         let home = &asked.caller.tenant;
         names::instance("name", &name).map_err(status::invalid)?;
         accounts::description("description", &description).map_err(status::invalid)?;
@@ -58,6 +59,10 @@ impl Api {
         }
         given.sort();
         given.dedup();
+        if oidc && !password.is_empty() {
+            let text = "a user who logs in through the identity provider has no password here";
+            return Err(status::invalid(Violation::new("password", text)));
+        }
         let password = self.sealed_hash("password", &password).await?;
         let id = UserId::new().to_string();
         let mut entry = match self.enter(asked, &id).await? {
@@ -84,7 +89,8 @@ impl Api {
             updated_at_us: now_us,
             ..wire::User::default()
         };
-        let record = wire::UserRecord { user: Some(user), password, ..wire::UserRecord::default() };
+        let oidc = oidc.then(wire::OidcIdentity::default);
+        let record = wire::UserRecord { user: Some(user), password, oidc, ..wire::UserRecord::default() };
         users::put(entry.work.tx(), &record).await.map_err(status::broken)?;
         entry.work.say_for(home, &wire::UserCreated { record: Some(record) });
         entry.done().await

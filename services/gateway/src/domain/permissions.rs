@@ -75,6 +75,7 @@ pub const TABLE: &[Rule] = &[
     rule("event.read",       Either,   ALL),
     rule("webhook.read",     Either,   ALL),
     rule("webhook.manage",   Either,   RUNNERS),
+    rule("event.publish",    Tenant,   WORKERS),
     rule("role.read",        Either,   ALL),
     rule("user.read",        Either,   WATCHERS),
     rule("user.create",      Either,   ADMINS),

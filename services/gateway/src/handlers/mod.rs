@@ -4,6 +4,7 @@
 mod audit;
 mod decisions;
 mod exec;
+mod external_events;
 mod flavors;
 mod hosts;
 mod images;
@@ -42,6 +43,7 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on::<FlavorCreated>(flavors::Created)
         .on::<AuditRecorded>(audit::Recorded)
+        .on::<gateway::ExternalEventReceived>(external_events::Received)
         .on::<gateway::TenantCreated>(tenants::Project(|e: gateway::TenantCreated| e.tenant))
         .on::<gateway::TenantChanged>(tenants::Project(|e: gateway::TenantChanged| e.tenant))
         .on::<gateway::TenantDeleted>(tenants::Project(|e: gateway::TenantDeleted| e.tenant))

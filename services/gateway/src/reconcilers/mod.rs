@@ -2,5 +2,6 @@
 
 pub mod ended_tokens;
 pub mod exec_timeouts;
+pub mod external_events;
 pub mod staging;
 pub mod webhooks;

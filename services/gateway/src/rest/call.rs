@@ -1,6 +1,7 @@
 //! One REST request through the same services as gRPC.
 
 use super::answer;
+use super::cloud_events;
 use super::fields::{self, Sources};
 use super::frames::{Frames, frame};
 use super::problem::Problem;
@@ -111,8 +112,16 @@ async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<
             return Err(Problem::of(&status));
         }
     };
-    let sources = Sources { body: json_body(&parts.headers, body).await?, ..uri_fields(&mut parts).await? };
-    let message = message(method, sources)?;
+    let message = match method.body {
+        contracts::Body::CloudEvents => cloud_events::message(&parts, &collect(body).await?)?,
+        contracts::Body::Request | contracts::Body::Foreign => {
+            let mut body = json_body(&parts.headers, body).await?;
+            if method.body == contracts::Body::Foreign {
+                body = cloud_events::known_fields(method, body);
+            }
+            message(method, Sources { body, ..uri_fields(&mut parts).await? })?
+        }
+    };
     let sent = door.send(method, &parts, caller, Body::from(message)).await;
     let mut frames = sent.map_err(|s| Problem::of(&s))?;
     let mut last = None;
@@ -126,7 +135,7 @@ async fn answer(door: &Door, method: &Method, request: Request<Body>) -> Result<
         json = json.get_mut(&method.response_body).map_or(serde_json::Value::Null, serde_json::Value::take);
     }
     // whoever gets an operation has to wait for it
-    let begun = output.get_field_by_name("operation_id").is_some();
+    let begun = is_accepted(method);
     let status = if begun { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, axum::Json(json)).into_response())
 }
@@ -141,6 +150,12 @@ async fn note_denied(method: &Method, mut parts: Parts, body: Body) {
     {
         draft.wanted(&message);
     }
+}
+
+/// Whether what the method takes is worked on later: it answers 202.
+pub fn is_accepted(method: &Method) -> bool {
+    method.body != contracts::Body::Request
+        || method.descriptor.output().get_field_by_name("operation_id").is_some()
 }
 
 /// The framed request of a method.

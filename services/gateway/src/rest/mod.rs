@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod call;
+mod cloud_events;
 pub mod console;
 pub mod event_socket;
 pub mod events;

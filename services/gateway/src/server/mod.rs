@@ -3,5 +3,7 @@
 pub mod doors;
 pub mod grpc_health;
 pub mod listen;
+pub mod nats_door;
+pub mod nats_events;
 pub mod observe;
 pub mod tls;

@@ -6,10 +6,12 @@ pub mod audit;
 pub mod decisions;
 pub mod deliveries;
 pub mod diagnosis;
+pub mod external_events;
 pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
+pub mod oidc;
 pub mod operations;
 pub mod quotas;
 pub mod tenants;
@@ -53,6 +55,12 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "webhooks",
         sql: include_str!("../../migrations/1300_webhooks.sql"),
     },
+    MigrationFile {
+        version: 1400,
+        name: "external_events",
+        sql: include_str!("../../migrations/1400_external_events.sql"),
+    },
+    MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.

@@ -11,9 +11,9 @@ pub async fn put(db: &mut AnyConnection, record: &UserRecord) -> Result<(), sqlx
     let nobody = User::default();
     let user = record.user.as_ref().unwrap_or(&nobody);
     sqlx::query(
-        "INSERT INTO users (id, tenant, name, deleted, revision, snapshot) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO users (id, tenant, name, deleted, revision, snapshot, oidc) VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, deleted = excluded.deleted,
-           revision = excluded.revision, snapshot = excluded.snapshot
+           revision = excluded.revision, snapshot = excluded.snapshot, oidc = excluded.oidc
          WHERE users.revision < excluded.revision",
     )
     .bind(&user.id)
@@ -22,6 +22,7 @@ pub async fn put(db: &mut AnyConnection, record: &UserRecord) -> Result<(), sqlx
     .bind(i64::from(user.deleted))
     .bind(column(user.revision))
     .bind(record.encode_to_vec())
+    .bind(super::oidc::column(record.oidc.as_ref()))
     .execute(db)
     .await?;
     Ok(())

@@ -15,6 +15,9 @@ const TEXT_LIMIT: usize = 200;
 /// Longest filter.
 const FILTER_LIMIT: usize = 256;
 
+/// The method behind which events of other systems are taken, also when they do not come as calls.
+pub const PUBLISH: &str = "berth.gateway.v1.ExternalEventService/PublishEvents";
+
 /// What a record says of the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {

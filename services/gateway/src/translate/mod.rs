@@ -2,11 +2,13 @@
 
 pub mod access;
 pub mod admission;
+pub mod alertmanager;
 pub mod audit;
 pub mod catalogue;
 pub mod cloudevents;
 pub mod comments;
 pub mod diagnosis;
+pub mod external_events;
 pub mod images;
 pub mod instances;
 pub mod operations;

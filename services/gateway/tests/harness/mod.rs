@@ -110,6 +110,24 @@ impl Gateway {
         Self { nats, chassis, address, ops: free, token, others, folder, http }
     }
 
+    /// Starts it again with what it left, after its chassis was stopped.
+    pub async fn again(&mut self) {
+        let process = ChassisSettings {
+            bus: self.nats.settings(),
+            ops_listen: String::new(),
+            sealing_key_file: self.folder.path().join("sealing.key"),
+            ..ChassisSettings::default()
+        };
+        self.chassis = Chassis::start("gateway", &process).await.expect("the chassis starts");
+        let settings = Settings {
+            listen: "127.0.0.1:0".into(),
+            data_dir: self.folder.path().join("gateway"),
+            datastore_url: format!("file://{}/datastore", self.folder.path().display()),
+            ..Settings::default()
+        };
+        self.address = gateway::start(&settings, &self.chassis).await.expect("the gateway starts");
+    }
+
     /// Stops it in order.
     pub async fn stop(self) {
         self.chassis.tasks.stop().await;

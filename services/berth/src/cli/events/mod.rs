@@ -5,6 +5,7 @@ mod catalogue;
 use super::Session;
 use super::audit::moment;
 use super::event_text::what_happened;
+use super::events_publish::{self, PublishArgs};
 use crate::client::{Exit, Failure, Retries, is_transport};
 use crate::output::{Format, json_of, local_time, print};
 use catalogue::CatalogueArgs;
@@ -32,7 +33,9 @@ Examples:
   berth events --label team=web --since 2h --until 1h
   berth events --follow --new --format cloudevents
   berth events --after 4711 --follow
-  berth events catalogue scheduler.InstanceReady"
+  berth events catalogue scheduler.InstanceReady
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\": \"4f2a\"}'",
+    args_conflicts_with_subcommands = true
 )]
 pub struct EventsArgs {
     #[command(subcommand)]
@@ -79,6 +82,7 @@ pub struct EventsArgs {
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
     Catalogue(CatalogueArgs),
+    Publish(Box<PublishArgs>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -100,8 +104,10 @@ fn cursor(text: &str) -> Result<(String, u64), String> {
 }
 
 pub(super) async fn run(args: EventsArgs, session: &Session) -> Result<(), Failure> {
-    if let Some(EventsCommand::Catalogue(args)) = args.command {
-        return catalogue::run(args, session).await;
+    match args.command {
+        Some(EventsCommand::Catalogue(args)) => return catalogue::run(args, session).await,
+        Some(EventsCommand::Publish(publish)) => return events_publish::run(*publish, session).await,
+        None => {}
     }
     let object_id = match &args.object {
         Some(object) => id_of(object, session).await?,

@@ -23,7 +23,7 @@ impl Check for Ports {
         let Some(node) = &ground.node else { return vec![no_node()] };
         let mut wanted = vec![("listen", node.listen), ("ops_listen", node.ops_listen)];
         if node.nats.url.is_empty() && node.nats.port != 0 {
-            wanted.push(("nats.port", SocketAddr::from(([127, 0, 0, 1], node.nats.port))));
+            wanted.push(("nats.port", SocketAddr::new(node.nats.listen, node.nats.port)));
         }
         let runs = !ground.process.is_empty();
         let judged = tokio::task::spawn_blocking(move || {

@@ -171,6 +171,22 @@ impl Draft {
         Some(self.written(&mut state, "OK", ""))
     }
 
+    /// The same for a request that is done at once and leaves no operation.
+    pub fn for_deed(&self, correlation: CorrelationId) -> Option<AuditRecord> {
+        let mut state = self.state();
+        if state.hand == Hand::Closed {
+            return None;
+        }
+        state.record.correlation_id = correlation.to_string();
+        state.hand = Hand::Transaction;
+        Some(self.written(&mut state, "OK", ""))
+    }
+
+    /// There is nothing to record.
+    pub fn leave_out(&self) {
+        self.state().hand = Hand::Closed;
+    }
+
     /// The transaction was undone.
     pub fn undone(&self) {
         let mut state = self.state();

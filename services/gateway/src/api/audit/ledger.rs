@@ -184,7 +184,11 @@ impl Clerk {
     }
 
     fn count(&mut self, record: AuditRecord) -> Option<AuditRecord> {
-        let door = if record.door == "rest" { "rest" } else { "grpc" };
+        let door = match record.door.as_str() {
+            "rest" => "rest",
+            "nats" => "nats",
+            _ => "grpc",
+        };
         let kind = self.denials.kind(Denied {
             address: record.address.clone(),
             door,

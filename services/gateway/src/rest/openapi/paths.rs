@@ -2,6 +2,7 @@
 
 use super::schema::{Schemas, is_sealed};
 use crate::domain::permissions::{self, Scope};
+use crate::rest::call::is_accepted;
 use crate::rest::router::{Shape, shape};
 use crate::translate::comments;
 use contracts::Method;
@@ -117,6 +118,7 @@ fn body(schemas: &mut Schemas, method: &Method) -> Option<Value> {
             "description": "The bytes of the file.",
             "content": {"application/octet-stream": {"schema": {}}},
         })),
+        Shape::Unary if method.body == contracts::Body::CloudEvents => Some(cloud_events()),
         Shape::Unary if !takes_query(method) => {
             let named = in_path(method);
             let input = method.descriptor.input();
@@ -129,6 +131,41 @@ fn body(schemas: &mut Schemas, method: &Method) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// A CloudEvent in one of three modes.
+fn cloud_events() -> Value {
+    let text = |description: &str| json!({"type": "string", "minLength": 1, "description": description});
+    let event = json!({
+        "type": "object",
+        "required": ["specversion", "id", "source", "type"],
+        "properties": {
+            "specversion": {"const": crate::domain::cloud_event::VERSION},
+            "id": text("Together with the source it tells the event from all others."),
+            "source": text("Where it happened: a URI-reference."),
+            "type": text("What happened."),
+            "subject": text("What it is about, within the source."),
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": text("Media type of the data."),
+            "dataschema": {"type": "string", "format": "uri"},
+            "data": {"description": "Any JSON value."},
+            "data_base64": {"type": "string", "contentEncoding": "base64"},
+        },
+        "additionalProperties": {"type": ["string", "boolean", "integer", "null"]},
+    });
+    let batch = json!({
+        "type": "array", "items": event, "minItems": 1, "maxItems": crate::domain::cloud_event::BATCH_LIMIT,
+    });
+    json!({
+        "required": true,
+        "description": "A CloudEvent, or an array of them. With any other content type the attributes are headers \
+                        (`ce-specversion`, `ce-id`, `ce-source`, `ce-type`, …, percent-encoded) and the body is the data.",
+        "content": {
+            "application/cloudevents+json": {"schema": event},
+            "application/cloudevents-batch+json": {"schema": batch},
+            "*/*": {"schema": {}},
+        },
+    })
 }
 
 fn responses(schemas: &mut Schemas, method: &Method) -> Value {
@@ -158,7 +195,7 @@ fn responses(schemas: &mut Schemas, method: &Method) -> Value {
             ("200", json!({"description": words, "content": lines}))
         }
         Shape::Unary | Shape::Upload => {
-            let status = if output.get_field_by_name("operation_id").is_some() { "202" } else { "200" };
+            let status = if is_accepted(method) { "202" } else { "200" };
             let words = comments::of(&output.parent_file(), output.path());
             let schema = match output.get_field_by_name(&method.response_body) {
                 Some(field) => schemas.field(&field),

@@ -23,7 +23,7 @@ Examples:
   berth events --follow --type scheduler.InstanceReady
   berth events --object web-1 -o json | jq .event.type
   berth events --after 4711 --follow
-  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\": \"4f2a\"}'",
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\":\"4f2a\"}'",
     args_conflicts_with_subcommands = true
 )]
 pub struct EventsArgs {

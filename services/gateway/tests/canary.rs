@@ -15,6 +15,7 @@ const USER_DATA: &str = "canary-user-data-6f1b";
 const ARGUMENT: &str = "canary-argument-93aa";
 const INPUT: &str = "canary-input-0c77";
 const TOKEN: &str = "canary-token-51d2";
+const NATS_TOKEN: &str = "canary-nats-token-77b0";
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -39,6 +40,22 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 
 fn holds(bytes: &[u8], secret: &str) -> bool {
     bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+}
+
+/// What the broker is answered about a client with this token.
+async fn connect(gateway: &Gateway, token: &str) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let server = nkeys::KeyPair::new_server();
+    let options = json!({"user": "default", "pass": token});
+    let claims = json!({"iss": server.public_key(), "nats": {"user_nkey": "UABC", "connect_opts": options}});
+    let text = format!("{}.{}", BASE64.encode("{}"), BASE64.encode(claims.to_string()));
+    let signature = BASE64.encode(server.sign(text.as_bytes()).expect("signed"));
+    let client = gateway.chassis.bus.client();
+    let asked = client.request("$SYS.REQ.USER.AUTH", format!("{text}.{signature}").into()).await;
+    let answer = asked.expect("an answer").payload;
+    let part = answer.split(|byte| *byte == b'.').nth(1).expect("three parts");
+    String::from_utf8(BASE64.decode(part).expect("base64")).expect("text")
 }
 
 #[tokio::test]
@@ -66,6 +83,8 @@ async fn secrets_stand_nowhere_in_clear() {
     assert_eq!(gateway.call("POST", "/v1/instances/web-1/exec", exec).await.0, 202);
     let stranger = gateway.http.delete(gateway.url("/v1/instances/web-1")).bearer_auth(TOKEN);
     assert_eq!(answer(stranger).await.0, 401);
+    let refused = connect(&gateway, NATS_TOKEN).await;
+    assert!(!refused.is_empty() && !refused.contains(NATS_TOKEN), "{refused}");
 
     // a secret of a webhook is made by the gateway and shown once; what it signs is sent
     let body = json!({"name": "hook", "url": "https://localhost:1/"});
@@ -85,8 +104,17 @@ async fn secrets_stand_nowhere_in_clear() {
     let metrics = gateway.http.get(gateway.ops_url("/metrics")).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("a body");
     assert!(metrics.contains("berth_gateway_requests"), "{metrics}");
-    let secrets =
-        [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), gateway.token.as_str(), &hooks[0], &hooks[1]];
+    let secrets = [
+        USER_DATA,
+        ARGUMENT,
+        INPUT,
+        TOKEN,
+        NATS_TOKEN,
+        stdin.as_str(),
+        gateway.token.as_str(),
+        &hooks[0],
+        &hooks[1],
+    ];
     for secret in secrets {
         assert!(!page.to_string().contains(secret), "{secret} in a record");
         assert!(!operations.to_string().contains(secret), "{secret} in an operation");
@@ -114,16 +142,26 @@ async fn secrets_stand_nowhere_in_clear() {
     files(gateway.folder.path(), &mut found);
     for path in found {
         let Ok(bytes) = std::fs::read(&path) else { continue };
-        for secret in
-            [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str(), &hooks[0], &hooks[1]]
-        {
+        for secret in [
+            USER_DATA,
+            ARGUMENT,
+            INPUT,
+            TOKEN,
+            NATS_TOKEN,
+            stdin.as_str(),
+            token.as_str(),
+            &hooks[0],
+            &hooks[1],
+        ] {
             let home = secret == token && path.ends_with("admin.token");
             assert!(home || !holds(&bytes, secret), "{secret} in {}", path.display());
         }
     }
     let log = log.0.lock().unwrap().clone();
     assert!(!log.is_empty(), "the log was read");
-    for secret in [USER_DATA, ARGUMENT, INPUT, TOKEN, stdin.as_str(), token.as_str(), &hooks[0], &hooks[1]] {
+    for secret in
+        [USER_DATA, ARGUMENT, INPUT, TOKEN, NATS_TOKEN, stdin.as_str(), token.as_str(), &hooks[0], &hooks[1]]
+    {
         assert!(!holds(&log, secret), "{secret} in the log");
     }
 }

@@ -19,7 +19,7 @@ const DATA_LIMIT: u64 = 1 << 20;
     after_help = "An event is known by its source and id, and is taken once in 30 days: sent again it is a duplicate.
 
 Examples:
-  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\": \"4f2a\"}'
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\":\"4f2a\"}'
   berth events publish --type com.example.report --source /reports --subject march --data @report.json --id march-1
   uptime | berth events publish --type com.example.uptime --source /hosts/a --data-type text/plain --data @-"
 )]

@@ -114,7 +114,9 @@ fn shown(item: Item, caller: &Caller, format: Format) -> WatchEventsResponse {
             match format {
                 Format::Berth => watch_events_response::Item::Event(record),
                 Format::CloudEvents => {
-                    watch_events_response::Item::CloudEvent(contracts::to_struct(cloudevents::of(&record)))
+                    let text = cloudevents::outgoing(&record, &envelope.payload);
+                    let event = serde_json::from_str(&text).unwrap_or_default();
+                    watch_events_response::Item::CloudEvent(contracts::to_struct(event))
                 }
             }
         }

@@ -1,13 +1,35 @@
 //! Events as they leave the platform for programs that know CloudEvents and not Berth: the JSON format of CloudEvents
 //! 1.0, structured mode (cloudevents.io/spec: `spec.md` and `formats/json-format.md`).
 
-use contracts::gateway::v1::EventRecord;
+use super::external_events;
+use contracts::gateway::v1::{EventRecord, ExternalAttribute, ExternalEventReceived, external_attribute};
 use kernel::Kind;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 /// The media type of one event.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
+
+/// An event as it leaves, in structured mode: one of another system as it was sent, with its place in our stream; `payload`
+/// is the event as it stands there.
+pub fn outgoing(record: &EventRecord, payload: &[u8]) -> String {
+    let received = || {
+        let message = ExternalEventReceived::decode(payload).ok()?;
+        let mut event = message.event?;
+        // whoever sent them could not know them
+        for (name, text) in [("berthtenant", record.tenant.clone()), ("berthsequence", place(record))] {
+            let value = Some(external_attribute::Value::Text(text));
+            event.extensions.insert(name.to_owned(), ExternalAttribute { value });
+        }
+        Some(external_events::original(&event))
+    };
+    let foreign = record.r#type == "gateway.ExternalEventReceived";
+    foreign.then(received).flatten().unwrap_or_else(|| of(record).to_string())
+}
+
+fn place(record: &EventRecord) -> String {
+    format!("{}:{}", record.incarnation, record.sequence)
+}
 
 /// One event in structured mode; `data` is what a watch shows.
 ///
@@ -30,7 +52,7 @@ pub fn of(record: &EventRecord) -> Value {
     attribute("subject", record.object_id.clone());
     attribute("time", rfc3339(record.occurred_at_us));
     attribute("berthtenant", record.tenant.clone());
-    attribute("berthsequence", format!("{}:{}", record.incarnation, record.sequence));
+    attribute("berthsequence", place(record));
     attribute("correlationid", record.correlation_id.clone());
     attribute("causationid", record.causation_id.clone());
     attribute("actor", record.actor.clone());

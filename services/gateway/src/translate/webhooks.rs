@@ -96,7 +96,7 @@ pub fn delivery(
         data: data.map(contracts::to_struct),
     };
     Some(New {
-        body: cloudevents::of(&shown).to_string().into_bytes(),
+        body: cloudevents::outgoing(&shown, &envelope.payload).into_bytes(),
         event_id: shown.id,
         r#type: shown.r#type,
         object_key: format!("{}/{}", subject.tenant, subject.key),

@@ -34,7 +34,7 @@ Examples:
   berth events --follow --new --format cloudevents
   berth events --after 4711 --follow
   berth events catalogue scheduler.InstanceReady
-  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\": \"4f2a\"}'",
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\":\"4f2a\"}'",
     args_conflicts_with_subcommands = true
 )]
 pub struct EventsArgs {

@@ -16,7 +16,8 @@ use clap::Subcommand;
 pub enum ReplayCommand {
     /// Rebuild every table from the event stream, beside the present ones, and compare row by row
     #[command(
-        after_help = "Runs on the machine of the node and changes nothing. Ends with 1 when a row differs.
+        after_help = "Runs on the machine of the node and changes nothing. What the stream does not hold any more is read from the archive, which
+is proven on the way. Ends with 1 when a row differs.
 
 Examples:
   berth replay verify --data-dir /var/lib/berth"

@@ -3,8 +3,13 @@
 use super::assembly::{self, Folders};
 use super::settings::NodeSettings;
 use crate::store::objects;
+use anyhow::{Context, bail, ensure};
+use archive::Reader;
 use archive::adapters::key::{Key, PublicKey};
 use archive::adapters::vault::Vault;
+use bus::Envelope;
+use contracts::archive::v1::entry;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 /// Where a node's archive is, and what proves it.
@@ -42,5 +47,65 @@ impl Archive {
         let newest =
             objects::newest_segment(&format!("sqlite://{}?mode=ro", self.database.display())).await?;
         Ok(newest.as_ref().map(archive::hash))
+    }
+
+    /// Everything that happened before event `first` of the stream that is there now.
+    pub async fn past(&self, incarnation: &str, first: u64) -> anyhow::Result<Past> {
+        ensure!(
+            self.key_file.exists(),
+            "the stream begins at event {first}, and there is no archive of what was before"
+        );
+        let reader = Reader::new(self.open()?, self.public_key()?).await?;
+        let (incarnation, waiting) = (incarnation.to_owned(), VecDeque::new());
+        Ok(Past { reader, incarnation, first, reached: 0, waiting })
+    }
+}
+
+/// The events that a trimmed stream does not hold any more, out of the archive, which is proven on the way.
+pub struct Past {
+    reader: Reader,
+    incarnation: String,
+    first: u64,
+    /// The last place of the present stream that was read.
+    reached: u64,
+    waiting: VecDeque<(u64, Envelope)>,
+}
+
+impl Past {
+    /// The next event and its place in its stream. An error when there is something that neither archive nor stream holds.
+    pub async fn next(&mut self) -> anyhow::Result<Option<(u64, Envelope)>> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(Some(event));
+            }
+            let read = self.reader.next().await.context("the archive is not as it was written")?;
+            let Some((segment, entries)) = read else { break };
+            let present = segment.incarnation == self.incarnation;
+            if present {
+                self.reached = segment.last_sequence;
+            }
+            for entry in entries {
+                match entry.what {
+                    // what the stream still holds is read there
+                    Some(entry::What::Event(event)) if !present || event.sequence < self.first => {
+                        let envelope = archive::envelope(&event).with_context(|| {
+                            format!("event {} of segment {}", event.sequence, segment.number)
+                        })?;
+                        self.waiting.push_back((event.sequence, envelope));
+                    }
+                    Some(entry::What::Gap(gap)) if gap.kind == "not kept" => {
+                        bail!("segment {} of the archive has a gap: {}", segment.number, gap.reason);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        ensure!(
+            self.reached + 1 >= self.first,
+            "events {} to {} are neither in the archive nor in the stream",
+            self.reached + 1,
+            self.first - 1
+        );
+        Ok(None)
     }
 }

@@ -1,9 +1,10 @@
-//! `berth replay verify`: every table again from the event stream alone, compared with the present ones row by row.
+//! `berth replay verify`: every table again from the events alone, compared with the present ones row by row.
 
+use super::archived::Archive;
 use anyhow::Context;
 use bus::rebuild::{Rebuild, apply_all};
-use bus::watch::{Cursor, Gap, Item, Query, watch};
-use bus::{Connection, Desk, queues};
+use bus::watch::{Cursor, Gap, Item, Query, extent, watch};
+use bus::{Connection, Desk, Envelope, queues};
 use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -53,6 +54,7 @@ pub(super) struct Service {
 /// Rebuilds and compares. Nothing of the live databases is changed.
 pub(super) async fn verify(
     connection: &Connection,
+    archive: &Archive,
     services: &[Service],
     scratch: &Path,
 ) -> anyhow::Result<Vec<TableVerdict>> {
@@ -67,7 +69,7 @@ pub(super) async fn verify(
     let verdicts = loop {
         // asked first: who has nothing left to do has the newest events in its tables
         let behind = queues::backlog(connection).await?.messages > 0;
-        unreadable.extend(replay(connection, services, &fresh, &mut cursor).await?);
+        unreadable.extend(replay(connection, archive, services, &fresh, &mut cursor).await?);
         let verdicts = compare(services, &fresh).await?;
         let differ = verdicts.iter().any(|verdict| !verdict.differences.is_empty());
         if !differ || !behind || Instant::now() > give_up {
@@ -100,51 +102,73 @@ async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<Ta
     Ok(verdicts)
 }
 
-/// Applies every event after the cursor, in order, to all services' tables. Events that a service cannot take are told
-/// as differences of the stream itself: the rest is still worth comparing.
+/// Applies every event after the cursor, in order, to all services' tables: those that the stream does not hold any more from the archive.
 async fn replay(
     connection: &Connection,
+    archive: &Archive,
     services: &[Service],
     fresh: &[Store],
     cursor: &mut Cursor,
 ) -> anyhow::Result<Vec<TableVerdict>> {
-    let mut verdicts = Vec::new();
-    let tables: Vec<_> = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
+    let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
+    let mut fold = Fold { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() };
+    let extent = extent(connection).await?;
+    if *cursor == Cursor::default() && extent.first > 1 {
+        let mut past = archive.past(&extent.incarnation, extent.first).await?;
+        while let Some((sequence, envelope)) = past.next().await? {
+            fold.take(sequence, Box::new(envelope)).await?;
+        }
+        *cursor = Cursor { incarnation: extent.incarnation, after: extent.first - 1 };
+    }
     let mut items = watch(connection.clone(), Query { cursor: cursor.clone(), ..Query::default() });
-    let (mut batch, mut came) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-    loop {
-        let ended = items.recv_many(&mut came, BATCH - batch.len()).await == 0;
+    let mut came = Vec::with_capacity(BATCH);
+    while items.recv_many(&mut came, BATCH).await > 0 {
         for item in came.drain(..) {
             match item? {
                 Item::Event { sequence, envelope, incarnation } => {
-                    batch.push((sequence, envelope));
+                    fold.take(sequence, envelope).await?;
                     *cursor = Cursor { incarnation, after: sequence };
                 }
                 // what a hole held comes again later
                 Item::Gap { kind: Gap::Hole, .. } => {}
-                Item::Gap { reason, .. } => {
-                    anyhow::bail!("the stream does not begin at its beginning: {reason}")
-                }
+                Item::Gap { reason, .. } => anyhow::bail!("the stream changed while it was read: {reason}"),
             }
         }
-        if batch.len() == BATCH || ended {
-            for (tables, store) in tables.iter().zip(fresh) {
-                let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
-                let unreadable = apply_all(&desk, &**tables, &batch).await?;
-                if !unreadable.is_empty() {
-                    verdicts.push(TableVerdict {
-                        service: tables.service().to_owned(),
-                        table: "(events)".to_owned(),
-                        rows: unreadable.len() as u64,
-                        differences: unreadable,
-                    });
-                }
+    }
+    fold.end().await?;
+    Ok(fold.verdicts)
+}
+
+/// Events on their way into fresh tables. Those that a service cannot take are told as differences of the events
+/// themselves: the rest is still worth comparing.
+struct Fold<'a> {
+    tables: Vec<Box<dyn Rebuild>>,
+    fresh: &'a [Store],
+    batch: Vec<(u64, Box<Envelope>)>,
+    verdicts: Vec<TableVerdict>,
+}
+
+impl Fold<'_> {
+    async fn take(&mut self, sequence: u64, envelope: Box<Envelope>) -> anyhow::Result<()> {
+        self.batch.push((sequence, envelope));
+        if self.batch.len() == BATCH { self.end().await } else { Ok(()) }
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
+        for (tables, store) in self.tables.iter().zip(self.fresh) {
+            let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
+            let unreadable = apply_all(&desk, &**tables, &self.batch).await?;
+            if !unreadable.is_empty() {
+                self.verdicts.push(TableVerdict {
+                    service: tables.service().to_owned(),
+                    table: "(events)".to_owned(),
+                    rows: unreadable.len() as u64,
+                    differences: unreadable,
+                });
             }
-            batch.clear();
         }
-        if ended {
-            return Ok(verdicts);
-        }
+        self.batch.clear();
+        Ok(())
     }
 }
 

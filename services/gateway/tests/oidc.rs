@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const REDIRECT: &str = "http://127.0.0.1:4567/callback";
 
@@ -114,7 +113,7 @@ async fn token(
     if !proven || form["redirect_uri"] != redirect || form["grant_type"] != "authorization_code" {
         return refuse("invalid_grant");
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = kernel::Clock::now(&kernel::SystemClock).micros() / 1_000_000;
     let mut claims = json!({
         "iss": idp.issuer, "aud": "berth", "iat": now, "exp": now + 300, "nonce": nonce,
     });

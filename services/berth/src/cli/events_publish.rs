@@ -8,6 +8,7 @@ use clap::Args;
 use contracts::gateway::v1::external_attribute::Value as Attribute;
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{ExternalAttribute, ExternalEvent, PublishEventsRequest, PublishEventsResponse};
+use kernel::{Clock as _, SystemClock};
 use std::io::Read as _;
 
 /// Bytes of data that are read at most: an event of 64 KiB is refused anyway.
@@ -69,12 +70,17 @@ fn event(args: PublishArgs) -> Result<ExternalEvent, Failure> {
         specversion: "1.0".to_owned(),
         r#type: args.kind,
         subject: args.subject,
-        time: args.time.unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+        time: args.time.unwrap_or_else(now),
         datacontenttype: if data.is_some() { args.data_type } else { String::new() },
         extensions: args.attributes.into_iter().map(attribute).collect(),
         data,
         ..ExternalEvent::default()
     })
+}
+
+fn now() -> String {
+    let now = jiff::Timestamp::from_microsecond(SystemClock.now().micros());
+    now.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 fn read(data: &str, media_type: &str) -> Result<Data, Failure> {

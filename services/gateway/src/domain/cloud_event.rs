@@ -129,7 +129,7 @@ fn is_timestamp(text: &str) -> bool {
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let month_days = |month: u32, year: u32| match month {
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         _ => 31,
     };

@@ -142,4 +142,27 @@ mod tests {
         assert_eq!(of(&EventRecord { object_id: String::new(), ..record() }).get("subject"), None);
         assert_eq!(of(&EventRecord { occurred_at_us: 5, ..record() })["time"], "1970-01-01T00:00:00.000005Z");
     }
+
+    #[test]
+    fn an_event_of_another_system_leaves_as_it_came_with_its_place() {
+        let sent = r#"{"specversion":"1.0","id":"7","source":"/ci","type":"com.example.done","data":{"n":12345678901234567890.10}}"#;
+        let event = external_events::structured(sent).expect("a CloudEvent");
+        let record = EventRecord { r#type: "gateway.ExternalEventReceived".into(), ..record() };
+        let received = ExternalEventReceived { event: Some(event), ..ExternalEventReceived::default() };
+        let left = outgoing(&record, &received.encode_to_vec());
+        assert!(left.contains(r#""data":{"n":12345678901234567890.10}"#), "letter by letter: {left}");
+        let left: Value = serde_json::from_str(&left).expect("JSON");
+        for (name, value) in [
+            ("id", "7"),
+            ("source", "/ci"),
+            ("type", "com.example.done"),
+            ("berthtenant", "acme"),
+            ("berthsequence", "1700000000000000000:17"),
+        ] {
+            assert_eq!(left[name], value, "{name}");
+        }
+        assert_eq!(left.as_object().expect("an object").len(), 7);
+        // one of ours is not touched by it
+        assert_eq!(outgoing(&super::tests::record(), &[]), of(&super::tests::record()).to_string());
+    }
 }

@@ -12,6 +12,19 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// What receivers get that stands in no stream: name, type, what it is, fields of its data.
+pub const OWN: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "webhook.gap",
+        GAP,
+        "Events that cannot be sent any more: read the objects anew.",
+        &["reason", "incarnation", "resync_after_sequence"],
+    ),
+    ("webhook.probe", PROBE, "A trial, sent when somebody asks for one.", &["webhook"]),
+];
+const GAP: &str = "io.berth.stream.gap";
+const PROBE: &str = "io.berth.webhook.probe";
+
 /// Longest URL, in bytes.
 const URL_LIMIT: usize = 2_048;
 /// The events that are sent only to those who name them.
@@ -140,7 +153,7 @@ pub fn gap(reason: &str, at: &Cursor, now_us: i64) -> New {
         "incarnation": at.incarnation,
         "resync_after_sequence": at.after,
     });
-    let body = of_ours(&id, "io.berth.stream.gap", now_us, data);
+    let body = of_ours(&id, GAP, now_us, data);
     New {
         body: body.to_string().into_bytes(),
         event_id: id,
@@ -154,7 +167,7 @@ pub fn gap(reason: &str, at: &Cursor, now_us: i64) -> New {
 /// A trial event.
 pub fn probe(id: &str, webhook: &Webhook, now_us: i64) -> Vec<u8> {
     let data = json!({"webhook": {"id": webhook.id, "name": webhook.name}});
-    of_ours(id, "io.berth.webhook.probe", now_us, data).to_string().into_bytes()
+    of_ours(id, PROBE, now_us, data).to_string().into_bytes()
 }
 
 /// A CloudEvent that stands in no stream.
@@ -182,6 +195,7 @@ mod tests {
     use contracts::common::v1::Sealed;
     use contracts::scheduler::v1::{Instance, InstanceReady, InstanceSpec};
     use kernel::{Message as _, MessageId, Subject, Timestamp};
+    use std::collections::BTreeSet;
 
     fn ready(tenant: &str, labels: &[(&str, &str)]) -> Envelope {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -311,5 +325,19 @@ mod tests {
         );
         let event: Value = serde_json::from_slice(&probe("p", &webhook("acme", &[], &[]), 5)).expect("json");
         assert_eq!((&event["id"], &event["type"]), (&json!("p"), &json!("io.berth.webhook.probe")));
+    }
+
+    #[test]
+    fn what_stands_in_no_stream_is_as_the_catalogue_says() {
+        let at = Cursor { incarnation: "1".into(), after: 4 };
+        for (sent, (_, r#type, _, data)) in
+            [gap("made anew", &at, 5).body, probe("p", &webhook("acme", &[], &[]), 5)].iter().zip(OWN)
+        {
+            let event: Value = serde_json::from_slice(sent).expect("json");
+            let fields: BTreeSet<&str> =
+                event["data"].as_object().expect("data").keys().map(String::as_str).collect();
+            assert_eq!(event["type"], r#type);
+            assert_eq!(fields, data.iter().copied().collect());
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::schema::Definitions;
 use super::{cloud_event_type, events, schema_name, schema_path, summary, watch_name};
 use crate::translate::cloudevents::MEDIA_TYPE;
 use crate::translate::comments;
+use crate::translate::webhooks;
 use contracts::Entry;
 use prost_reflect::MessageDescriptor;
 use serde_json::{Map, Value, json};
@@ -21,6 +22,9 @@ pub fn document() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
     &DOCUMENT
 }
+
+/// The message that an event of another system is, as it was sent.
+const FOREIGN: &str = "cloudevent";
 
 fn build() -> Value {
     let mut schemas = Definitions::under(SCHEMAS);
@@ -61,6 +65,24 @@ fn build() -> Value {
             "payload": {"$ref": format!("{SCHEMAS}cloudevent")},
         }),
     );
+    for (name, r#type, summary, data) in webhooks::OWN {
+        let of_type = json!({"properties": {
+            "type": {"const": r#type},
+            "data": {"type": "object", "required": data, "additionalProperties": false,
+                "properties": Value::Object(data.iter().map(|field| ((*field).to_owned(), json!({}))).collect())},
+        }});
+        let payload = json!({"allOf": [{"$ref": format!("{SCHEMAS}cloudevent")}, of_type]});
+        messages.insert(
+            name.to_owned(),
+            json!({
+                "name": r#type,
+                "title": name,
+                "summary": summary,
+                "contentType": MEDIA_TYPE,
+                "payload": payload,
+            }),
+        );
+    }
     let query = query(&mut schemas);
     let mut all = schemas.into_map();
     all.extend(written);
@@ -200,6 +222,7 @@ fn channels(types: &[String], query: &Value) -> Value {
         Value::Object(messages)
     };
     let events = || types.iter().map(String::as_str);
+    let to_receivers = || events().chain([FOREIGN]).chain(webhooks::OWN.map(|(name, ..)| name));
     json!({
         "sse": {
             "address": "/v1/events",
@@ -207,7 +230,7 @@ fn channels(types: &[String], query: &Value) -> Value {
             "description": "`event` is the type of the event or \"gap\", `id` the cursor. A client that comes back with \
                 `Last-Event-ID` goes on behind it.",
             "servers": [{"$ref": "#/servers/gateway"}],
-            "messages": of(&mut events().chain(["gap", "position"])),
+            "messages": of(&mut events().chain(["gap", "position", FOREIGN])),
         },
         "websocket": {
             "address": "/v1/events/ws",
@@ -217,7 +240,7 @@ fn channels(types: &[String], query: &Value) -> Value {
                 Codes: 1000 everything was read, 1001 the gateway stops, 1011 something broke, 1013 the reader was too \
                 slow. Come back with `after`.",
             "servers": [{"$ref": "#/servers/gatewayWebSocket"}],
-            "messages": of(&mut events().chain(["gap", "position"])),
+            "messages": of(&mut events().chain(["gap", "position", FOREIGN])),
             "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
         },
         "webhook": {
@@ -226,7 +249,7 @@ fn channels(types: &[String], query: &Value) -> Value {
             "description": "Each event is sent to the receivers of its tenant that asked for it, as a CloudEvent, signed, \
                 until the receiver takes it.",
             "servers": [{"$ref": "#/servers/receiver"}],
-            "messages": of(&mut events()),
+            "messages": of(&mut to_receivers()),
         },
         "external": {
             "address": "ext.{tenant}.{subject}",
@@ -248,25 +271,26 @@ fn operations(types: &[String], query: &Value) -> Value {
         names.map(|name| json!({"$ref": format!("#/channels/{channel}/messages/{name}")})).collect()
     };
     let events = || types.iter().map(String::as_str);
+    let to_receivers = || events().chain([FOREIGN]).chain(webhooks::OWN.map(|(name, ..)| name));
     json!({
         "sendAsServerSentEvents": {
             "action": "send",
             "title": "Read events as Server-Sent Events",
             "channel": {"$ref": "#/channels/sse"},
-            "messages": of("sse", &mut events().chain(["gap", "position"])),
+            "messages": of("sse", &mut events().chain(["gap", "position", FOREIGN])),
             "bindings": {"http": {"method": "GET", "query": query, "bindingVersion": "0.3.0"}},
         },
         "sendByWebSocket": {
             "action": "send",
             "title": "Read events by WebSocket",
             "channel": {"$ref": "#/channels/websocket"},
-            "messages": of("websocket", &mut events().chain(["gap", "position"])),
+            "messages": of("websocket", &mut events().chain(["gap", "position", FOREIGN])),
         },
         "sendToWebhook": {
             "action": "send",
             "title": "Be sent events",
             "channel": {"$ref": "#/channels/webhook"},
-            "messages": of("webhook", &mut events()),
+            "messages": of("webhook", &mut to_receivers()),
             "bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}},
         },
         "receiveExternal": {

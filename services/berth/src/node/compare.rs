@@ -4,17 +4,24 @@ use super::archived::Archive;
 use anyhow::Context;
 use bus::rebuild::{Rebuild, apply_all};
 use bus::watch::{Cursor, Gap, Item, Query, extent, watch};
-use bus::{Connection, Desk, Envelope};
+use bus::{Connection, Desk, Envelope, queues};
 use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{MigrationFile, RowDump, Store, dump_table, key_columns};
+use tokio::time::Instant;
 
 /// Differences shown of one table; the rest is counted.
 const SHOWN: usize = 20;
 /// Events applied in one transaction.
 const BATCH: usize = 500;
+/// So long a live node may take to bring its tables up to the stream before a difference counts: longer than the server
+/// waits for somebody who was killed with messages in hand.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Until it is looked at again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What rebuilding one table from the event stream showed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -57,8 +64,28 @@ pub(super) async fn verify(
         let migrations = [bus::MIGRATIONS, service.migrations].concat();
         fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
     }
-    let mut verdicts = replay(connection, archive, services, &fresh).await?;
-    for (service, fresh) in services.iter().zip(&fresh) {
+    let give_up = Instant::now() + PATIENCE;
+    let (mut cursor, mut unreadable) = before_the_stream(connection, archive, services, &fresh).await?;
+    let verdicts = loop {
+        // asked first: who has nothing left to do has the newest events in its tables
+        let behind = queues::backlog(connection).await?.messages > 0;
+        unreadable.extend(replay(connection, services, &fresh, &mut cursor).await?);
+        let verdicts = compare(services, &fresh).await?;
+        let differ = verdicts.iter().any(|verdict| !verdict.differences.is_empty());
+        if !differ || !behind || Instant::now() > give_up {
+            break verdicts;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    for store in fresh {
+        store.close().await;
+    }
+    Ok(unreadable.into_iter().chain(verdicts).collect())
+}
+
+async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<TableVerdict>> {
+    let mut verdicts = Vec::new();
+    for (service, fresh) in services.iter().zip(fresh) {
         let live =
             Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
         for table in (service.tables)(fresh).tables() {
@@ -71,40 +98,51 @@ pub(super) async fn verify(
             });
         }
         live.close().await;
-        fresh.close().await;
     }
     Ok(verdicts)
 }
 
-/// Applies every event, in order, to all services' tables: those that the stream does not hold any more from the archive.
-async fn replay(
+/// Applies what a trimmed stream does not hold any more, from the archive. Answers where to go on in the stream.
+async fn before_the_stream(
     connection: &Connection,
     archive: &Archive,
     services: &[Service],
     fresh: &[Store],
-) -> anyhow::Result<Vec<TableVerdict>> {
-    let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
-    let mut fold = Fold { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() };
+) -> anyhow::Result<(Cursor, Vec<TableVerdict>)> {
     let extent = extent(connection).await?;
-    let mut cursor = Cursor::default();
-    if extent.first > 1 {
-        let mut past = archive.past(&extent.incarnation, extent.first).await?;
-        while let Some((sequence, envelope)) = past.next().await? {
-            fold.take(sequence, Box::new(envelope)).await?;
-        }
-        cursor = Cursor { incarnation: extent.incarnation, after: extent.first - 1 };
+    if extent.first <= 1 {
+        return Ok((Cursor::default(), Vec::new()));
     }
-    let mut items = watch(connection.clone(), Query { cursor, ..Query::default() });
+    let mut fold = Fold::new(services, fresh);
+    let mut past = archive.past(&extent.incarnation, extent.first).await?;
+    while let Some((sequence, envelope)) = past.next().await? {
+        fold.take(sequence, Box::new(envelope)).await?;
+    }
+    let cursor = Cursor { incarnation: extent.incarnation, after: extent.first - 1 };
+    Ok((cursor, fold.end().await?))
+}
+
+/// Applies every event after the cursor, in order, to all services' tables.
+async fn replay(
+    connection: &Connection,
+    services: &[Service],
+    fresh: &[Store],
+    cursor: &mut Cursor,
+) -> anyhow::Result<Vec<TableVerdict>> {
+    let mut fold = Fold::new(services, fresh);
+    let mut items = watch(connection.clone(), Query { cursor: cursor.clone(), ..Query::default() });
     while let Some(item) = items.recv().await {
         match item? {
-            Item::Event { sequence, envelope, .. } => fold.take(sequence, envelope).await?,
+            Item::Event { sequence, envelope, incarnation } => {
+                fold.take(sequence, envelope).await?;
+                *cursor = Cursor { incarnation, after: sequence };
+            }
             // what a hole held comes again later
             Item::Gap { kind: Gap::Hole, .. } => {}
             Item::Gap { reason, .. } => anyhow::bail!("the stream changed while it was read: {reason}"),
         }
     }
-    fold.end().await?;
-    Ok(fold.verdicts)
+    fold.end().await
 }
 
 /// Events on their way into fresh tables. Those that a service cannot take are told as differences of the events
@@ -116,13 +154,18 @@ struct Fold<'a> {
     verdicts: Vec<TableVerdict>,
 }
 
-impl Fold<'_> {
-    async fn take(&mut self, sequence: u64, envelope: Box<Envelope>) -> anyhow::Result<()> {
-        self.batch.push((sequence, envelope));
-        if self.batch.len() == BATCH { self.end().await } else { Ok(()) }
+impl<'a> Fold<'a> {
+    fn new(services: &[Service], fresh: &'a [Store]) -> Self {
+        let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
+        Self { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() }
     }
 
-    async fn end(&mut self) -> anyhow::Result<()> {
+    async fn take(&mut self, sequence: u64, envelope: Box<Envelope>) -> anyhow::Result<()> {
+        self.batch.push((sequence, envelope));
+        if self.batch.len() == BATCH { self.apply().await } else { Ok(()) }
+    }
+
+    async fn apply(&mut self) -> anyhow::Result<()> {
         for (tables, store) in self.tables.iter().zip(self.fresh) {
             let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
             let unreadable = apply_all(&desk, &**tables, &self.batch).await?;
@@ -137,6 +180,11 @@ impl Fold<'_> {
         }
         self.batch.clear();
         Ok(())
+    }
+
+    async fn end(mut self) -> anyhow::Result<Vec<TableVerdict>> {
+        self.apply().await?;
+        Ok(self.verdicts)
     }
 }
 

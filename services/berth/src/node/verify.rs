@@ -6,9 +6,8 @@ use super::compare::{MakeTables, Service, TableVerdict, verify};
 use super::settings::NodeSettings;
 
 /// Rebuilds every table of the node in `settings.data_dir` from the event stream, and from the archive what the stream does
-/// not hold any more, beside the present ones, and
-/// compares them row by row. Changes nothing. The node should be idle: an event that is on its way shows as a
-/// difference.
+/// not hold any more, beside the present ones, and compares them row by row. Changes nothing. A node that works is given
+/// a minute to bring its tables up to the stream: until then an event that is on its way is no difference.
 pub async fn replay_verify(settings: NodeSettings) -> anyhow::Result<Vec<TableVerdict>> {
     let folders = Folders::of(&settings);
     let bus = super::broker_settings(&settings)?;

@@ -65,11 +65,11 @@ pub(super) async fn verify(
         fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
     }
     let give_up = Instant::now() + PATIENCE;
-    let (mut cursor, mut unreadable) = before_the_stream(connection, archive, services, &fresh).await?;
+    let (mut cursor, mut unreadable) = (Cursor::default(), Vec::new());
     let verdicts = loop {
         // asked first: who has nothing left to do has the newest events in its tables
         let behind = queues::backlog(connection).await?.messages > 0;
-        unreadable.extend(replay(connection, services, &fresh, &mut cursor).await?);
+        unreadable.extend(replay(connection, archive, services, &fresh, &mut cursor).await?);
         let verdicts = compare(services, &fresh).await?;
         let differ = verdicts.iter().any(|verdict| !verdict.differences.is_empty());
         if !differ || !behind || Instant::now() > give_up {
@@ -102,47 +102,41 @@ async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<Ta
     Ok(verdicts)
 }
 
-/// Applies what a trimmed stream does not hold any more, from the archive. Answers where to go on in the stream.
-async fn before_the_stream(
+/// Applies every event after the cursor, in order, to all services' tables: those that the stream does not hold any more from the archive.
+async fn replay(
     connection: &Connection,
     archive: &Archive,
     services: &[Service],
     fresh: &[Store],
-) -> anyhow::Result<(Cursor, Vec<TableVerdict>)> {
-    let extent = extent(connection).await?;
-    if extent.first <= 1 {
-        return Ok((Cursor::default(), Vec::new()));
-    }
-    let mut fold = Fold::new(services, fresh);
-    let mut past = archive.past(&extent.incarnation, extent.first).await?;
-    while let Some((sequence, envelope)) = past.next().await? {
-        fold.take(sequence, Box::new(envelope)).await?;
-    }
-    let cursor = Cursor { incarnation: extent.incarnation, after: extent.first - 1 };
-    Ok((cursor, fold.end().await?))
-}
-
-/// Applies every event after the cursor, in order, to all services' tables.
-async fn replay(
-    connection: &Connection,
-    services: &[Service],
-    fresh: &[Store],
     cursor: &mut Cursor,
 ) -> anyhow::Result<Vec<TableVerdict>> {
-    let mut fold = Fold::new(services, fresh);
+    let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
+    let mut fold = Fold { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() };
+    let extent = extent(connection).await?;
+    if *cursor == Cursor::default() && extent.first > 1 {
+        let mut past = archive.past(&extent.incarnation, extent.first).await?;
+        while let Some((sequence, envelope)) = past.next().await? {
+            fold.take(sequence, Box::new(envelope)).await?;
+        }
+        *cursor = Cursor { incarnation: extent.incarnation, after: extent.first - 1 };
+    }
     let mut items = watch(connection.clone(), Query { cursor: cursor.clone(), ..Query::default() });
-    while let Some(item) = items.recv().await {
-        match item? {
-            Item::Event { sequence, envelope, incarnation } => {
-                fold.take(sequence, envelope).await?;
-                *cursor = Cursor { incarnation, after: sequence };
+    let mut came = Vec::with_capacity(BATCH);
+    while items.recv_many(&mut came, BATCH).await > 0 {
+        for item in came.drain(..) {
+            match item? {
+                Item::Event { sequence, envelope, incarnation } => {
+                    fold.take(sequence, envelope).await?;
+                    *cursor = Cursor { incarnation, after: sequence };
+                }
+                // what a hole held comes again later
+                Item::Gap { kind: Gap::Hole, .. } => {}
+                Item::Gap { reason, .. } => anyhow::bail!("the stream changed while it was read: {reason}"),
             }
-            // what a hole held comes again later
-            Item::Gap { kind: Gap::Hole, .. } => {}
-            Item::Gap { reason, .. } => anyhow::bail!("the stream changed while it was read: {reason}"),
         }
     }
-    fold.end().await
+    fold.end().await?;
+    Ok(fold.verdicts)
 }
 
 /// Events on their way into fresh tables. Those that a service cannot take are told as differences of the events
@@ -154,18 +148,13 @@ struct Fold<'a> {
     verdicts: Vec<TableVerdict>,
 }
 
-impl<'a> Fold<'a> {
-    fn new(services: &[Service], fresh: &'a [Store]) -> Self {
-        let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
-        Self { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() }
-    }
-
+impl Fold<'_> {
     async fn take(&mut self, sequence: u64, envelope: Box<Envelope>) -> anyhow::Result<()> {
         self.batch.push((sequence, envelope));
-        if self.batch.len() == BATCH { self.apply().await } else { Ok(()) }
+        if self.batch.len() == BATCH { self.end().await } else { Ok(()) }
     }
 
-    async fn apply(&mut self) -> anyhow::Result<()> {
+    async fn end(&mut self) -> anyhow::Result<()> {
         for (tables, store) in self.tables.iter().zip(self.fresh) {
             let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
             let unreadable = apply_all(&desk, &**tables, &self.batch).await?;
@@ -180,11 +169,6 @@ impl<'a> Fold<'a> {
         }
         self.batch.clear();
         Ok(())
-    }
-
-    async fn end(mut self) -> anyhow::Result<Vec<TableVerdict>> {
-        self.apply().await?;
-        Ok(self.verdicts)
     }
 }
 

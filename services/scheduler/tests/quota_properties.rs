@@ -312,18 +312,17 @@ impl Run {
         let gone = self.cleaned().await;
         self.go(How::Together, gone).await;
         prop_assert!(self.model.there.is_empty());
-        for tenant in 0..TENANTS.len() {
+        for (tenant, name) in TENANTS.iter().enumerate() {
             let limits = QuotaLimits { instances: Some(3), ..QuotaLimits::default() };
             self.revision += 1;
             let quota = Set {
-                tenant: TENANTS[tenant].into(),
+                tenant: (*name).into(),
                 limits: Some(limits),
                 revision: self.revision,
                 updated_at_us: 1,
             };
             let effect = Effect::Limits(tenant, self.revision, Limits::from(&limits));
-            let mut batch =
-                vec![(self.envelope(TENANTS[tenant], &TenantQuotaSet { quota: Some(quota) }), effect)];
+            let mut batch = vec![(self.envelope(name, &TenantQuotaSet { quota: Some(quota) }), effect)];
             for _ in 0..4 {
                 batch.push(self.create(tenant, 1, 1, false));
             }

@@ -22,7 +22,7 @@ fn field(quota: Quota) -> &'static str {
 pub fn read(name: &str, limits: Option<&wire::QuotaLimits>) -> Result<Limits, Violation> {
     let limits = Limits::from(limits.unwrap_or(&wire::QuotaLimits::default()));
     for quota in Quota::ALL {
-        let violation = |text: String| Violation::new(&format!("{name}.{}", field(quota)), text);
+        let violation = |text: String| Violation::new(format!("{name}.{}", field(quota)), text);
         if limits.of(quota).is_some_and(|limit| limit > MOST) {
             return Err(violation(format!("at most {MOST}; leave it out when there is no limit")));
         }

@@ -87,6 +87,8 @@ async fn every_table_is_proven_row_by_row() {
     cli.ok(&create("web-1", &["--wait"]));
     cli.ok(&create("web-2", &["--wait"]));
     cli.ok(&["instance", "delete", "web-2", "--wait"]);
+    cli.ok(&["quota", "set", "default", "--instances", "10"]);
+    cli.ok(&["webhook", "create", "hook", "--url", "https://hooks.example.com/"]);
     eventually(Duration::from_secs(60), "a segment in the archive", async || {
         let mut command = cli.command(&["replay", "at", "0s", "-o", "json"]);
         let output = command.env("BERTH_NODE__NATS__URL", &broker).output().expect("it runs");
@@ -102,7 +104,9 @@ async fn every_table_is_proven_row_by_row() {
     for proven in &tables {
         let (service, table) =
             (proven["service"].as_str().expect("text"), proven["table"].as_str().expect("text"));
-        assert!(proven["rows"].as_u64() > Some(0), "{service}.{table} has no row to damage");
+        // of what ended a month ago there can be no row yet: here one too many is all that can be wrong
+        let is_empty = table == "horizons";
+        assert!(is_empty || proven["rows"].as_u64() > Some(0), "{service}.{table} has no row to damage");
         let (live, aside) = (database(&node, service), node.data_dir().join("aside.db"));
         let columns = columns(&live, table).await;
         let changed = columns.iter().find(|c| !c.is_key).or(columns.first()).expect("a column");
@@ -130,6 +134,11 @@ async fn every_table_is_proven_row_by_row() {
                 "no event makes this row",
             ),
         ];
+        let surplus = (
+            format!("INSERT INTO {table} ({}) VALUES ('x', 1)", names.join(", ")),
+            "no event makes this row",
+        );
+        let damages = if is_empty { vec![surplus] } else { damages.to_vec() };
         keep(&live, &aside);
         for (statement, told) in damages {
             damage(&live, &statement).await;

@@ -34,8 +34,7 @@ Examples:
   berth events --follow --new --format cloudevents
   berth events --after 4711 --follow
   berth events catalogue scheduler.InstanceReady
-  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\":\"4f2a\"}'",
-    args_conflicts_with_subcommands = true
+  berth events publish --type com.example.deploy.done --source /ci/web --data '{\"commit\":\"4f2a\"}'"
 )]
 pub struct EventsArgs {
     #[command(subcommand)]

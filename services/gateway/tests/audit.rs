@@ -309,6 +309,8 @@ async fn every_mutating_or_denied_call_leaves_one_record_and_an_allowed_read_non
             && ["LOGIN_FAILED", "OIDC_OFF"].contains(&record.refusal.as_str());
         assert_eq!(denied, wrong_password || is_denied(method, who), "{record:?}");
         assert_eq!(record.address, "127.0.0.1", "{record:?}");
+        // what is only noted when a call is let go of would say so
+        assert_ne!(record.code, "CANCELLED", "every answer was waited for: {record:?}");
         assert!(!record.correlation_id.is_empty() && !record.code.is_empty() && record.duration_us >= 0);
         match who {
             "admin" => assert_eq!(record.tenant, "default"),

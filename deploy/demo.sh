@@ -44,6 +44,11 @@ step "run a command in the guest"
 # shellcheck disable=SC2016 # the guest's shell expands this, not ours
 berth instance exec "$name" -- /bin/sh -c 'echo "hello from $(hostname), Linux $(uname -r), up $(cut -d. -f1 /proc/uptime) s"'
 
+step "delete it by mistake, and bring it back with its disk"
+berth instance delete "$name" --wait
+berth instance restore "$name" --wait
+berth instance start "$name" --wait
+
 step "the instance"
 berth instance show "$name"
 

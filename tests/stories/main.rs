@@ -8,6 +8,7 @@ mod damaged_rows;
 mod doctor;
 mod event_stream;
 mod identity_provider;
+mod kept_disk;
 mod libvirt_restarts;
 mod lost_databases;
 mod no_room;

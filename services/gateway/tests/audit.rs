@@ -74,9 +74,11 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         "ConfirmTotp" => json!({"code": "123456"}),
         "CreateInstance" => json!({"name": format!("made-{turn}"), "image": "debian", "flavor": "small"}),
         "GetInstance" | "StartInstance" | "StopInstance" | "RebootInstance" | "PauseInstance"
-        | "ResumeInstance" | "DeleteInstance" | "ExplainInstance" | "AttachConsole" => {
+        | "ResumeInstance" | "DeleteInstance" | "RestoreInstance" | "ExplainInstance" | "AttachConsole" => {
             json!({"instance": "web-1"})
         }
+        "DropInstanceDisks" => json!({"instance": "web-1", "quarantine_id": INSTANCE}),
+        "DropQuarantined" => json!({"host": "node-1", "quarantine_id": INSTANCE}),
         "ExecInstance" => json!({"instance": "web-1", "argv": ["true"]}),
         "GetExecOutput" | "GetOperation" => json!({"operation": INSTANCE}),
         "WaitOperation" => json!({"operation": INSTANCE, "timeout_ms": 1}),

@@ -40,7 +40,8 @@ fn case(names: &'static str, query: &'static str, body: Value) -> Case {
 fn fixture(method: &str) -> Case {
     match method {
         "GetInstance" | "StartInstance" | "RebootInstance" | "PauseInstance" | "ResumeInstance"
-        | "DeleteInstance" | "ExplainInstance" | "AttachConsole" => case("instance", "", Value::Null),
+        | "DeleteInstance" | "RestoreInstance" | "DropInstanceDisks" | "ExplainInstance"
+        | "AttachConsole" => case("instance", "", Value::Null),
         "StopInstance" => case("instance", "", json!({"grace_s": 5})),
         "ExecInstance" => case("instance", "", json!({"argv": ["true"]})),
         "GetExecOutput" | "GetOperation" | "WaitOperation" => case("operation", "", Value::Null),
@@ -77,7 +78,7 @@ fn fixture(method: &str) -> Case {
             "",
             json!({"name": "mine", "url": "https://hooks.example.com/", "filter": {"object_id": INSTANCE}}),
         ),
-        "GetHost" | "CordonHost" | "UncordonHost" => case("host", "", Value::Null),
+        "GetHost" | "CordonHost" | "UncordonHost" | "DropQuarantined" => case("host", "", Value::Null),
         "SetHostOvercommit" => case("host", "", json!({"vcpus_percent": 100})),
         "GetAsyncApi" | "ListEventTypes" | "GetEventSchema" | "ListWebhooks" | "ListInstances"
         | "ListImages" | "UploadFile" | "ListFlavors" | "ListHosts" | "ListTenants" | "ListQuotas"

@@ -17,7 +17,7 @@ pub use metrics::Metrics;
 pub use rebuild::{STATE_TABLES, Tables, apply};
 pub use reconcilers::attention::Attention;
 pub use reconcilers::host::HostReports;
-pub use reconcilers::orphans::OrphanPolicy;
+pub use reconcilers::orphans::{OrphanPolicy, Orphans};
 pub use settings::{Settings, SimulatedSettings, simulated_host};
 pub use store::VmKey;
 
@@ -25,9 +25,9 @@ use ::store::MigrationFile;
 use bus::{Desk, Subscriptions};
 use chassis::{Chassis, HealthHandle, Sealer, Stage, reconcile};
 use domain::Policy;
-use handlers::{EnsureVmHandler, ExecInVmHandler};
+use handlers::{DropQuarantinedHandler, EnsureVmHandler, ExecInVmHandler};
 use reconcilers::execs::Execs;
-use reconcilers::orphans::Orphans;
+use reconcilers::quarantine::Quarantine;
 use reconcilers::visit::Visitor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,14 @@ pub const SERVICE: &str = "host_driver";
 pub const SETTINGS: &str = "host-driver";
 
 /// The tables of the service.
-pub const MIGRATIONS: &[MigrationFile] =
-    &[MigrationFile { version: 1000, name: "vms", sql: include_str!("../migrations/1000_vms.sql") }];
+pub const MIGRATIONS: &[MigrationFile] = &[
+    MigrationFile { version: 1000, name: "vms", sql: include_str!("../migrations/1000_vms.sql") },
+    MigrationFile {
+        version: 1001,
+        name: "quarantine",
+        sql: include_str!("../migrations/1001_quarantine.sql"),
+    },
+];
 
 /// How many VMs the database of a process that does not run has orders for, those that are gone left out.
 pub async fn living_vms(database_url: &str) -> anyhow::Result<usize> {
@@ -62,6 +68,9 @@ pub struct Parts {
     /// Runs programs in guests.
     pub execs: Execs,
     exec_wake: Arc<Notify>,
+    /// Looks after files that were put aside.
+    pub quarantine: Quarantine,
+    quarantine_wake: Arc<Notify>,
     /// Woken when a hypervisor did not answer.
     pub doubt: Arc<Notify>,
 }
@@ -76,6 +85,12 @@ impl Parts {
         metrics: Metrics,
     ) -> Self {
         let doubt = Arc::<Notify>::default();
+        let quarantine = Quarantine {
+            desk: desk.clone(),
+            hosts: hosts.clone(),
+            keep: policy.keep,
+            metrics: metrics.clone(),
+        };
         let visitor =
             Visitor::new(desk.clone(), hosts.clone(), sealer.clone(), policy, metrics, doubt.clone());
         Self {
@@ -83,6 +98,8 @@ impl Parts {
             visitor: Arc::new(visitor),
             attention: Attention::default(),
             exec_wake: Arc::default(),
+            quarantine,
+            quarantine_wake: Arc::default(),
             doubt,
             hosts,
         }
@@ -102,7 +119,8 @@ impl Parts {
         let (hosts, attention) = (self.hosts.clone(), self.attention.clone());
         Subscriptions::new(SERVICE)
             .on(EnsureVmHandler { hosts: hosts.clone(), attention })
-            .on(ExecInVmHandler { hosts, wake: self.exec_wake.clone() })
+            .on(ExecInVmHandler { hosts: hosts.clone(), wake: self.exec_wake.clone() })
+            .on(DropQuarantinedHandler { hosts, wake: self.quarantine_wake.clone() })
     }
 }
 
@@ -125,11 +143,12 @@ pub async fn wire_hosts(
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.bad("not asked yet");
-    let parts = Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), Policy::default(), metrics.clone());
+    let policy = Policy { keep: settings.keep(), ..Policy::default() };
+    let parts = Parts::new(&desk, hosts.clone(), chassis.sealer.clone(), policy, metrics.clone());
     chassis.serve(&desk, parts.subscriptions().only_key(&agent_id));
     let tasks = &chassis.tasks;
-    let Parts { attention, visitor, execs, exec_wake, doubt, .. } = parts;
-    let due = attention.clone();
+    let Parts { attention, visitor, execs, exec_wake, quarantine, quarantine_wake, doubt, .. } = parts;
+    let (due, strays) = (attention.clone(), visitor.strays.clone());
 
     tasks.spawn(Stage::Work, "vms", |stop| {
         reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
@@ -147,7 +166,10 @@ pub async fn wire_hosts(
     let orphans =
         Orphans { desk: desk.clone(), hosts: hosts.clone(), policy: settings.orphans, said: Arc::default() };
     tasks.spawn(Stage::Work, "orphans", |stop| async move {
-        reconcile("orphans", stop, Arc::default(), full_pass, move || orphans.clone().pass()).await;
+        reconcile("orphans", stop, strays, full_pass, move || orphans.clone().pass()).await;
+    });
+    tasks.spawn(Stage::Work, "quarantine", |stop| async move {
+        reconcile("quarantine", stop, quarantine_wake, full_pass, move || quarantine.clone().pass()).await;
     });
     let (caches_desk, caches) = (desk.clone(), hosts.clone());
     tasks.spawn(Stage::Work, "images", |stop| async move {
@@ -155,7 +177,7 @@ pub async fn wire_hosts(
         reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
     });
     let store_id = bus::rebuild::store_id(desk.store()).await?;
-    spawn_reports(settings, chassis, &desk, &hosts, (health, doubt), store_id)?;
+    spawn_reports(settings, chassis, &desk, &hosts, (health, doubt, due.clone()), store_id)?;
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
     tasks.spawn(Stage::Intake, "consoles", |stop| {
         reconcilers::console::serve(bus, agent_id, store, hosts, stop)
@@ -168,7 +190,7 @@ fn spawn_reports(
     chassis: &Chassis,
     desk: &Desk,
     hosts: &Arc<Hosts>,
-    (health, doubt): (HealthHandle, Arc<Notify>),
+    (health, doubt, attention): (HealthHandle, Arc<Notify>, Attention),
     store_id: String,
 ) -> anyhow::Result<()> {
     let reports = HostReports {
@@ -180,6 +202,7 @@ fn spawn_reports(
         reserve_memory: settings.reserve_memory_bytes,
         health,
         silent: Arc::default(),
+        attention,
     };
     let (beats, bus) = (reports.clone(), chassis.bus.clone());
     let period = Duration::from_millis(settings.heartbeat_ms.max(100));

@@ -1,5 +1,7 @@
 //! Numbers for operators.
 
+use crate::domain::{QuarantineReason, Quarantined};
+use kernel::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use std::time::Duration;
@@ -13,12 +15,21 @@ pub struct Metrics {
     drifts: Counter<u64>,
     visit_seconds: Histogram<f64>,
     commit_records: Histogram<u64>,
+    quarantine_items: Gauge<u64>,
+    quarantine_bytes: Gauge<u64>,
+    quarantine_oldest: Gauge<f64>,
 }
 
 /// Emulated hypervisors answer in milliseconds, images may take minutes to fetch.
 const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0, 300.0];
-const POWERS: [&str; 5] =
-    ["VM_POWER_RUNNING", "VM_POWER_STOPPED", "VM_POWER_PAUSED", "VM_POWER_ABSENT", "VM_POWER_CRASHED"];
+const POWERS: [&str; 6] = [
+    "VM_POWER_RUNNING",
+    "VM_POWER_STOPPED",
+    "VM_POWER_PAUSED",
+    "VM_POWER_ABSENT",
+    "VM_POWER_CRASHED",
+    "VM_POWER_UNKNOWN",
+];
 
 impl Metrics {
     /// Instruments of `meter`.
@@ -37,6 +48,18 @@ impl Metrics {
                 .u64_histogram("berth_host_commit_records")
                 .with_description("VMs written down in one transaction.")
                 .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0])
+                .build(),
+            quarantine_items: meter
+                .u64_gauge("berth_host_quarantine_items")
+                .with_description("VMs whose files were put aside and are held, by reason.")
+                .build(),
+            quarantine_bytes: meter
+                .u64_gauge("berth_host_quarantine_bytes")
+                .with_description("Bytes that they take on the disks of the hosts, by reason.")
+                .build(),
+            quarantine_oldest: meter
+                .f64_gauge("berth_host_quarantine_oldest_seconds")
+                .with_description("Age of the oldest of them, by reason; 0 = none.")
                 .build(),
         }
     }
@@ -61,6 +84,18 @@ impl Metrics {
     /// So many visits were written down in one transaction.
     pub(crate) fn commit(&self, records: usize) {
         self.commit_records.record(records as u64, &[]);
+    }
+
+    /// Files that are held, of all hosts of the process.
+    pub(crate) fn quarantine(&self, held: &[Quarantined], now: Timestamp) {
+        for reason in QuarantineReason::ALL {
+            let of_it = || held.iter().filter(move |item| item.reason == reason);
+            let label = [KeyValue::new("reason", reason.name())];
+            self.quarantine_items.record(of_it().count() as u64, &label);
+            self.quarantine_bytes.record(of_it().map(|item| item.size.0).sum(), &label);
+            let oldest = of_it().map(|item| now.since(item.at)).max().unwrap_or_default();
+            self.quarantine_oldest.record(oldest.as_secs_f64(), &label);
+        }
     }
 
     /// VMs by power; powers that none has are 0.

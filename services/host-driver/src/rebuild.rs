@@ -1,7 +1,7 @@
 //! Tables out of events: what proves that the stream says everything.
 
 use crate::hosts::Hosts;
-use crate::store::{VmKey, hosts, vms};
+use crate::store::{VmKey, hosts, quarantine, vms};
 use crate::translate::incoming;
 use async_trait::async_trait;
 use bus::rebuild::{Rebuild, RebuildError};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tables that are a function of the events alone. The others hold work in hand and may start empty.
-pub const STATE_TABLES: &[&str] = &["vms", "hosts"];
+pub const STATE_TABLES: &[&str] = &["vms", "hosts", "quarantine"];
 
 /// How the tables of one process come out of the events: of those of all hosts, the ones that it ever answered for.
 pub struct Tables {
@@ -82,6 +82,7 @@ fn host_of(event: &Envelope) -> Option<String> {
         "VmObserved" => Some(wire::VmObserved::from_bytes(bytes).ok()?.observation?.host_id),
         "VmDrifted" => Some(wire::VmDrifted::from_bytes(bytes).ok()?.host_id),
         "HostReported" => Some(wire::HostReported::from_bytes(bytes).ok()?.report?.host_id),
+        "QuarantineChanged" => Some(wire::QuarantineChanged::from_bytes(bytes).ok()?.item?.host_id),
         "ExecFinished" => Some(wire::ExecFinished::from_bytes(bytes).ok()?.host_id),
         _ => None,
     }
@@ -103,6 +104,8 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
                 reboot_counter: event.reboot_counter,
                 stop_grace_s: event.stop_grace_s,
                 spec: event.spec,
+                disposal: event.disposal,
+                take_back: event.take_back,
             };
             let row = incoming::order(&order).map_err(wrong)?;
             let known = vms::find(tx, row.key).await?.map(|known| known.intent);
@@ -128,6 +131,14 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
                     power: seen.power().as_str_name(),
                 };
                 vms::put_observations(tx, &[said]).await?;
+            }
+        }
+        ("host_driver", "QuarantineChanged") => {
+            let event = wire::QuarantineChanged::from_bytes(payload).map_err(wrong)?;
+            let item = event.item.ok_or_else(|| wrong("an event without files".into()))?;
+            // an answer about files that nobody holds changes nothing
+            if item.state() != wire::QuarantineState::Unknown {
+                quarantine::put(tx, &item).await?;
             }
         }
         ("host_driver", "HostReported") => {

@@ -4,6 +4,7 @@ use crate::adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
 use crate::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
 use crate::adapters::{ImageCache, LocalDisks};
 use crate::domain::DriverKind;
+use crate::domain::quarantine::Keep;
 use crate::hosts::{Backend, Host, Hosts};
 use crate::reconcilers::orphans::OrphanPolicy;
 use anyhow::{Context, bail};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Settings of the service.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +39,11 @@ pub struct Settings {
     pub datastore_url: String,
     /// What to do about a VM with our mark that nobody ordered: "report" or "remove".
     pub orphans: OrphanPolicy,
+    /// Seconds for which files are kept that were put aside and that nobody ordered to go.
+    pub quarantine_keep_s: u64,
+    /// Seconds for which the disks of deleted instances are kept, and the instances can be restored; 0 = they are
+    /// removed at once. They go earlier when the host runs out of room.
+    pub deleted_keep_s: u64,
     /// VMs worked on at a time.
     pub concurrency: usize,
     /// Seconds between two looks at every VM.
@@ -55,11 +62,13 @@ pub struct SimulatedSettings {
     pub host: WorldSettings,
     /// Folder with a file for each host, in which it outlives the process as a real one does; "" = in memory only.
     pub state_dir: PathBuf,
+    /// Their disks are files, as those of real hosts: in a folder for each host below `data_dir`. Guests write to them.
+    pub disk_files: bool,
 }
 
 impl Default for SimulatedSettings {
     fn default() -> Self {
-        Self { count: 3, host: WorldSettings::default(), state_dir: PathBuf::new() }
+        Self { count: 3, host: WorldSettings::default(), state_dir: PathBuf::new(), disk_files: false }
     }
 }
 
@@ -76,6 +85,8 @@ impl Default for Settings {
             reserve_memory_bytes: 1 << 30,
             datastore_url: "file:///var/lib/berth/datastore".into(),
             orphans: OrphanPolicy::Report,
+            quarantine_keep_s: Keep::default().set_aside.as_secs(),
+            deleted_keep_s: Keep::default().deleted.as_secs(),
             concurrency: 8,
             full_pass_s: 30,
             heartbeat_ms: 3000,
@@ -102,6 +113,14 @@ impl Settings {
             .and_then(|()| std::fs::rename(&unfinished, &path))
             .with_context(|| format!("writing {}", path.display()))?;
         Ok(id)
+    }
+
+    /// How long files are kept that were put aside.
+    pub fn keep(&self) -> Keep {
+        Keep {
+            set_aside: Duration::from_secs(self.quarantine_keep_s),
+            deleted: Duration::from_secs(self.deleted_keep_s),
+        }
     }
 
     /// The hosts that these settings describe. Simulated ones are empty at each start, unless they are kept.
@@ -150,7 +169,16 @@ impl Settings {
             World::kept_in(world, &file)
                 .with_context(|| format!("simulated.state_dir: {}", file.display()))?
         };
-        Ok(simulated_host(id, format!("simulated-{number:05}"), Arc::new(world)))
+        let name = format!("simulated-{number:05}");
+        if !self.simulated.disk_files {
+            return Ok(simulated_host(id, name, Arc::new(world)));
+        }
+        let data = self.data_dir.join("simulated").join(id.to_string());
+        let images = ImageCache::open(&data, &self.datastore_url)?;
+        let disks = LocalDisks::open(&data, images)?;
+        let world = Arc::new(world.on_disk_files(&data.join("instances")));
+        let backend = Backend { hypervisor: Arc::new(SimulatedHypervisor(world)), disks: Arc::new(disks) };
+        Ok(Host { id, name, labels: BTreeMap::new(), backends: vec![(DriverKind::Simulated, backend)] })
     }
 
     fn name(&self) -> anyhow::Result<String> {

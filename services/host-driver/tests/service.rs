@@ -11,6 +11,8 @@ mod every_step;
 mod execs;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/kept.rs"]
+mod kept;
 #[path = "service/life.rs"]
 mod life;
 #[path = "service/rig.rs"]

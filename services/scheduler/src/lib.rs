@@ -63,6 +63,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnPauseInstance(own()))
         .on(OnResumeInstance(own()))
         .on(OnDeleteInstance(own()))
+        .on(OnRestoreInstance(own()))
         .on(OnCordonHost(own()))
         .on(OnUncordonHost(own()))
         .on(OnSetHostOvercommit(own()))

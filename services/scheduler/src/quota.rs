@@ -8,7 +8,7 @@
 //! Two schedulers on one database admit one after the other: both hold the placement lock, and the row of the quota, until
 //! they commit. Everybody who writes that row holds the placement lock first, so that nobody waits in a circle.
 
-use crate::domain::instance::Draft;
+use crate::domain::instance::Spec;
 use crate::metrics::Metrics;
 use crate::store::{instances, quotas};
 use ::store::{Dialect, StoreError};
@@ -41,9 +41,9 @@ impl LateRows for Counted {
     }
 }
 
-/// What a new instance takes of a quota.
-pub fn taken_by(draft: &Draft) -> Amounts {
-    let resources = draft.spec.resources;
+/// What an instance takes of a quota.
+pub fn taken_by(spec: &Spec) -> Amounts {
+    let resources = spec.resources;
     Amounts::default()
         .with(Quota::Instances, 1)
         .with(Quota::Vcpus, resources.vcpus.0)

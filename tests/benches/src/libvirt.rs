@@ -145,6 +145,8 @@ impl Driver {
             power: power.into(),
             reboot_counter: 0,
             stop_grace_s: 0,
+            disposal: wire::Disposal::Delete.into(),
+            take_back: String::new(),
             spec: Some(wire::VmSpec {
                 instance_id: instance.to_string(),
                 tenant: "bench".into(),

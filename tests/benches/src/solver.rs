@@ -54,6 +54,7 @@ fn host(number: u64, dice: &mut Dice) -> HostRow {
         id: HostId::from_u128(u128::from(number)),
         name: format!("host-{number:05}"),
         up: dice.roll(100) > 0,
+        trouble: String::new(),
         cordoned: dice.roll(100) == 0,
         cordon_reason: String::new(),
         limit: amounts(cpus * 4000, memory << 10, disk),

@@ -2,15 +2,17 @@
 
 use super::Session;
 use super::arguments::WaitArgs;
+use super::quarantine;
 use super::session::all_pages;
 use crate::client::Failure;
 use crate::output::{Table, age, bytes, fields, local_time, word};
 use clap::Subcommand;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{
-    CordonHostRequest, GetHostRequest, HostWithUse, ListHostsRequest, ListHostsResponse,
-    SetHostOvercommitRequest, UncordonHostRequest,
+    CordonHostRequest, DropQuarantinedRequest, GetHostRequest, HostWithUse, ListHostsRequest,
+    ListHostsResponse, SetHostOvercommitRequest, UncordonHostRequest,
 };
+use contracts::host_driver::v1::HostCondition;
 use contracts::scheduler::v1::{Host, Overcommit};
 use kernel::MilliVcpus;
 
@@ -47,6 +49,18 @@ pub enum HostCommand {
     Uncordon {
         /// Name or id
         host: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Remove disks that a host put aside, for good; berth host show lists them
+    #[command(
+        after_help = "Examples:\n  berth host drop-quarantined rack1-7 01890a5d-ac96-774b-bcce-b302099a8057 --wait"
+    )]
+    DropQuarantined {
+        /// Name or id
+        host: String,
+        /// Id of the disks
+        quarantine_id: String,
         #[command(flatten)]
         wait: WaitArgs,
     },
@@ -88,9 +102,10 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
         HostCommand::Show { host } => {
             let answer =
                 gateway.read(GetHostRequest { host }, async |r| gateway.hosts().get_host(r).await).await?;
-            session
-                .format
-                .print("GetHostResponse", &answer, || answer.host.as_ref().map(show).unwrap_or_default())
+            session.format.print("GetHostResponse", &answer, || {
+                let text = answer.host.as_ref().map(show).unwrap_or_default();
+                format!("{text}{}", quarantine::list(&answer.quarantine))
+            })
         }
         HostCommand::Cordon { host, reason, wait } => {
             let done = format!("cordoned {host}");
@@ -105,6 +120,14 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
             let request = UncordonHostRequest { host };
             let answer = gateway
                 .change(request, session.key(), async |r| gateway.hosts().uncordon_host(r).await)
+                .await?;
+            session.accepted(&answer, &wait, &done).await
+        }
+        HostCommand::DropQuarantined { host, quarantine_id, wait } => {
+            let done = format!("removed {quarantine_id}");
+            let request = DropQuarantinedRequest { host, quarantine_id };
+            let answer = gateway
+                .change(request, session.key(), async |r| gateway.hosts().drop_quarantined(r).await)
                 .await?;
             session.accepted(&answer, &wait, &done).await
         }
@@ -125,7 +148,10 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
 }
 
 fn state(host: &Host) -> String {
-    let state = word(host.state().as_str_name(), "HOST_STATE_");
+    let mut state = word(host.state().as_str_name(), "HOST_STATE_");
+    if !host.conditions.is_empty() {
+        state += ", in trouble";
+    }
     if host.cordoned { format!("{state}, cordoned") } else { state }
 }
 
@@ -192,6 +218,12 @@ fn gpus(host: &Host) -> String {
     }
 }
 
+/// What keeps it from working as it should, a line each.
+fn conditions(host: &Host) -> String {
+    let line = |c: &HostCondition| format!("{} ({}) since {}", c.message, c.code, local_time(c.since_us));
+    host.conditions.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn show(entry: &HostWithUse) -> String {
     let Some(host) = &entry.host else { return String::new() };
     let [vcpus, memory, disk] = use_of(host, entry.reserved.as_ref());
@@ -200,6 +232,7 @@ fn show(entry: &HostWithUse) -> String {
         ("name", host.name.clone()),
         ("id", host.id.clone()),
         ("state", state(host)),
+        ("trouble", conditions(host)),
         ("cordoned because", host.cordon_reason.clone()),
         ("architecture", host.architecture.clone()),
         ("drivers", drivers(host)),

@@ -17,6 +17,7 @@ mod login;
 mod login_oidc;
 mod manifest;
 mod operation;
+mod quarantine;
 mod quota;
 mod replay;
 mod role;

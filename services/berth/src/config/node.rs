@@ -115,7 +115,7 @@ fn known_keys() -> Vec<String> {
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checked one by one before anything is read into types, so that a mistake is told with its place.
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 16] = [
     ("listen", is_address, "an address and a port, such as 127.0.0.1:7480"),
     ("ops_listen", is_address, "an address and a port, such as 127.0.0.1:7481"),
     ("nats.listen", |text| text.parse::<std::net::IpAddr>().is_ok(), "an IP address, such as 0.0.0.0"),
@@ -127,6 +127,8 @@ const CHECKS: [Check; 14] = [
         |text| text.parse().is_ok_and(|n: u32| (1..=100_000).contains(&n)),
         "1 to 100000",
     ),
+    ("host.quarantine_keep_s", is_keep, "seconds, at most 315360000 (ten years)"),
+    ("host.deleted_keep_s", is_keep, "seconds, at most 315360000 (ten years); 0 = nothing is kept"),
     (
         "archive.url",
         |text| text.is_empty() || text.starts_with("file:///") || text.starts_with("s3://"),
@@ -147,6 +149,10 @@ const CHECKS: [Check; 14] = [
     ("telemetry.log_format", |text| matches!(text, "json" | "text"), "json or text"),
     ("insecure_dev", is_bool, "true or false"),
 ];
+
+fn is_keep(text: &str) -> bool {
+    text.parse().is_ok_and(|seconds: u64| seconds <= 315_360_000)
+}
 
 fn is_address(text: &str) -> bool {
     text.parse::<std::net::SocketAddr>().is_ok()

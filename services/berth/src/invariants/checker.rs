@@ -1,5 +1,6 @@
 //! The fold over the log. After each event everything it has seen so far is judged.
 
+use super::disks::Disks;
 use super::entry::{Entry, Fact};
 use super::places::Places;
 use super::violation::{Found, Violation};
@@ -41,6 +42,7 @@ pub struct Checker {
     /// Hosts that say they run an instance.
     runs: HashMap<String, Vec<String>>,
     ends: BTreeMap<String, End>,
+    pub(super) disks: Disks,
     found: Vec<Found>,
     surplus: u64,
 }
@@ -105,8 +107,13 @@ impl Checker {
         if let Some((host, revision)) = fact.report {
             self.grows("report of host", host, String::new(), revision);
         }
-        if let Some((host, instance, generation)) = fact.intended {
-            self.owned(&instance, generation, &host);
+        if let Some(order) = &fact.intended {
+            let instance = order.spec.as_ref().map_or("", |spec| spec.instance_id.as_str());
+            self.owned(instance, order.generation, &order.host_id);
+            self.disks.intended(order);
+        }
+        if let Some(lost) = fact.quarantined.as_ref().and_then(|item| self.disks.quarantined(item)) {
+            self.find(lost);
         }
         if let Some(observation) = &fact.observed {
             self.observed(observation);
@@ -159,7 +166,9 @@ impl Checker {
                 let (had, got) = (known.generation, now.generation);
                 self.find(Violation::GenerationWentBack { instance: now.id.clone(), had, got });
             }
-            if known.phase == InstancePhase::Deleted && now.phase() != InstancePhase::Deleted {
+            // its disks may be given back, under an ownership of its own
+            let restored = now.generation > known.generation;
+            if known.phase == InstancePhase::Deleted && now.phase() != InstancePhase::Deleted && !restored {
                 self.find(Violation::CameBack { instance: now.id.clone(), phase: phase(now.phase()) });
             }
         }
@@ -185,6 +194,13 @@ impl Checker {
     fn observed(&mut self, seen: &VmObservation) {
         let (host, instance) = (seen.host_id.clone(), seen.instance_id.clone());
         self.grows("observation of", host.clone(), instance.clone(), seen.revision);
+        if let Some(lost) = self.disks.observed(seen) {
+            self.find(lost);
+        }
+        // nobody looked: it is where it was
+        if seen.power() == VmPower::Unknown {
+            return;
+        }
         let running = matches!(seen.power(), VmPower::Running | VmPower::Paused);
         let hosts = self.runs.entry(instance.clone()).or_default();
         hosts.retain(|other| *other != host);

@@ -28,8 +28,10 @@ pub fn judge_end(checker: &Checker, closing: &Closing) -> Vec<Found> {
     }
     judge_log(checker, &closing.tables, &mut wrong);
     judge_operations(&closing.tables, &mut wrong);
+    judge_deletions(checker, &closing.tables, &mut wrong);
     if let Some(truth) = &closing.truth {
         judge_truth(truth, &closing.tables, &mut wrong);
+        judge_disks(truth, &closing.tables, &mut wrong);
     }
     let accounts = &closing.accounts;
     for (message, subject, reason) in accounts.dead.iter().cloned() {
@@ -111,6 +113,40 @@ fn judge_operations(tables: &Tables, wrong: &mut Vec<Violation>) {
                 operation: row.id.clone(),
                 method: row.method.clone(),
                 object: row.object_id.clone(),
+            });
+        }
+    }
+}
+
+/// Hosts delete what was deleted, and nothing else. (While things are under way, the order may be heard of first.)
+fn judge_deletions(checker: &Checker, tables: &Tables, wrong: &mut Vec<Violation>) {
+    for row in &tables.instances {
+        let now = &row.snapshot;
+        let lives = now.desired() != DesiredPower::Absent;
+        let deleted = checker
+            .disks
+            .deleted
+            .iter()
+            .filter(|((_, instance), up_to)| *instance == now.id && **up_to >= now.generation);
+        for ((host, _), _) in deleted.filter(|_| lives) {
+            wrong.push(Violation::DeletedUnasked { instance: now.id.clone(), host: host.clone() });
+        }
+    }
+}
+
+/// Every instance that ran on a host has its disk there.
+fn judge_disks(truth: &Truth, tables: &Tables, wrong: &mut Vec<Violation>) {
+    let Some(disks) = &truth.disks else { return };
+    for row in &tables.instances {
+        let now = &row.snapshot;
+        let ran =
+            now.has_booted && now.phase() != InstancePhase::Deleted && truth.hosts.contains(&now.host_id);
+        let there = disks.iter().any(|disk| disk.host == now.host_id && disk.instance == now.id);
+        if ran && !there {
+            wrong.push(Violation::DiskLost {
+                instance: now.id.clone(),
+                host: now.host_id.clone(),
+                how: "it does not lie on the host's disk".to_owned(),
             });
         }
     }

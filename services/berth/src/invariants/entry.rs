@@ -44,8 +44,10 @@ pub(super) struct Fact {
     pub image: Option<storage::v1::Image>,
     /// What a host says about itself: (host, revision).
     pub report: Option<(String, u64)>,
-    /// An order that a host took: (host, instance, generation).
-    pub intended: Option<(String, String, u64)>,
+    /// An order that a host took.
+    pub intended: Option<host_driver::v1::VmIntended>,
+    /// Files that were put aside, given back or removed.
+    pub quarantined: Option<host_driver::v1::Quarantined>,
     /// What a host saw of a VM.
     pub observed: Option<host_driver::v1::VmObservation>,
     /// Progress of operations.
@@ -112,10 +114,10 @@ impl Fact {
                 let report = said::HostReported::decode(bytes)?.report.unwrap_or_default();
                 Self { report: Some((report.host_id, report.revision)), ..Self::default() }
             }
-            "VmIntended" => {
-                let event = said::VmIntended::decode(bytes)?;
-                let instance = event.spec.map(|spec| spec.instance_id).unwrap_or_default();
-                Self { intended: Some((event.host_id, instance, event.generation)), ..Self::default() }
+            "VmIntended" => Self { intended: Some(said::VmIntended::decode(bytes)?), ..Self::default() },
+            "QuarantineChanged" => {
+                let event = said::QuarantineChanged::decode(bytes)?;
+                Self { quarantined: event.item, operations: event.operations, ..Self::default() }
             }
             "VmObserved" => {
                 Self { observed: said::VmObserved::decode(bytes)?.observation, ..Self::default() }

@@ -13,6 +13,7 @@
 mod accounts;
 mod checker;
 mod collect;
+mod disks;
 mod end;
 mod entry;
 mod places;
@@ -27,7 +28,7 @@ pub use checker::Checker;
 pub use collect::{Database, Judgement, judge, judge_with};
 pub use end::{Closing, judge_end};
 pub use entry::Entry;
-pub use truth::{PowerSeen, Truth, VmSeen};
+pub use truth::{DiskSeen, PowerSeen, Truth, VmSeen};
 pub use violation::{Found, Violation, ViolationKind};
 
 pub use crate::store::tables::{InstanceRow, OperationRow, Tables};

@@ -2,7 +2,10 @@
 
 use super::*;
 use contracts::common::v1::{OperationProgress, OperationState, Resources};
-use contracts::host_driver::v1::{EnsureVm, VmIntended, VmObservation, VmObserved, VmPower, VmSpec};
+use contracts::host_driver::v1::{
+    Disposal, DropReason, EnsureVm, QuarantineChanged, QuarantineReason, QuarantineState, Quarantined,
+    VmIntended, VmObservation, VmObserved, VmPower, VmSpec,
+};
 use contracts::scheduler::v1::*;
 use kernel::{Kind, Message, Subject};
 use strum::IntoEnumIterator;
@@ -87,6 +90,38 @@ fn seen(host: &str, instance: &str, revision: u64, power: VmPower) -> VmObserved
     VmObserved { observation: Some(observation) }
 }
 
+/// A VM that is stopped, on a disk it ran from.
+fn ran(host: &str, instance: &str, revision: u64) -> VmObserved {
+    let mut event = seen(host, instance, revision, VmPower::Stopped);
+    event.observation.get_or_insert_default().has_run = true;
+    event
+}
+
+/// An order to delete.
+fn deletion(host: &str, instance: &str, generation: u64) -> VmIntended {
+    VmIntended {
+        host_id: host.into(),
+        generation,
+        power: VmPower::Absent.into(),
+        disposal: Disposal::Delete.into(),
+        spec: Some(VmSpec { instance_id: instance.into(), ..VmSpec::default() }),
+        ..VmIntended::default()
+    }
+}
+
+fn quarantined(state: QuarantineState, reason: QuarantineReason, dropped: DropReason) -> QuarantineChanged {
+    let item = Quarantined {
+        id: "q".into(),
+        host_id: "a".into(),
+        instance_id: "i".into(),
+        state: state.into(),
+        reason: reason.into(),
+        dropped: dropped.into(),
+        ..Quarantined::default()
+    };
+    QuarantineChanged { item: Some(item), operations: Vec::new() }
+}
+
 fn ends(operation: &str, state: OperationState) -> RequestRefused {
     let progress = OperationProgress {
         operation_id: operation.into(),
@@ -135,7 +170,11 @@ fn closing() -> Closing {
             state: OperationState::Succeeded,
         }],
     };
-    let truth = Truth { vms: vec![vm("a", "i", PowerSeen::Running)], hosts: vec!["a".into(), "b".into()] };
+    let truth = Truth {
+        vms: vec![vm("a", "i", PowerSeen::Running)],
+        hosts: vec!["a".into(), "b".into()],
+        disks: Some(vec![DiskSeen { host: "a".into(), instance: "i".into() }]),
+    };
     let accounts = Accounts {
         sent: ["m1", "m2"].map(sent).into(),
         handled: ["m1".to_owned()].into(),
@@ -221,6 +260,10 @@ fn broken(kind: ViolationKind) -> Vec<Found> {
         ViolationKind::Lost => at_end(|c| truth(c).vms.clear()),
         ViolationKind::Orphan => at_end(|c| truth(c).vms.push(vm("b", "j", PowerSeen::Off))),
         ViolationKind::WrongPower => at_end(|c| truth(c).vms[0].power = PowerSeen::Off),
+        ViolationKind::DiskLost => {
+            sound().say(ran("a", "i", 2)).say(seen("a", "i", 3, VmPower::Absent)).found()
+        }
+        ViolationKind::DeletedUnasked => judge_end(&sound().say(deletion("a", "i", 1)).checker(), &closing()),
         ViolationKind::ReservationLeaked => at_end(|c| c.tables.instances[1].reserved = true),
         ViolationKind::TableDiffers => at_end(|c| c.tables.instances[0].snapshot.revision = 9),
         ViolationKind::NotAsRequested => {
@@ -268,6 +311,32 @@ fn a_violation_is_found_at_its_prefix_also_when_the_end_looks_sound() {
     let found: Vec<(u64, ViolationKind)> = log.found().iter().map(|f| (f.sequence, f.what.kind())).collect();
     let over = (10, ViolationKind::OverCapacity);
     assert_eq!(found, [over, over, (12, ViolationKind::RunsTwice)], "memory and disk, then the VM");
+}
+
+#[test]
+fn a_disk_goes_by_an_order_or_into_the_quarantine() {
+    let held = || quarantined(QuarantineState::Held, QuarantineReason::LeftHost, DropReason::Unspecified);
+    let gone = || seen("a", "i", 3, VmPower::Absent);
+    let log = || sound().say(ran("a", "i", 2));
+    assert_eq!(log().say(deletion("a", "i", 0)).say(gone()).found(), []);
+    assert_eq!(log().say(held()).say(gone()).found(), []);
+    let never_ran = sound().say(seen("a", "i", 2, VmPower::Stopped)).say(gone());
+    assert_eq!(never_ran.found(), [], "nothing was on it");
+    let given_back =
+        quarantined(QuarantineState::GivenBack, QuarantineReason::LeftHost, DropReason::Unspecified);
+    let lost_again = log().say(held()).say(gone()).say(given_back).say(seen("a", "i", 4, VmPower::Absent));
+    assert_eq!(lost_again.found().len(), 1, "it was in use again");
+    let dropped =
+        |reason, why| log().say(held()).say(quarantined(QuarantineState::Dropped, reason, why)).found().len();
+    assert_eq!(dropped(QuarantineReason::LeftHost, DropReason::Expired), 0);
+    assert_eq!(dropped(QuarantineReason::LeftHost, DropReason::Ordered), 0);
+    assert_eq!(dropped(QuarantineReason::Deleted, DropReason::Room), 0);
+    assert_eq!(dropped(QuarantineReason::LeftHost, DropReason::Room), 1);
+    assert_eq!(dropped(QuarantineReason::Deleted, DropReason::Gone), 1);
+    let nobody_looked = seen("a", "i", 3, VmPower::Unknown);
+    assert_eq!(log().say(nobody_looked).found(), []);
+    let missing = at_end(|c| truth(c).disks = Some(Vec::new()));
+    assert_eq!(missing.len(), 1, "also when no event told of it: {missing:?}");
 }
 
 #[test]

@@ -40,4 +40,15 @@ pub struct Truth {
     pub vms: Vec<VmSeen>,
     /// Hosts that were asked. Of others nothing is known, and nothing is judged.
     pub hosts: Vec<String>,
+    /// Disks in the place of a VM that lie on these hosts; `None` = nobody looked.
+    pub disks: Option<Vec<DiskSeen>>,
+}
+
+/// A disk that lies on a host where its VM has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DiskSeen {
+    /// Id of the host.
+    pub host: String,
+    /// Id of the instance.
+    pub instance: String,
 }

@@ -136,6 +136,22 @@ pub enum Violation {
         /// What the VM does.
         power: String,
     },
+    /// A disk that a machine ran from is gone, and nobody ordered it to go.
+    DiskLost {
+        /// The instance.
+        instance: String,
+        /// The host.
+        host: String,
+        /// What was seen.
+        how: String,
+    },
+    /// A host was ordered to delete what nobody deleted.
+    DeletedUnasked {
+        /// The instance.
+        instance: String,
+        /// The host.
+        host: String,
+    },
     /// A reservation without a living instance, or a living instance on a host without one.
     ReservationLeaked {
         /// The instance.
@@ -259,6 +275,13 @@ impl fmt::Display for Violation {
             Self::WrongPower { instance, phase, power } => {
                 write!(f, "instance {instance} is {phase}, and its VM is {power}")
             }
+            Self::DiskLost { instance, host, how } => {
+                write!(f, "the disk of instance {instance} on host {host} is lost: {how}")
+            }
+            Self::DeletedUnasked { instance, host } => write!(
+                f,
+                "host {host} was ordered to delete instance {instance}, which nobody asked to be deleted"
+            ),
             Self::ReservationLeaked { instance, host, phase, reserved: true } => {
                 write!(f, "instance {instance} is {phase} and still holds a reservation on host {host:?}")
             }

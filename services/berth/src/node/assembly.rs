@@ -162,6 +162,8 @@ pub(crate) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::S
         host_name: host.name.clone(),
         labels: host.labels.clone(),
         datastore_url: folders.datastore(),
+        quarantine_keep_s: host.quarantine_keep_s,
+        deleted_keep_s: host.deleted_keep_s,
         drivers: match host.driver {
             NodeDriver::Libvirt => vec!["libvirt".to_owned()],
             NodeDriver::Simulated => vec!["simulated".to_owned()],

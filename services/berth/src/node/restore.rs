@@ -79,30 +79,48 @@ fn files_of(database: &Path) -> [PathBuf; 3] {
     })
 }
 
+/// Moves an old database and what lies beside it out of the way. Also of one that is missing, what lies beside it may
+/// hold the last of its transactions. Answers where it is now.
 fn set_aside(database: &Path) -> anyhow::Result<Option<PathBuf>> {
-    if !database.exists() {
-        // what lies beside a missing database belongs to nothing
-        for leftover in files_of(database) {
-            remove(&leftover)?;
-        }
-        return Ok(None);
-    }
     let mut name = database.as_os_str().to_owned();
     name.push(format!(".{}", SystemClock.now().micros()));
     let aside = PathBuf::from(name);
+    let mut moved = None;
     for (from, to) in files_of(database).into_iter().zip(files_of(&aside)) {
-        if from.exists() {
-            std::fs::rename(&from, &to).with_context(|| format!("renaming {}", from.display()))?;
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => {
+                outcome.with_context(|| format!("renaming {}", from.display()))?;
+                moved = Some(aside.clone());
+            }
         }
     }
-    Ok(Some(aside))
+    Ok(moved)
 }
 
+/// Removes what a rebuild that was cut short left behind: nobody ever served from it.
 fn remove(path: &Path) -> anyhow::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_missing_database_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("scheduler.db");
+        assert!(set_aside(&database).expect("nothing to do").is_none());
+        std::fs::write(folder.path().join("scheduler.db-wal"), "the last transactions").expect("written");
+        let aside = set_aside(&database).expect("moved").expect("something was there");
+        let mut name = aside.into_os_string();
+        name.push("-wal");
+        assert_eq!(std::fs::read_to_string(name).expect("kept"), "the last transactions");
     }
 }

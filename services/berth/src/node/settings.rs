@@ -93,6 +93,10 @@ pub struct HostSettings {
     pub labels: BTreeMap<String, String>,
     /// How many hosts to pretend (driver simulated).
     pub simulated_hosts: u32,
+    /// Seconds for which files are kept that were put aside and that nobody ordered to go.
+    pub quarantine_keep_s: u64,
+    /// Seconds for which the disks of deleted instances are kept; 0 = they are removed at once.
+    pub deleted_keep_s: u64,
 }
 
 /// What runs the instances of a node.
@@ -170,6 +174,8 @@ impl Default for HostSettings {
             libvirt_uri: "qemu:///system".to_owned(),
             labels: BTreeMap::new(),
             simulated_hosts: 3,
+            quarantine_keep_s: host_driver::Settings::default().quarantine_keep_s,
+            deleted_keep_s: host_driver::Settings::default().deleted_keep_s,
         }
     }
 }

@@ -109,6 +109,8 @@ impl Platform {
             reserve_memory_bytes: 0,
             // nothing happens behind the back of a simulated host: nobody has to look for it
             full_pass_s: 86_400,
+            // words have no disk to come back with
+            deleted_keep_s: 0,
             ..assembly::host(&settings, &folders)
         };
         let hosts = Arc::new(fleet(&workload.hosts));

@@ -79,6 +79,9 @@ async fn every_change_carries_a_key() {
         ("image delete a", "DeleteImage"),
         ("host cordon a --reason x", "CordonHost"),
         ("host uncordon a", "UncordonHost"),
+        ("host drop-quarantined a q", "DropQuarantined"),
+        ("instance restore a", "RestoreInstance"),
+        ("instance drop-disks a q", "DropInstanceDisks"),
         ("host set-overcommit a --memory 150", "SetHostOvercommit"),
         ("dead replay 1", "ReplayDeadLetter"),
         ("dead drop 1", "DropDeadLetter"),
@@ -111,11 +114,14 @@ async fn waiting_follows_to_ready_and_tells_each_step() {
         refusal: Some(Refusal { message: "no host has room".into(), ..Refusal::default() }),
         ..Instance::default()
     };
-    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(waits) });
+    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(waits), quarantine: Vec::new() });
     // its address comes a moment after its guest
-    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(ready.clone()) });
+    fake.answer(
+        "GetInstance",
+        &GetInstanceResponse { instance: Some(ready.clone()), quarantine: Vec::new() },
+    );
     let reached = Instance { addresses: vec!["192.0.2.7".into()], ..ready };
-    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(reached) });
+    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(reached), quarantine: Vec::new() });
     let outcome = Berth::at(&fake).run(&format!("{CREATE} --wait --timeout 1m")).await;
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert_eq!(
@@ -136,7 +142,10 @@ async fn a_gateway_that_restarts_while_we_wait_is_no_failure() {
     let fake = accepting().await;
     fake.say("WaitOperation", Answer::Cut);
     fake.answer("WaitOperation", &operation(OperationState::Succeeded, 3, &[]));
-    fake.answer("GetInstance", &GetInstanceResponse { instance: Some(Instance::default()) });
+    fake.answer(
+        "GetInstance",
+        &GetInstanceResponse { instance: Some(Instance::default()), quarantine: Vec::new() },
+    );
     assert_eq!(Berth::at(&fake).run(&format!("{CREATE} --wait")).await.code, 0);
 }
 

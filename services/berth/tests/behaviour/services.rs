@@ -107,6 +107,20 @@ impl instance_service_server::InstanceService for Services {
         self.0.unary("DeleteInstance", r).await
     }
 
+    async fn restore_instance(
+        &self,
+        r: Request<RestoreInstanceRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        self.0.unary("RestoreInstance", r).await
+    }
+
+    async fn drop_instance_disks(
+        &self,
+        r: Request<DropInstanceDisksRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        self.0.unary("DropInstanceDisks", r).await
+    }
+
     async fn exec_instance(
         &self,
         r: Request<ExecInstanceRequest>,
@@ -218,6 +232,13 @@ impl host_service_server::HostService for Services {
         r: Request<CordonHostRequest>,
     ) -> Result<Response<OperationResponse>, Status> {
         self.0.unary("CordonHost", r).await
+    }
+
+    async fn drop_quarantined(
+        &self,
+        r: Request<DropQuarantinedRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        self.0.unary("DropQuarantined", r).await
     }
 
     async fn uncordon_host(

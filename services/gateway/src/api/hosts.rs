@@ -6,7 +6,7 @@ use crate::domain::overcommit;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
-use crate::store::{hosts, instances};
+use crate::store::{hosts, instances, quarantine};
 use crate::translate::status;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
@@ -51,8 +51,10 @@ impl HostService for Api {
     async fn get_host(&self, request: Request<wire::GetHostRequest>) -> Answer<wire::GetHostResponse> {
         let found = self.host(&request.get_ref().host).await?;
         let promised = instances::promised_on(self.desk.store().reader(), &found.id).await;
+        let held =
+            quarantine::of_host(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
         let host = with_use(found, promised.map_err(status::broken)?);
-        Ok(Response::new(wire::GetHostResponse { host: Some(host) }))
+        Ok(Response::new(wire::GetHostResponse { host: Some(host), quarantine: held }))
     }
 
     async fn cordon_host(
@@ -85,6 +87,15 @@ impl HostService for Api {
             let command = |operation_id| scheduler::UncordonHost { host_id: id, operation_id };
             self.accept(&asked, &host_id, 0, command).await
         };
+        Ok(Response::new(self.once(&asked, take).await?.into()))
+    }
+
+    async fn drop_quarantined(
+        &self,
+        request: Request<wire::DropQuarantinedRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.asked(&request, "DropQuarantined")?;
+        let take = self.drop_on_host(&asked, request.into_inner());
         Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 

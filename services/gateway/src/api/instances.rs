@@ -6,7 +6,7 @@ use crate::domain::admission::Verb;
 use crate::domain::instance as rules;
 use crate::domain::instance::Size;
 use crate::domain::page::Page;
-use crate::store::{decisions, flavors, instances};
+use crate::store::{decisions, flavors, instances, quarantine};
 use crate::translate::instances::{Resolved, read, spec};
 use crate::translate::{redact, resources, status};
 use contracts::common::v1::Resources;
@@ -121,7 +121,11 @@ impl InstanceService for Api {
     ) -> Answer<wire::GetInstanceResponse> {
         let caller = caller(&request)?;
         let found = self.instance(&caller, &request.get_ref().instance).await?;
-        Ok(Response::new(wire::GetInstanceResponse { instance: Some(redact::instance(found, &caller)) }))
+        let held = quarantine::of_instance(self.desk.store().reader(), &found.tenant, &found.id).await;
+        let held = held.map_err(status::broken)?.into_iter();
+        let quarantine = held.map(|item| redact::quarantined(item, &caller)).collect();
+        let instance = Some(redact::instance(found, &caller));
+        Ok(Response::new(wire::GetInstanceResponse { instance, quarantine }))
     }
 
     async fn start_instance(
@@ -203,6 +207,24 @@ impl InstanceService for Api {
             tenant: ids.tenant,
         })
         .await
+    }
+
+    async fn restore_instance(
+        &self,
+        request: Request<wire::RestoreInstanceRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.asked(&request, "RestoreInstance")?;
+        let take = self.restore(&asked, request.into_inner());
+        Ok(Response::new(self.once(&asked, take).await?.into()))
+    }
+
+    async fn drop_instance_disks(
+        &self,
+        request: Request<wire::DropInstanceDisksRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.asked(&request, "DropInstanceDisks")?;
+        let take = self.drop_disks(&asked, request.into_inner());
+        Ok(Response::new(self.once(&asked, take).await?.into()))
     }
 
     async fn explain_instance(

@@ -21,6 +21,7 @@ mod operations;
 pub mod pace;
 mod platform;
 mod precheck;
+mod quarantine;
 mod quotas;
 mod sessions;
 mod tenants;

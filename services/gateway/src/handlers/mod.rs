@@ -10,6 +10,7 @@ mod hosts;
 mod images;
 mod instances;
 mod operations;
+mod quarantine;
 mod quotas;
 mod tenants;
 mod tokens;
@@ -24,7 +25,7 @@ use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1 as gateway;
 use contracts::gateway::v1::{AuditRecorded, FlavorCreated, OperationAbandoned, OperationAccepted};
-use contracts::host_driver::v1::ExecFinished;
+use contracts::host_driver::v1::{ExecFinished, QuarantineChanged};
 use contracts::{scheduler::v1 as scheduler, storage::v1 as storage};
 
 /// What handlers share. Cheap to clone.
@@ -115,5 +116,7 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
             (e.image, e.operations)
         }))
         // programs in guests
-        .on::<ExecFinished>(exec::Finished(on))
+        .on::<ExecFinished>(exec::Finished(on.clone()))
+        // disks that were put aside
+        .on::<QuarantineChanged>(quarantine::Changed(on))
 }

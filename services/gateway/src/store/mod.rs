@@ -13,6 +13,7 @@ pub mod images;
 pub mod instances;
 pub mod oidc;
 pub mod operations;
+pub mod quarantine;
 pub mod quotas;
 pub mod tenants;
 pub mod tokens;
@@ -61,6 +62,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         sql: include_str!("../../migrations/1400_external_events.sql"),
     },
     MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
+    MigrationFile {
+        version: 1600,
+        name: "quarantine",
+        sql: include_str!("../../migrations/1600_quarantine.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
@@ -80,6 +86,7 @@ pub const STATE_TABLES: &[&str] = &[
     "tokens",
     "horizons",
     "webhooks",
+    "quarantine",
 ];
 
 /// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.

@@ -2,6 +2,7 @@
 
 use crate::domain::caller::Caller;
 use contracts::gateway::v1::Operation;
+use contracts::host_driver::v1::Quarantined;
 use contracts::scheduler::v1::{Instance, PlacementDecision};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
@@ -74,6 +75,14 @@ pub fn instance(mut instance: Instance, caller: &Caller) -> Instance {
         spec.user_data = None;
     }
     instance
+}
+
+/// Disks that were put aside, as the caller may see them.
+pub fn quarantined(mut item: Quarantined, caller: &Caller) -> Quarantined {
+    if !caller.sees_hosts() {
+        item.host_id.clear();
+    }
+    item
 }
 
 /// A decision as the caller may see it: those who may not read hosts learn how many were ruled out and by what.

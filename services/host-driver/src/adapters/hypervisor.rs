@@ -1,7 +1,7 @@
 //! The seam to whatever runs VMs. libvirt and the simulation stand behind it; others follow.
 
 use super::fault::Fault;
-use crate::domain::{Domain, DriverKind, Machine};
+use crate::domain::{Condition, Domain, DriverKind, Machine};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kernel::{Bytes as Size, InstanceId, MilliVcpus};
@@ -99,6 +99,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     async fn capabilities(&self) -> Result<Capabilities, Fault>;
     /// What the host has.
     async fn capacity(&self) -> Result<Capacity, Fault>;
+    /// What keeps all VMs of the host from being run, as it is now.
+    async fn conditions(&self) -> Result<Vec<Condition>, Fault>;
 
     /// The fingerprint that [`Hypervisor::define`] would write down for this machine.
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault>;

@@ -3,6 +3,7 @@
 //! `<data>/images/<sha256>`. A file under that name is whole and right: it was verified before it got the name.
 
 use super::fault::Fault;
+use crate::domain::{Condition, HostCause};
 use futures::StreamExt;
 use kernel::{Bytes, Timestamp};
 use object_store::local::LocalFileSystem;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -25,6 +27,23 @@ struct Datastore {
     objects: Arc<dyn ObjectStore>,
     /// Root of a datastore that is a directory: its files can be linked instead of copied.
     directory: Option<PathBuf>,
+    /// Images were found in it since this process started.
+    seen: Arc<AtomicBool>,
+}
+
+impl Datastore {
+    /// It can be read. A file system that is not mounted any more leaves an empty folder behind, in which nothing is
+    /// found; one into which nothing was imported yet looks the same.
+    fn is_there(&self) -> bool {
+        let Some(directory) = &self.directory else { return true };
+        match std::fs::read_dir(directory.join("images")) {
+            Ok(_) => {
+                self.seen.store(true, Ordering::Relaxed);
+                true
+            }
+            Err(_) => !self.seen.load(Ordering::Relaxed) && std::fs::read_dir(directory).is_ok(),
+        }
+    }
 }
 
 /// The cache. Cheap to clone.
@@ -52,6 +71,18 @@ impl ImageCache {
     /// Where a file of an image is once it was fetched.
     pub fn path(&self, sha256: &str) -> PathBuf {
         self.folder.join(sha256)
+    }
+
+    /// What keeps images from being fetched, as it is now.
+    pub async fn condition(&self) -> Option<Condition> {
+        let datastore = self.datastore.clone();
+        let there = tokio::task::spawn_blocking(move || datastore.is_there()).await.unwrap_or(false);
+        let directory = self.datastore.directory.as_ref().filter(|_| !there)?;
+        let message = format!(
+            "the datastore {} has no folder 'images' that can be read: is it mounted?",
+            directory.display()
+        );
+        Some(Condition { cause: HostCause::Datastore, message })
     }
 
     /// Brings a file into the cache unless it is there. `size` 0 = not said.
@@ -111,14 +142,17 @@ impl ImageCache {
         let key = Key::from(format!("images/{sha256}"));
         let object = self.datastore.objects.get(&key).await.map_err(|e| match e {
             // the image may be on its way there
-            object_store::Error::NotFound { .. } => Fault::Failed(format!("the datastore has no {key}")),
-            other => Fault::Failed(format!("the datastore cannot be read: {other}")),
+            object_store::Error::NotFound { .. } if self.datastore.is_there() => {
+                Fault::Failed(format!("the datastore has no {key}"))
+            }
+            other => Fault::host(HostCause::Datastore, format!("the datastore cannot be read: {other}")),
         })?;
         let mut file = tokio::fs::File::create(unfinished).await?;
         let (mut hash, mut length) = (Sha256::new(), 0u64);
         let mut chunks = object.into_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|e| Fault::Failed(format!("the datastore broke off: {e}")))?;
+            let chunk = chunk
+                .map_err(|e| Fault::host(HostCause::Datastore, format!("the datastore broke off: {e}")))?;
             hash.update(&chunk);
             length += chunk.len() as u64;
             file.write_all(&chunk).await?;
@@ -157,7 +191,7 @@ fn open_datastore(url: &str) -> anyhow::Result<Datastore> {
     let directory = PathBuf::from(directory);
     std::fs::create_dir_all(&directory)?;
     let objects = LocalFileSystem::new_with_prefix(&directory)?;
-    Ok(Datastore { objects: Arc::new(objects), directory: Some(directory) })
+    Ok(Datastore { objects: Arc::new(objects), directory: Some(directory), seen: Arc::default() })
 }
 
 async fn digest_of(path: PathBuf) -> Result<(String, u64), Fault> {

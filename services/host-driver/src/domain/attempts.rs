@@ -6,8 +6,8 @@ use std::time::Duration;
 /// How a failure is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
-    /// The hypervisor is away or busy: nobody's fault, does not count.
-    Unavailable,
+    /// It holds for the whole host, or the hypervisor is away or busy: waited out, and counts against no VM.
+    Host,
     /// It may work next time.
     Transient,
     /// It will never work with this intent: "image digest mismatch".
@@ -23,8 +23,8 @@ pub struct Patience {
     pub first_delay: Duration,
     /// The longest delay.
     pub longest_delay: Duration,
-    /// Delay while the hypervisor is away.
-    pub unavailable_delay: Duration,
+    /// The longest delay while something holds for the whole host.
+    pub longest_wait: Duration,
 }
 
 impl Default for Patience {
@@ -34,7 +34,7 @@ impl Default for Patience {
             give_up_after: 5,
             first_delay: Duration::from_secs(1),
             longest_delay: Duration::from_secs(60),
-            unavailable_delay: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(30),
         }
     }
 }
@@ -42,8 +42,16 @@ impl Default for Patience {
 impl Patience {
     /// The delay after `failures` failures in a row.
     pub fn delay(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(30);
-        self.first_delay.saturating_mul(1 << doublings).min(self.longest_delay)
+        self.growing(failures).min(self.longest_delay)
+    }
+
+    /// The delay after the host kept the work from being done so often in a row.
+    pub fn wait(&self, times: u32) -> Duration {
+        self.growing(times).min(self.longest_wait)
+    }
+
+    fn growing(&self, times: u32) -> Duration {
+        self.first_delay.saturating_mul(1 << times.saturating_sub(1).min(30))
     }
 }
 
@@ -52,6 +60,8 @@ impl Patience {
 pub struct Attempts {
     /// Failures in a row that count.
     pub failed: u32,
+    /// How often in a row the host kept the work from being done: that counts for nothing but the pauses.
+    pub waited: u32,
     /// Not before.
     pub next_at: Timestamp,
     /// No further attempt without a new intent.
@@ -67,12 +77,18 @@ impl Attempts {
         tireless: bool,
         now: Timestamp,
     ) -> Self {
-        if severity == Severity::Unavailable {
-            return Self { next_at: now.after(patience.unavailable_delay), ..self };
+        if severity == Severity::Host {
+            let waited = self.waited.saturating_add(1);
+            return Self { waited, next_at: now.after(patience.wait(waited)), ..self };
         }
         let failed = self.failed.saturating_add(1);
         let exhausted = severity == Severity::Permanent || failed >= patience.give_up_after;
-        Self { failed, next_at: now.after(patience.delay(failed)), gave_up: exhausted && !tireless }
+        Self {
+            failed,
+            waited: 0,
+            next_at: now.after(patience.delay(failed)),
+            gave_up: exhausted && !tireless,
+        }
     }
 }
 
@@ -105,10 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_hypervisor_is_waited_for() {
-        let attempts = fail(1000, Severity::Unavailable);
+    fn what_holds_for_the_host_is_waited_out_with_growing_pauses() {
+        let pauses: Vec<u64> = [1, 2, 3, 1000]
+            .map(|times| fail(times, Severity::Host).next_at.since(Timestamp(0)).as_secs())
+            .into();
+        assert_eq!(pauses, [1, 2, 4, 30]);
+        let attempts = fail(1000, Severity::Host);
         assert_eq!((attempts.failed, attempts.gave_up), (0, false));
-        assert!(attempts.next_at > Timestamp(0));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum SaidPower {
     Absent,
     /// Ended without being asked to.
     Crashed,
+    /// Nobody could look.
+    Unknown,
 }
 
 /// One observation; equal to the one before means that there is nothing to say.
@@ -39,6 +41,10 @@ pub struct Observation {
     pub gave_up: bool,
     /// Named moments.
     pub steps: Vec<(String, Timestamp)>,
+    /// The hypervisor ran it on the files it has here, or may have.
+    pub has_run: bool,
+    /// The failure is of the whole host and is waited out.
+    pub waits_for_host: bool,
 }
 
 /// What the guest itself showed.
@@ -65,6 +71,8 @@ impl Observation {
             failure: progress.failure.clone(),
             gave_up: progress.attempts.gave_up,
             steps: progress.steps.clone(),
+            has_run: observed.ran || observed.is_active(),
+            waits_for_host: progress.waits_for_host(),
         }
     }
 }

@@ -7,6 +7,8 @@ pub struct Observed {
     pub domain: Domain,
     /// What lies on the disk of the host.
     pub files: Files,
+    /// The hypervisor ran the VM on these files, or may have: they hold data of its owner.
+    pub ran: bool,
 }
 
 /// What the hypervisor knows under the VM's name.
@@ -36,8 +38,24 @@ pub struct Ours {
     pub persistent: bool,
     /// What it does.
     pub power: Power,
-    /// Changes whenever the guest begins to boot, as far as the driver can tell.
+    /// Tells one boot of the guest from the next: see [`booted_since`].
     pub boot: u64,
+}
+
+/// A boot as a number: which start of the VM (24 bits), which life of the process that counts (16), and how often it
+/// has seen the guest begin anew (24). A counter of another life tells nothing.
+pub fn boot_number(start: u64, life: u16, count: u64) -> u64 {
+    (start & 0xff_ffff) << 40 | u64::from(life) << 24 | count & 0xff_ffff
+}
+
+/// Whether the guest began to boot again between two looks. `None`: nobody was there to see.
+pub fn booted_since(earlier: u64, now: u64) -> Option<bool> {
+    let (start, life) = (|boot: u64| boot >> 40, |boot: u64| boot >> 24 & 0xffff);
+    match (start(earlier) == start(now), life(earlier) == life(now)) {
+        (false, _) => Some(true),
+        (true, false) => None,
+        (true, true) => Some(earlier != now),
+    }
 }
 
 /// What a VM does.

@@ -1,9 +1,10 @@
 //! From what is wanted and what is there to what is to be done: one pure function.
 
 use super::attempts::Patience;
-use super::observed::{Domain, Ended, Files, Observed, Ours, Power};
+use super::observed::{Domain, Ended, Files, Observed, Ours, Power, booted_since};
 use super::progress::Progress;
-use super::spec::{Intent, RestartPolicy, Wanted};
+use super::quarantine::Keep;
+use super::spec::{Disposal, Intent, RestartPolicy, Wanted};
 use kernel::{Refusal, Timestamp};
 use std::time::Duration;
 
@@ -39,15 +40,17 @@ pub enum Action {
     Resume,
     /// Make the hypervisor forget the VM.
     Undefine,
-    /// Put disks of an older ownership aside: they may hold what must not be used, and must not be lost.
+    /// Put disks aside that nobody ordered to go: they may hold what must not be used, and must not be lost.
     Quarantine,
-    /// Delete the VM's files.
+    /// Make quarantined files the VM's disks again.
+    TakeBack,
+    /// Delete the VM's files: somebody ordered it, or no VM ever ran on them.
     RemoveFiles,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 13] = [
+    pub const ALL: [Action; 14] = [
         Action::FetchImage,
         Action::PrepareDisks,
         Action::Define,
@@ -60,6 +63,7 @@ impl Action {
         Action::Resume,
         Action::Undefine,
         Action::Quarantine,
+        Action::TakeBack,
         Action::RemoveFiles,
     ];
 
@@ -78,6 +82,7 @@ impl Action {
             Action::Resume => "resume",
             Action::Undefine => "undefine",
             Action::Quarantine => "quarantine",
+            Action::TakeBack => "take_back",
             Action::RemoveFiles => "remove_files",
         }
     }
@@ -118,6 +123,8 @@ pub struct Policy {
     pub longest_restart_delay: Duration,
     /// A guest that ran this long does not "keep ending".
     pub stable_after: Duration,
+    /// How long files that were put aside are kept.
+    pub keep: Keep,
 }
 
 impl Default for Policy {
@@ -126,6 +133,7 @@ impl Default for Policy {
             patience: Patience::default(),
             longest_restart_delay: Duration::from_secs(300),
             stable_after: Duration::from_secs(60),
+            keep: Keep::default(),
         }
     }
 }
@@ -178,7 +186,7 @@ pub fn plan(
         return Plan { refusal: Some(refusal), ..Plan::default() };
     }
     if intent.wanted == Wanted::Absent {
-        return Plan { drift, ..clean_up(observed) };
+        return Plan { drift, ..clean_up(intent, observed) };
     }
 
     let (mut actions, domain, files) = set_stale_aside(intent, observed);
@@ -195,7 +203,7 @@ pub fn plan(
             (Wanted::Paused, Power::Running) => Plan::act(with_definition(intent, ours, vec![Action::Pause])),
             (Wanted::Paused, Power::Paused) => Plan::act(with_definition(intent, ours, vec![])),
             (Wanted::Stopped, Power::Off(_)) => {
-                Plan::act(with_files(files, with_definition(intent, ours, vec![])))
+                Plan::act(with_files(intent, files, with_definition(intent, ours, vec![])))
             }
             (Wanted::Stopped, power) => stop(intent, progress, power, now),
             (Wanted::Absent, _) => Plan::default(),
@@ -286,8 +294,8 @@ fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Op
     }
 }
 
-/// Deletion does not ask the guest: what it holds is thrown away in the next step.
-fn clean_up(observed: &Observed) -> Plan {
+/// Deletion does not ask the guest. Files that a VM may have run on are removed by an order to delete it alone.
+fn clean_up(intent: &Intent, observed: &Observed) -> Plan {
     let mut actions = Vec::new();
     if observed.is_active() {
         actions.push(Action::Destroy);
@@ -296,7 +304,8 @@ fn clean_up(observed: &Observed) -> Plan {
         actions.push(Action::Undefine);
     }
     if observed.files != Files::Missing {
-        actions.push(Action::RemoveFiles);
+        let ordered = intent.disposal == Disposal::Delete;
+        actions.push(if ordered || !observed.ran { Action::RemoveFiles } else { Action::Quarantine });
     }
     Plan::act(actions)
 }
@@ -316,7 +325,7 @@ fn set_stale_aside<'o>(intent: &Intent, observed: &'o Observed) -> (Vec<Action>,
     if let Files::Ready { generation } | Files::Lost { generation } = files
         && generation < intent.key.generation
     {
-        actions.push(Action::Quarantine);
+        actions.push(if observed.ran { Action::Quarantine } else { Action::RemoveFiles });
         files = Files::Missing;
     }
     (actions, domain, files)
@@ -327,9 +336,13 @@ fn effective_wanted(intent: &Intent, progress: &Progress, ours: &Ours) -> Wanted
     if progress.adopted && ended { Wanted::Stopped } else { intent.wanted }
 }
 
-fn with_files(files: Files, then: Vec<Action>) -> Vec<Action> {
+fn with_files(intent: &Intent, files: Files, then: Vec<Action>) -> Vec<Action> {
     let mut actions = match files {
         Files::Ready { .. } => Vec::new(),
+        // what is taken back has its disk; the rest is made again around it
+        Files::Missing if intent.take_back.is_some() => {
+            vec![Action::TakeBack, Action::FetchImage, Action::PrepareDisks]
+        }
         Files::Missing | Files::Partial | Files::Lost { .. } => {
             vec![Action::FetchImage, Action::PrepareDisks]
         }
@@ -350,7 +363,7 @@ fn with_definition(intent: &Intent, ours: &Ours, then: Vec<Action>) -> Vec<Actio
 
 /// From nothing.
 fn create(intent: &Intent, progress: &Progress, files: Files) -> Vec<Action> {
-    let mut actions = with_files(files, vec![Action::Define]);
+    let mut actions = with_files(intent, files, vec![Action::Define]);
     match intent.wanted {
         _ if progress.adopted => {}
         Wanted::Running => actions.push(Action::Start),
@@ -386,7 +399,7 @@ fn start(
             return Plan::wait(not_before);
         }
     }
-    let mut actions = with_files(files, with_definition(intent, ours, vec![Action::Start]));
+    let mut actions = with_files(intent, files, with_definition(intent, ours, vec![Action::Start]));
     if intent.wanted == Wanted::Paused {
         actions.push(Action::Pause);
     }
@@ -411,7 +424,9 @@ fn reboot_if_asked(intent: &Intent, progress: &Progress, ours: &Ours, now: Times
             Plan { look_again, ..Plan::act(with_definition(intent, ours, vec![ask])) }
         }
         // seen, and about to be noted
-        Some(asked) if asked.boot != ours.boot => Plan::act(with_definition(intent, ours, vec![])),
+        Some(asked) if booted_since(asked.boot, ours.boot) == Some(true) => {
+            Plan::act(with_definition(intent, ours, vec![]))
+        }
         Some(asked) => {
             let enforce_at = asked.at.after(intent.stop_grace);
             if now >= enforce_at { Plan::act(vec![Action::Reset]) } else { Plan::wait(enforce_at) }

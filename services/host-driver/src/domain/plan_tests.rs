@@ -2,7 +2,7 @@
 
 use super::attempts::Severity;
 use super::*;
-use kernel::{Refusal, Timestamp};
+use kernel::{QuarantineId, Refusal, Timestamp};
 use std::time::Duration;
 
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -15,6 +15,8 @@ fn intent(wanted: Wanted) -> Intent {
         stop_grace: Duration::from_secs(30),
         restart_policy: RestartPolicy::Always,
         definition: "as wanted".into(),
+        disposal: Disposal::Delete,
+        take_back: None,
     }
 }
 
@@ -29,11 +31,12 @@ fn vm(power: Power) -> Observed {
             boot: 1,
         }),
         files: Files::Ready { generation: 2 },
+        ran: true,
     }
 }
 
 fn nothing() -> Observed {
-    Observed { domain: Domain::Missing, files: Files::Missing }
+    Observed { domain: Domain::Missing, files: Files::Missing, ran: false }
 }
 
 fn reached(wanted: Wanted) -> Progress {
@@ -71,7 +74,7 @@ fn a_lost_disk_is_not_replaced_and_holds_up_nothing_else() {
     assert_eq!(stop.actions, [Action::Shutdown]);
     let gone = planned(&intent(Wanted::Absent), &lost(None), &Progress::default());
     assert_eq!(gone.actions, [Action::RemoveFiles]);
-    let older = Observed { files: Files::Lost { generation: 1 }, ..nothing() };
+    let older = Observed { files: Files::Lost { generation: 1 }, ran: true, ..nothing() };
     let plan = planned(&intent(Wanted::Running), &older, &Progress::default());
     assert_eq!((plan.actions[0], plan.refusal), (Action::Quarantine, None), "another owner's loss");
 }
@@ -218,7 +221,7 @@ fn starting_is_all_that_a_pending_reboot_asked_for() {
 
 #[test]
 fn what_is_not_ours_is_never_touched() {
-    let foreign = Observed { domain: Domain::Foreign { active: true }, files: Files::Missing };
+    let foreign = Observed { domain: Domain::Foreign { active: true }, files: Files::Missing, ran: false };
     for wanted in [Wanted::Running, Wanted::Stopped, Wanted::Paused] {
         let plan = planned(&intent(wanted), &foreign, &Progress::default());
         assert_eq!((plan.actions.len(), plan.refusal.map(|r| r.code)), (0, Some("NAME_TAKEN".to_owned())));
@@ -274,6 +277,77 @@ fn after_a_failure_it_waits_and_after_giving_up_it_rests() {
 fn a_deletion_takes_everything() {
     let plan = planned(&intent(Wanted::Absent), &vm(Power::Running), &Progress::default());
     assert_eq!(plan.actions, [Action::Destroy, Action::Undefine, Action::RemoveFiles]);
-    let half = Observed { domain: Domain::Missing, files: Files::Partial };
+    let half = Observed { domain: Domain::Missing, files: Files::Partial, ran: false };
     assert_eq!(planned(&intent(Wanted::Absent), &half, &Progress::default()).actions, [Action::RemoveFiles]);
+}
+
+#[test]
+fn a_used_disk_goes_by_an_order_to_delete_alone() {
+    let (ran, unused) = (true, false);
+    for (disposal, used, action) in [
+        (Disposal::Delete, ran, Action::RemoveFiles),
+        (Disposal::Delete, unused, Action::RemoveFiles),
+        (Disposal::SetAside, ran, Action::Quarantine),
+        (Disposal::SetAside, unused, Action::RemoveFiles),
+    ] {
+        let order = Intent { disposal, ..intent(Wanted::Absent) };
+        for files in [Files::Ready { generation: 2 }, Files::Partial, Files::Lost { generation: 2 }] {
+            let seen = Observed { files, ran: used, ..nothing() };
+            assert_eq!(
+                planned(&order, &seen, &Progress::default()).actions,
+                [action],
+                "{disposal:?} {seen:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_put_aside_is_taken_back_before_anything_is_made() {
+    let order = Intent { take_back: Some(QuarantineId::from_u128(1)), ..intent(Wanted::Stopped) };
+    let taken = [Action::TakeBack, Action::FetchImage, Action::PrepareDisks, Action::Define];
+    assert_eq!(planned(&order, &nothing(), &Progress::default()).actions, taken);
+    // what an older ownership has here is put aside first
+    let mut older = vm(Power::Off(Ended::Killed));
+    older.files = Files::Ready { generation: 1 };
+    if let Domain::Ours(ours) = &mut older.domain {
+        ours.generation = 1;
+    }
+    let actions = planned(&order, &older, &Progress::default()).actions;
+    assert_eq!(actions, [&[Action::Undefine, Action::Quarantine][..], &taken].concat());
+    // once they are there, nothing is taken back again
+    let there = planned(&order, &vm(Power::Off(Ended::Killed)), &Progress::default());
+    assert_eq!(there.actions, []);
+}
+
+#[test]
+fn a_reboot_that_nobody_saw_is_not_done() {
+    let policy = Policy::default();
+    let order = Intent { reboot_counter: 1, ..intent(Wanted::Running) };
+    let at = |boot| {
+        let mut seen = vm(Power::Running);
+        if let Domain::Ours(ours) = &mut seen.domain {
+            ours.boot = boot;
+        }
+        seen
+    };
+    let asked = |boot| {
+        let reboot_asked = Some(progress::RebootAsked { at: NOW, boot });
+        Progress { reboot_asked, ..reached(Wanted::Running) }
+    };
+    let boot = observed::boot_number;
+    for (before, now, done) in [
+        (boot(3, 1, 0), boot(3, 1, 0), false),
+        (boot(3, 1, 0), boot(3, 1, 1), true),
+        (boot(3, 1, 0), boot(4, 2, 0), true),
+        // the process that counted is gone: its number tells nothing
+        (boot(3, 1, 5), boot(3, 2, 0), false),
+    ] {
+        let mut progress = asked(before);
+        progress.note(&order, &at(now), &policy, NOW);
+        assert_eq!(progress.reboots_done, u64::from(done), "{before:x} {now:x}");
+        let later = NOW.after(order.stop_grace);
+        let enforced = plan(&order, &at(now), &progress, &policy, later).actions == [Action::Reset];
+        assert_eq!(enforced, !done, "{before:x} {now:x}");
+    }
 }

@@ -1,7 +1,7 @@
 //! How far the host came with one intent. Kept beside it, so that a restart of the process goes on where it was.
 
 use super::attempts::{Attempts, Patience, Severity};
-use super::observed::{Domain, Files, Observed, Ours, Power};
+use super::observed::{Domain, Files, Observed, Ours, Power, booted_since};
 use super::plan::{Action, Policy};
 use super::spec::{Intent, Wanted};
 use kernel::{Refusal, Timestamp};
@@ -81,7 +81,7 @@ impl Progress {
 
     /// Takes back [`Self::about_to`], unless the action may have happened.
     pub fn did_not(&mut self, action: Action, severity: Severity) {
-        if matches!(action, Action::Reboot | Action::Reset) && severity != Severity::Unavailable {
+        if matches!(action, Action::Reboot | Action::Reset) && severity != Severity::Host {
             self.reboot_asked = None;
         }
     }
@@ -90,7 +90,7 @@ impl Progress {
     pub fn did(&mut self, action: Action, intent: &Intent, before: Option<&Ours>, now: Timestamp) {
         match action {
             Action::FetchImage => self.step(STEP_IMAGE, now),
-            Action::PrepareDisks => self.step(STEP_DISKS, now),
+            Action::PrepareDisks | Action::TakeBack => self.step(STEP_DISKS, now),
             Action::Define => self.step(STEP_DEFINED, now),
             Action::Start => {
                 let restarted = self.reached == Some(intent.wanted);
@@ -126,10 +126,13 @@ impl Progress {
         } else {
             self.adopted = false;
         }
-        if let (Some(asked), Some(ours)) = (self.reboot_asked, observed.ours())
-            && ours.boot != asked.boot
-        {
-            self.rebooted(intent, now);
+        if let (Some(asked), Some(ours)) = (self.reboot_asked, observed.ours()) {
+            match booted_since(asked.boot, ours.boot) {
+                Some(true) => self.rebooted(intent, now),
+                Some(false) => {}
+                // not seen is not done: it is waited for from here on, and enforced at its time
+                None => self.reboot_asked = Some(RebootAsked { boot: ours.boot, ..asked }),
+            }
         }
         let stable = self.started_at.is_some_and(|at| now.since(at) >= policy.stable_after);
         if stable && observed.power() == Some(Power::Running) {
@@ -163,7 +166,16 @@ impl Progress {
     ) {
         let tireless = intent.wanted == Wanted::Absent;
         self.attempts = self.attempts.after_failure(severity, patience, tireless, now);
-        self.failure = Some(why);
+        // what holds for the host is said once, in the words in which it was met first
+        let known = self.failure.as_ref().is_some_and(|known| known.code == why.code);
+        if severity != Severity::Host || !known {
+            self.failure = Some(why);
+        }
+    }
+
+    /// What failed last is of the whole host and is waited out.
+    pub fn waits_for_host(&self) -> bool {
+        self.failure.is_some() && self.attempts.waited > 0 && !self.attempts.gave_up
     }
 
     /// Notes that the guest's agent answered.

@@ -2,7 +2,7 @@
 
 use super::progress::fulfils;
 use super::*;
-use kernel::Timestamp;
+use kernel::{QuarantineId, Timestamp};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -42,7 +42,11 @@ fn observed() -> impl Strategy<Value = Observed> {
         Just(Files::Partial),
         (0..3u64).prop_map(|generation| Files::Ready { generation })
     ];
-    (domain, files).prop_map(|(domain, files)| Observed { domain, files })
+    (domain, files, any::<bool>()).prop_map(|(domain, files, ran)| Observed {
+        domain,
+        files,
+        ran: ran && files != Files::Missing,
+    })
 }
 
 prop_compose! {
@@ -53,9 +57,19 @@ prop_compose! {
         grace in prop_oneof![Just(0u64), Just(30)],
         restart_policy in prop_oneof![Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)],
         definition in definition(),
+        deleted in any::<bool>(),
+        take_back in any::<bool>(),
     ) -> Intent {
-        let key = IntentKey { generation, revision: 1 };
-        Intent { key, wanted, reboot_counter, stop_grace: Duration::from_secs(grace), restart_policy, definition }
+        Intent {
+            key: IntentKey { generation, revision: 1 },
+            wanted,
+            reboot_counter,
+            stop_grace: Duration::from_secs(grace),
+            restart_policy,
+            definition,
+            disposal: if deleted { Disposal::Delete } else { Disposal::SetAside },
+            take_back: take_back.then(|| QuarantineId::from_u128(7)),
+        }
     }
 }
 
@@ -103,14 +117,26 @@ impl Model {
             (Action::PrepareDisks, _) => {
                 self.world.files = Files::Ready { generation: intent.key.generation }
             }
-            (Action::Quarantine | Action::RemoveFiles, _) => self.world.files = Files::Missing,
+            (Action::TakeBack, _) => {
+                assert_eq!(self.world.files, Files::Missing, "nothing is written over");
+                self.world.files = Files::Ready { generation: intent.key.generation };
+                self.world.ran = true;
+            }
+            (Action::RemoveFiles, _) => {
+                assert!(!self.world.ran || intent.disposal == Disposal::Delete, "a used disk, and no order");
+                (self.world.files, self.world.ran) = (Files::Missing, false);
+            }
+            (Action::Quarantine, _) => (self.world.files, self.world.ran) = (Files::Missing, false),
             (Action::Define, Domain::Ours(ours)) => {
                 *ours = Ours { power: ours.power, boot: ours.boot, ..made }
             }
             (Action::Define, domain @ Domain::Missing) => *domain = Domain::Ours(made),
             (Action::Undefine, domain) => *domain = Domain::Missing,
             (action, Domain::Ours(ours)) => match (action, ours.power) {
-                (Action::Start, Power::Off(_)) => (ours.power, ours.boot) = (Power::Running, ours.boot + 1),
+                (Action::Start, Power::Off(_)) => {
+                    (ours.power, ours.boot) = (Power::Running, ours.boot + 1);
+                    self.world.ran = true;
+                }
                 (Action::Shutdown | Action::Destroy, Power::Running)
                     if !ours.persistent && (!self.deaf || action == Action::Destroy) =>
                 {
@@ -192,7 +218,7 @@ proptest! {
             prop_assert!(plan.actions.is_empty(), "disks under a VM that runs: {:?}", plan.actions);
         }
         if matches!(observed.domain, Domain::Foreign { .. }) {
-            let files_only = |a: &Action| matches!(a, Action::RemoveFiles);
+            let files_only = |a: &Action| matches!(a, Action::RemoveFiles | Action::Quarantine);
             prop_assert!(plan.actions.iter().all(files_only), "{:?}", plan.actions);
         }
         if observed.ours().is_some_and(|o| o.generation > intent.key.generation) {

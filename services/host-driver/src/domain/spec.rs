@@ -1,6 +1,6 @@
 //! What somebody wants of a VM on this host.
 
-use kernel::{Bytes, InstanceId, MilliVcpus};
+use kernel::{Bytes, InstanceId, MilliVcpus, QuarantineId};
 use std::time::Duration;
 
 /// Which of two intents is the newer: first by ownership, then by revision.
@@ -43,6 +43,15 @@ pub enum RestartPolicy {
     Never,
 }
 
+/// What becomes of the files of a VM that is to be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposal {
+    /// Nobody asked for the disk to go.
+    SetAside,
+    /// Somebody deleted the instance.
+    Delete,
+}
+
 /// What the planner needs to know of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -58,6 +67,10 @@ pub struct Intent {
     pub restart_policy: RestartPolicy,
     /// Fingerprint of the definition that the hypervisor should hold.
     pub definition: String,
+    /// What becomes of the files of a VM that is to be absent.
+    pub disposal: Disposal,
+    /// Quarantined files that become the VM's disks.
+    pub take_back: Option<QuarantineId>,
 }
 
 /// Which driver runs a VM.
@@ -175,6 +188,26 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
+    /// The little that has to be known of a VM to take it away.
+    pub fn nameless(instance: InstanceId, tenant: &str) -> Self {
+        Self {
+            instance,
+            tenant: tenant.to_owned(),
+            name: String::new(),
+            vcpus: MilliVcpus(1000),
+            memory: Bytes(0),
+            disk: Bytes(0),
+            artifacts: Vec::new(),
+            kernel_cmdline: String::new(),
+            guest_agent: false,
+            hostname: String::new(),
+            ssh_authorized_keys: Vec::new(),
+            user_data: None,
+            restart_policy: RestartPolicy::Never,
+            driver: None,
+        }
+    }
+
     /// The file of the image with this role.
     pub fn artifact(&self, role: Role) -> Option<&Artifact> {
         self.artifacts.iter().find(|a| a.role == role)

@@ -4,7 +4,8 @@
 use crate::domain::{IntentKey, Progress};
 use crate::metrics::Metrics;
 use crate::store::vms::{Said, VmRow};
-use crate::store::{VmKey, vms, work};
+use crate::store::{VmKey, quarantine, vms, work};
+use crate::translate::outgoing;
 use ::store::StoreError;
 use bus::{Cause, Desk, Work};
 use contracts::host_driver::v1 as wire;
@@ -26,6 +27,10 @@ pub struct Record {
     progress: Progress,
     told: Option<wire::VmObservation>,
     drifted: Option<wire::VmDrifted>,
+    /// Files of the VM that were put aside.
+    put_aside: Vec<wire::Quarantined>,
+    /// Id of quarantined files that are its disks again; "" = none.
+    taken_back: String,
 }
 
 impl Record {
@@ -41,12 +46,19 @@ impl Record {
             progress: progress.clone(),
             told: None,
             drifted: None,
+            put_aside: Vec::new(),
+            taken_back: String::new(),
         }
     }
 
     /// The same, with what is to be said.
     pub fn saying(self, told: Option<wire::VmObservation>, drifted: Option<wire::VmDrifted>) -> Self {
         Self { told, drifted, ..self }
+    }
+
+    /// The same, with files that went into the quarantine or came out of it.
+    pub fn moving(self, put_aside: Vec<wire::Quarantined>, taken_back: String) -> Self {
+        Self { put_aside, taken_back, ..self }
     }
 
     fn said(&self) -> Option<Said> {
@@ -165,9 +177,34 @@ async fn put(unit: &mut Work, records: &[&Record]) -> Result<Vec<bool>, StoreErr
         records.iter().map(|record| (record.key, &record.progress, &record.cause)).collect();
     work::put(unit.tx(), &progress).await?;
     for record in records {
+        say_moved(unit, record).await?;
         say(unit, record);
     }
     Ok(kept)
+}
+
+/// Where a disk went is said before it is said to be gone.
+async fn say_moved(unit: &mut Work, record: &Record) -> Result<(), StoreError> {
+    let mut changed = Vec::new();
+    for item in &record.put_aside {
+        // who looks through the quarantine may have said it already
+        if quarantine::find(&mut *unit.tx(), &item.id).await?.is_none() {
+            changed.push(item.clone());
+        }
+    }
+    if !record.taken_back.is_empty()
+        && let Some(held) = quarantine::find(&mut *unit.tx(), &record.taken_back).await?
+    {
+        let (state, none) = (wire::QuarantineState::GivenBack, wire::DropReason::Unspecified);
+        changed.push(outgoing::no_longer_held(&held, state, none));
+    }
+    for item in changed {
+        quarantine::put(unit.tx(), &item).await?;
+        unit.set_cause(record.said_because());
+        let operations = Vec::new();
+        unit.say_for(&record.tenant, &wire::QuarantineChanged { item: Some(item), operations });
+    }
+    Ok(())
 }
 
 fn say(unit: &mut Work, record: &Record) {

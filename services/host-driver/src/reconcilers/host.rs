@@ -1,13 +1,14 @@
 //! Says what each host is and can do whenever that changes, and that all of them are alive.
 
+use super::attention::Attention;
 use crate::hosts::{Host, Hosts};
-use crate::store::hosts;
+use crate::store::{VmKey, hosts, work};
 use crate::translate::outgoing;
 use anyhow::Context;
 use bus::{Cause, Desk};
 use chassis::HealthHandle;
 use contracts::common::v1::Resources;
-use contracts::host_driver::v1::{HostHeartbeat, HostReport, HostReported};
+use contracts::host_driver::v1::{HostCondition, HostHeartbeat, HostReport, HostReported};
 use kernel::HostId;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub struct HostReports {
     pub health: HealthHandle,
     /// Hosts whose hypervisor did not answer the last time: they give no sign of life.
     pub silent: Arc<Mutex<BTreeSet<HostId>>>,
+    /// Who looks after VMs: told of all of a host's when what kept them waiting is over.
+    pub attention: Attention,
 }
 
 impl HostReports {
@@ -44,7 +47,7 @@ impl HostReports {
     pub async fn pass(self) -> anyhow::Result<()> {
         let said = hosts::all(self.desk.store().reader()).await?;
         let mut news: Vec<(HostId, HostReport)> = Vec::new();
-        let mut unknown = None;
+        let (mut unknown, mut troubles, mut relieved) = (None, Vec::new(), BTreeSet::new());
         for host in self.hosts.all() {
             // one host that cannot be asked does not silence the others
             match self.report(host).await {
@@ -52,9 +55,16 @@ impl HostReports {
                     self.silent().insert(host.id);
                     unknown = Some(error.context(format!("host {}", host.name)));
                 }
-                Ok(report) => {
-                    self.silent().remove(&host.id);
+                Ok(mut report) => {
                     let (revision, last) = said.get(&host.id).cloned().unwrap_or_default();
+                    let before = HostReport::decode(last.as_slice()).unwrap_or_default().conditions;
+                    keep_since(&mut report.conditions, &before);
+                    let over = |was: &HostCondition| report.conditions.iter().all(|is| is.code != was.code);
+                    if self.silent().remove(&host.id) || before.iter().any(over) {
+                        relieved.insert(host.id);
+                    }
+                    let trouble = |is: &HostCondition| format!("{}: {}", host.name, is.message);
+                    troubles.extend(report.conditions.iter().map(trouble));
                     let same = HostReport { revision, ..report.clone() }.encode_to_vec() == last;
                     if revision == 0 || !same {
                         let revision = outgoing::next_revision(revision, self.desk.clock().now());
@@ -65,6 +75,7 @@ impl HostReports {
         }
         match &unknown {
             Some(error) => self.health.bad(format!("{error:#}")),
+            None if !troubles.is_empty() => self.health.bad(troubles.join("; ")),
             None => self.health.ok("hypervisors answer"),
         }
         for batch in news.chunks(BATCH) {
@@ -75,7 +86,24 @@ impl HostReports {
             }
             unit.commit().await?;
         }
+        self.look_at_those_who_waited(&relieved).await?;
         unknown.map_or(Ok(()), Err)
+    }
+
+    /// What kept all VMs of a host waiting is over: nobody waits for the end of a pause.
+    async fn look_at_those_who_waited(&self, relieved: &BTreeSet<HostId>) -> anyhow::Result<()> {
+        if relieved.is_empty() {
+            return Ok(());
+        }
+        let waiting = work::waiting(self.desk.store().reader()).await?;
+        let mut unit = self.desk.begin(Cause::own(crate::SERVICE)).await?;
+        let keys: Vec<VmKey> = waiting.into_iter().filter(|key| relieved.contains(&key.host)).collect();
+        work::end_pauses(unit.tx(), &keys).await?;
+        unit.commit().await?;
+        for key in keys {
+            self.attention.look_now(key);
+        }
+        Ok(())
     }
 
     fn silent(&self) -> MutexGuard<'_, BTreeSet<HostId>> {
@@ -89,6 +117,11 @@ impl HostReports {
         let mut drivers = Vec::with_capacity(host.backends.len());
         for (_, backend) in &host.backends {
             drivers.push(outgoing::driver_report(&backend.hypervisor.capabilities().await?));
+        }
+        let mut conditions = Vec::new();
+        for (_, backend) in &host.backends {
+            conditions.extend(backend.hypervisor.conditions().await?);
+            conditions.extend(backend.disks.conditions().await);
         }
         let mut labels = self.labels.clone();
         labels.extend(host.labels.clone());
@@ -108,7 +141,17 @@ impl HostReports {
             store_id: self.store_id.clone(),
             gpus: capacity.gpus,
             gpu_model: capacity.gpu_model,
+            conditions: conditions.iter().map(|c| outgoing::condition(c, self.desk.clock().now())).collect(),
         })
+    }
+}
+
+/// What lasts was said with the words and the time at which it began: numbers in it that change are no news.
+fn keep_since(now: &mut [HostCondition], before: &[HostCondition]) {
+    for condition in now {
+        if let Some(known) = before.iter().find(|known| known.code == condition.code) {
+            condition.clone_from(known);
+        }
     }
 }
 

@@ -7,5 +7,6 @@ pub mod execs;
 pub mod host;
 pub mod images;
 pub mod orphans;
+pub mod quarantine;
 pub mod visit;
 pub mod vms;

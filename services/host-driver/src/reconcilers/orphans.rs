@@ -45,7 +45,13 @@ impl Orphans {
                 there.extend(keys.map(|key| (key, backend.clone())));
             }
         }
-        let ordered: BTreeSet<VmKey> = vms::keys(self.desk.store().reader()).await?.into_iter().collect();
+        // one that was taken away as ordered and is there again is nobody's either
+        let ordered: BTreeSet<VmKey> =
+            vms::living_keys(self.desk.store().reader()).await?.into_iter().collect();
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).retain(|key| {
+            // one that went, and comes again, is news again
+            there.iter().any(|(known, _)| known == key)
+        });
         for (key, backend) in there {
             if ordered.contains(&key) || !self.is_news(key) {
                 continue;

@@ -8,7 +8,8 @@ use super::books::Books;
 use crate::adapters::Fault;
 use crate::domain::progress::STEP_DISKS;
 use crate::domain::{
-    Files, Intent, Machine, Observed, Plan, Policy, Progress, Severity, VmSpec, Wanted, plan,
+    Action, Domain, Files, Intent, Machine, Observed, Plan, Policy, Progress, Quarantined, Severity, VmSpec,
+    Wanted, plan,
 };
 use crate::hosts::{Backend, Hosts};
 use crate::metrics::Metrics;
@@ -20,10 +21,10 @@ use ::store::StoreError;
 use bus::{Cause, Desk};
 use chassis::Sealer;
 use contracts::host_driver::v1 as wire;
-use kernel::{Refusal, Timestamp};
+use kernel::{HostId, Refusal, Timestamp};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
@@ -42,9 +43,13 @@ pub struct Visitor {
     pub policy: Policy,
     /// Numbers for operators.
     pub metrics: Metrics,
-    /// Wakes who says whether hypervisors can be reached.
+    /// Wakes who says whether hypervisors can be reached and what holds for the hosts.
     pub doubt: Arc<Notify>,
+    /// Wakes who looks for VMs that nobody ordered.
+    pub strays: Arc<Notify>,
     books: Books,
+    /// Since when a host cannot be looked at.
+    blind: Mutex<BTreeMap<HostId, Instant>>,
     /// Agents that answered before and did not answer the last times.
     misses: Mutex<BTreeMap<VmKey, u32>>,
 }
@@ -71,7 +76,18 @@ impl Visitor {
         doubt: Arc<Notify>,
     ) -> Self {
         let books = Books::new(desk.clone(), metrics.clone());
-        Self { desk, hosts, sealer, policy, metrics, doubt, books, misses: Mutex::default() }
+        Self {
+            desk,
+            hosts,
+            sealer,
+            policy,
+            metrics,
+            doubt,
+            strays: Arc::default(),
+            books,
+            blind: Mutex::default(),
+            misses: Mutex::default(),
+        }
     }
 
     /// Looks at a VM and does what is to be done. Returns after how long it needs another look by itself.
@@ -79,6 +95,9 @@ impl Visitor {
         let mut reader = self.desk.store().reader().acquire().await.map_err(StoreError::from)?;
         let Some((row, worked)) = vms::with_work(&mut reader, key).await? else { return Ok(None) };
         drop(reader);
+        if outgoing::came_to_its_end(&row) {
+            return Ok(self.look_for_a_stray(key).await);
+        }
         // a rebuilt table has orders without work in hand: what was said tells how far it came
         let (before, cause) = worked.unwrap_or_else(|| {
             (incoming::recalled(&row), Cause::own(crate::SERVICE).for_tenant(&row.tenant))
@@ -87,17 +106,18 @@ impl Visitor {
             Ok(case) => case,
             Err(Stop::Refused(known, refusal)) => return self.refuse(*known, refusal).await,
             Err(Stop::Away(known, refusal)) => return self.away(*known, refusal).await,
-            Err(Stop::Unavailable(why)) => return Ok(Some(self.unavailable(&why))),
+            Err(Stop::Unavailable(why)) => return Ok(Some(self.unavailable(key.host, &why))),
         };
         let (now, mut progress) = (self.desk.clock().now(), case.before.clone());
         let observed = match self.observe(&case).await {
             Ok(observed) => observed,
-            Err(fault) => return Ok(Some(self.unavailable(&fault.to_string()))),
+            Err(fault) => return Ok(Some(self.unavailable(key.host, &fault.to_string()))),
         };
+        self.blind().remove(&key.host);
         progress.note(&case.intent, &observed, &self.policy, now);
         let plan = plan(&case.intent, &observed, &progress, &self.policy, now);
         if plan == Plan::default() && progress.attempts.gave_up {
-            return self.say(&case, &observed, progress, None).await;
+            return self.say(&case, &observed, progress, News::default()).await;
         }
         // a look that leads to nothing is no span: what it says belongs to the trace that asked for the VM
         let mut span = tracing::Span::none();
@@ -111,8 +131,11 @@ impl Visitor {
 
     /// Everything that is known before the world is asked.
     async fn case(&self, row: VmRow, cause: Cause, before: Progress) -> Result<Case<'_>, Stop> {
+        let goes = row.power == wire::VmPower::Absent.as_str_name();
         let spec = match incoming::spec(&row.spec) {
             Ok(spec) => spec,
+            // what cannot be made can still be taken away
+            Err(_) if goes => VmSpec::nameless(row.key.instance, &row.tenant),
             Err(refusal) => return Err(Stop::Refused(Box::new((row, cause, before)), refusal)),
         };
         let host = self.hosts.get(row.key.host);
@@ -134,7 +157,7 @@ impl Visitor {
         let definition = match backend.hypervisor.fingerprint(&machine).await {
             Ok(definition) => definition,
             // what cannot be defined can still be taken away
-            Err(Fault::Permanent(_)) if row.power == wire::VmPower::Absent.as_str_name() => String::new(),
+            Err(Fault::Permanent(_)) if goes => String::new(),
             Err(Fault::Permanent(refusal)) => {
                 return Err(Stop::Refused(Box::new((row, cause, before)), refusal));
             }
@@ -145,8 +168,10 @@ impl Visitor {
     }
 
     async fn observe(&self, case: &Case<'_>) -> Result<Observed, Fault> {
-        let domain = case.backend.hypervisor.observe(case.spec.instance).await?;
+        let instance = case.spec.instance;
+        let domain = case.backend.hypervisor.observe(instance).await?;
         let mut files = case.backend.disks.observe(&case.spec).await?;
+        let ran = files != Files::Missing && case.backend.disks.has_run(instance).await?;
         let generation = case.intent.key.generation;
         // after a rebuild only what was said still knows that the disks were made
         let made = case.before.made_disks()
@@ -160,14 +185,33 @@ impl Visitor {
         {
             files = Files::Lost { generation };
         }
-        Ok(Observed { domain, files })
+        Ok(Observed { domain, files, ran })
     }
 
-    /// A hypervisor did not answer: the VM is looked at again, and the hosts are asked how they are.
-    fn unavailable(&self, why: &str) -> Duration {
+    /// A hypervisor did not answer: the VM is looked at again, the later the longer this lasts, and the hosts are asked
+    /// how they are.
+    fn unavailable(&self, host: HostId, why: &str) -> Duration {
         tracing::debug!(why, "a vm cannot be looked at");
         self.doubt.notify_one();
-        self.policy.patience.unavailable_delay
+        let since = *self.blind().entry(host).or_insert_with(Instant::now);
+        let patience = &self.policy.patience;
+        (since.elapsed() / 2).clamp(patience.first_delay, patience.longest_wait)
+    }
+
+    fn blind(&self) -> MutexGuard<'_, BTreeMap<HostId, Instant>> {
+        self.blind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happened to a VM that was taken away as ordered. What is there now came later: no order speaks of it.
+    async fn look_for_a_stray(&self, key: VmKey) -> Option<Duration> {
+        for (_, backend) in self.hosts.get(key.host).into_iter().flat_map(|host| &host.backends) {
+            match backend.hypervisor.observe(key.instance).await {
+                Ok(Domain::Ours(_)) => self.strays.notify_one(),
+                Ok(Domain::Missing | Domain::Foreign { .. }) => {}
+                Err(fault) => return Some(self.unavailable(key.host, &fault.to_string())),
+            }
+        }
+        None
     }
 
     /// Does what was planned and says what came of it.
@@ -180,7 +224,7 @@ impl Visitor {
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
         progress.adopted |= plan.adopt;
-        let mut failed = false;
+        let (mut failed, mut news) = (false, News::default());
         for action in &plan.actions {
             if progress.about_to(*action, observed.ours(), self.desk.clock().now())
                 && !self.remember(case, &progress).await?
@@ -190,12 +234,13 @@ impl Visitor {
             let done = self.act(case, *action).await;
             let at = self.desk.clock().now();
             match done {
-                Ok(()) => progress.did(*action, &case.intent, observed.ours(), at),
+                Ok(put_aside) => {
+                    progress.did(*action, &case.intent, observed.ours(), at);
+                    news.put_aside.extend(put_aside);
+                    news.taken_back |= *action == Action::TakeBack;
+                }
                 Err(fault) => {
-                    let (severity, refusal) = (fault.severity(), fault.refusal(action.name()));
-                    tracing::warn!(instance = %case.spec.instance, action = action.name(), %fault, "action failed");
-                    progress.did_not(*action, severity);
-                    progress.failed(severity, refusal, &case.intent, &self.policy.patience, at);
+                    self.failed(case, *action, &fault, &mut progress, at);
                     failed = true;
                     break;
                 }
@@ -204,7 +249,7 @@ impl Visitor {
         if !plan.actions.is_empty() {
             match self.observe(case).await {
                 Ok(after) => observed = after,
-                Err(fault) => return Ok(Some(self.unavailable(&fault.to_string()))),
+                Err(fault) => return Ok(Some(self.unavailable(case.row.key.host, &fault.to_string()))),
             }
             progress.note(&case.intent, &observed, &self.policy, self.desk.clock().now());
         }
@@ -222,12 +267,39 @@ impl Visitor {
             Some(_) => Some(DriftEnd::Repaired),
             None => None,
         };
-        let drifted =
+        news.drifted =
             plan.drift.as_ref().zip(end).map(|(drift, end)| outgoing::drifted(&case.row, drift, end));
-        let next = self.say(case, &observed, progress, drifted).await?;
+        let next = self.say(case, &observed, progress, news).await?;
         let planned = plan.look_again.map(|at| at.since(self.desk.clock().now()));
         Ok(next.into_iter().chain(planned).min())
     }
+
+    /// Notes an action that failed. What holds for the host is logged when it begins, not with every try.
+    fn failed(&self, case: &Case<'_>, action: Action, fault: &Fault, progress: &mut Progress, at: Timestamp) {
+        let (severity, refusal) = (fault.severity(), fault.refusal(action.name()));
+        let known = progress.failure.as_ref().is_some_and(|known| known.code == refusal.code);
+        let instance = case.spec.instance;
+        if severity == Severity::Host && known {
+            tracing::debug!(%instance, action = action.name(), %fault, "the host still keeps it from being done");
+        } else {
+            tracing::warn!(%instance, action = action.name(), %fault, "action failed");
+        }
+        if severity == Severity::Host {
+            self.doubt.notify_one();
+        }
+        progress.did_not(action, severity);
+        progress.failed(severity, refusal, &case.intent, &self.policy.patience, at);
+    }
+}
+
+/// What a visit has to tell besides what it saw.
+#[derive(Default)]
+struct News {
+    drifted: Option<wire::VmDrifted>,
+    /// Files that were put aside.
+    put_aside: Vec<Quarantined>,
+    /// Files were taken back from the quarantine.
+    taken_back: bool,
 }
 
 /// Why a visit ends before it begins.

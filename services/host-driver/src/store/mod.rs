@@ -4,6 +4,7 @@ mod cause;
 pub mod execs;
 pub mod hosts;
 pub mod orders;
+pub mod quarantine;
 pub mod vms;
 pub mod work;
 

@@ -23,6 +23,10 @@ pub struct VmRow {
     pub reboot_counter: u64,
     /// Seconds the guest is asked before it is forced.
     pub stop_grace_s: u32,
+    /// The name of a `Disposal`.
+    pub disposal: String,
+    /// Id of quarantined files that become its disks; "" = none.
+    pub take_back: String,
     /// `VmSpec`.
     pub spec: Vec<u8>,
     /// `VmObservation` as last said; empty = none yet.
@@ -32,8 +36,8 @@ pub struct VmRow {
 }
 
 const COLUMNS: &str = "host_id, instance_id, tenant, generation, intent_revision, power, reboot_counter, stop_grace_s, spec, \
-     observation_revision, observation, observed_power";
-const COLUMN_COUNT: usize = 12;
+     observation_revision, observation, observed_power, disposal, take_back";
+const COLUMN_COUNT: usize = 14;
 
 fn read(row: &AnyRow) -> Result<VmRow, StoreError> {
     let id = |name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
@@ -48,6 +52,8 @@ fn read(row: &AnyRow) -> Result<VmRow, StoreError> {
         power: row.try_get("power")?,
         reboot_counter: number("reboot_counter")?,
         stop_grace_s: u32::try_from(number("stop_grace_s")?).unwrap_or(u32::MAX),
+        disposal: row.try_get("disposal")?,
+        take_back: row.try_get("take_back")?,
         spec: row.try_get("spec")?,
         observation: row.try_get("observation")?,
         observation_revision: number("observation_revision")?,
@@ -68,7 +74,7 @@ pub async fn with_work(
 ) -> Result<Option<(VmRow, Option<(Progress, Cause)>)>, StoreError> {
     let sql = "SELECT vms.*, COALESCE(vm_work.reached, '-') AS worked, correlation_id, causation_id, actor, traceparent, \
          reached, adopted, stop_asked_at, reboots_done, reboot_asked_at, reboot_boot, attempts, next_attempt_at, gave_up, \
-         failure, restarts, started_at, steps \
+         failure, restarts, started_at, steps, waited \
          FROM vms LEFT JOIN vm_work ON vm_work.host_id = vms.host_id AND vm_work.instance_id = vms.instance_id \
          WHERE vms.host_id = $1 AND vms.instance_id = $2";
     let query = sqlx::query(sql).bind(key.host.to_string()).bind(key.instance.to_string());
@@ -105,14 +111,16 @@ pub async fn intents(
     Ok(found)
 }
 
-/// Takes orders over the ones before, one for each VM. What was said stays.
+/// Takes orders over the ones before, one for each VM. What was said stays, but it was not said of this order: until
+/// something is, the VM has not come to its end.
 pub async fn put_intents(tx: &mut AnyConnection, rows: &[&VmRow]) -> Result<(), StoreError> {
     for part in many::parts(rows) {
         let sql = format!(
             "INSERT INTO vms ({COLUMNS}) VALUES {} \
              ON CONFLICT (host_id, instance_id) DO UPDATE SET tenant = excluded.tenant, generation = excluded.generation, \
              intent_revision = excluded.intent_revision, power = excluded.power, reboot_counter = excluded.reboot_counter, \
-             stop_grace_s = excluded.stop_grace_s, spec = excluded.spec",
+             stop_grace_s = excluded.stop_grace_s, spec = excluded.spec, observed_power = excluded.observed_power, \
+             disposal = excluded.disposal, take_back = excluded.take_back",
             many::places(part.len(), COLUMN_COUNT)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -129,7 +137,9 @@ pub async fn put_intents(tx: &mut AnyConnection, rows: &[&VmRow]) -> Result<(), 
                 .bind(&row.spec)
                 .bind(0_i64)
                 .bind(Vec::<u8>::new())
-                .bind("");
+                .bind("")
+                .bind(&row.disposal)
+                .bind(&row.take_back);
         }
         query.execute(&mut *tx).await?;
     }
@@ -178,20 +188,14 @@ pub async fn put_observations(tx: &mut AnyConnection, said: &[Said]) -> Result<u
                 .bind(Vec::<u8>::new())
                 .bind(signed(said.revision))
                 .bind(&said.observation)
-                .bind(said.power);
+                .bind(said.power)
+                .bind("")
+                .bind("");
         }
         let written = query.execute(&mut *tx).await?.rows_affected();
         passed_over += (part.len() as u64).saturating_sub(written);
     }
     Ok(passed_over)
-}
-
-/// All VMs, those that are gone for good included.
-pub async fn keys(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
-    let rows = sqlx::query("SELECT host_id, instance_id FROM vms ORDER BY host_id, instance_id")
-        .fetch_all(pool)
-        .await?;
-    read_keys(&rows)
 }
 
 /// Ids of the VMs that have not come to their end.

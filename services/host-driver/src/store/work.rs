@@ -9,7 +9,7 @@ use kernel::{Refusal, Timestamp};
 use prost::Message;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row};
 use std::collections::HashMap;
 
 const REACHED: [(Wanted, &str); 4] = [
@@ -35,6 +35,7 @@ fn read(row: &AnyRow) -> Result<Progress, StoreError> {
         reboot_asked: moment("reboot_asked_at")?.map(|at| RebootAsked { at, boot }),
         attempts: Attempts {
             failed: u32::try_from(number("attempts")?).unwrap_or(0),
+            waited: u32::try_from(number("waited")?).unwrap_or(0),
             next_at: Timestamp(number("next_attempt_at")?),
             gave_up: number("gave_up")? != 0,
         },
@@ -84,7 +85,7 @@ pub async fn find(tx: &mut AnyConnection, keys: &[VmKey]) -> Result<HashMap<VmKe
     Ok(found)
 }
 
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "host_id",
     "instance_id",
     "correlation_id",
@@ -104,6 +105,7 @@ const COLUMNS: [&str; 19] = [
     "restarts",
     "started_at",
     "steps",
+    "waited",
 ];
 
 /// Keeps how far VMs came, one row for each.
@@ -157,4 +159,35 @@ fn bind<'q>(
         .bind(i64::from(progress.restarts))
         .bind(progress.started_at.unwrap_or_default().0)
         .bind(steps.join(" "))
+        .bind(i64::from(progress.attempts.waited))
+}
+
+/// VMs whose work the host keeps from being done.
+pub async fn waiting(pool: &AnyPool) -> Result<Vec<VmKey>, StoreError> {
+    let rows =
+        sqlx::query("SELECT host_id, instance_id FROM vm_work WHERE waited > 0").fetch_all(pool).await?;
+    let key = |row: &AnyRow| {
+        let id = |name: &str| -> Result<String, StoreError> { Ok(row.try_get(name)?) };
+        Ok(VmKey {
+            host: id("host_id")?.parse().map_err(|e| broken("vm_work.host_id", e))?,
+            instance: id("instance_id")?.parse().map_err(|e| broken("vm_work.instance_id", e))?,
+        })
+    };
+    rows.iter().map(key).collect()
+}
+
+/// These VMs need not wait any longer for their next attempt.
+pub async fn end_pauses(tx: &mut AnyConnection, keys: &[VmKey]) -> Result<(), StoreError> {
+    for part in many::parts(keys) {
+        let sql = format!(
+            "UPDATE vm_work SET next_attempt_at = 0 WHERE waited > 0 AND {}",
+            super::keys_in(part.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for key in part {
+            query = query.bind(key.host.to_string()).bind(key.instance.to_string());
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
 }

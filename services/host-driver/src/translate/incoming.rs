@@ -3,14 +3,14 @@
 use super::outgoing;
 use crate::domain::progress::STEP_STARTED;
 use crate::domain::{
-    Artifact, DiskFormat, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData, VmSpec,
-    Wanted,
+    Artifact, DiskFormat, Disposal, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData,
+    VmSpec, Wanted,
 };
 use crate::store::VmKey;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
-use kernel::{Bytes, MilliVcpus, Refusal, Timestamp};
+use kernel::{Bytes, MilliVcpus, QuarantineId, Refusal, Timestamp};
 use prost::Message;
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ pub fn order(message: &wire::EnsureVm) -> Result<VmRow, String> {
         power: power.as_str_name().to_owned(),
         reboot_counter: message.reboot_counter,
         stop_grace_s: message.stop_grace_s,
+        disposal: wire::Disposal::try_from(message.disposal).unwrap_or_default().as_str_name().to_owned(),
+        take_back: match message.take_back.as_str() {
+            "" => String::new(),
+            // it becomes the name of a folder
+            id => id.parse::<QuarantineId>().map_err(|e| format!("take_back: {e}"))?.to_string(),
+        },
         spec: spec.encode_to_vec(),
         observation: Vec::new(),
         observation_revision: 0,
@@ -52,7 +58,7 @@ fn wanted(power: wire::VmPower) -> Option<Wanted> {
         wire::VmPower::Stopped => Some(Wanted::Stopped),
         wire::VmPower::Paused => Some(Wanted::Paused),
         wire::VmPower::Absent => Some(Wanted::Absent),
-        wire::VmPower::Unspecified | wire::VmPower::Crashed => None,
+        wire::VmPower::Unspecified | wire::VmPower::Crashed | wire::VmPower::Unknown => None,
     }
 }
 
@@ -67,6 +73,12 @@ pub fn intent(row: &VmRow, restart_policy: RestartPolicy, definition: String) ->
         stop_grace: Duration::from_secs(row.stop_grace_s.into()),
         restart_policy,
         definition,
+        // what does not say that somebody deleted the instance is no order to destroy anything
+        disposal: match wire::Disposal::from_str_name(&row.disposal) {
+            Some(wire::Disposal::Delete) => Disposal::Delete,
+            _ => Disposal::SetAside,
+        },
+        take_back: row.take_back.parse().ok(),
     }
 }
 

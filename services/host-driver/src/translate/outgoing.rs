@@ -1,13 +1,18 @@
 //! What is said.
 
 use crate::adapters::{Capabilities, ExecOutcome};
-use crate::domain::{Drift, DriftKind, DriverKind, Observation, SaidPower};
+use crate::domain::quarantine::Keep;
+use crate::domain::{
+    Condition, Drift, DriftKind, DriverKind, DropReason, Observation, QuarantineReason, Quarantined,
+    SaidPower,
+};
 use crate::store::VmKey;
 use crate::store::execs::ExecRow;
+use crate::store::quarantine::DropOrder;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
-use kernel::{Refusal, Timestamp};
+use kernel::{HostId, Refusal, Timestamp};
 use prost::Message;
 
 /// What becomes of a drift.
@@ -31,6 +36,8 @@ pub fn intended(message: &wire::EnsureVm) -> wire::VmIntended {
         reboot_counter: message.reboot_counter,
         stop_grace_s: message.stop_grace_s,
         spec: message.spec.clone(),
+        disposal: message.disposal,
+        take_back: message.take_back.clone(),
     }
 }
 
@@ -55,25 +62,28 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
             .map(|(name, at)| common::Step { name: name.clone(), at_us: at.0 })
             .collect(),
         observed_at_us: now.0,
+        has_run: observed.has_run,
+        waits_for_host: observed.waits_for_host,
     }
 }
 
-/// What is said of a VM that nobody can look at: it is as it was last seen.
+/// What is said of a VM that nobody can look at: it may be anything, and nothing is to be concluded from it.
 pub fn unseen(row: &VmRow, why: Refusal, now: Timestamp) -> wire::VmObservation {
     let known = last(row).unwrap_or_else(|| wire::VmObservation {
         instance_id: row.key.instance.to_string(),
         host_id: row.key.host.to_string(),
         tenant: row.tenant.clone(),
-        power: wire::VmPower::Absent.into(),
         ..wire::VmObservation::default()
     });
     wire::VmObservation {
         revision: next_revision(row.observation_revision, now),
         generation: row.intent.generation,
         intent_revision: row.intent.revision,
+        power: wire::VmPower::Unknown.into(),
         failure: Some(why.into()),
         gave_up: false,
         observed_at_us: now.0,
+        waits_for_host: false,
         ..known
     }
 }
@@ -106,9 +116,100 @@ pub fn last(row: &VmRow) -> Option<wire::VmObservation> {
     wire::VmObservation::decode(row.observation.as_slice()).ok()
 }
 
-/// Whether anything of the VM was ever said to be on its host.
+/// Whether anything of the VM may be on its host, by what was last said.
 pub fn was_made(row: &VmRow) -> bool {
-    last(row).is_some_and(|said| said.power() != wire::VmPower::Absent || !said.steps.is_empty())
+    last(row)
+        .is_some_and(|said| said.power() != wire::VmPower::Absent || said.has_run || !said.steps.is_empty())
+}
+
+/// The VM was to go, was seen to be gone, and that was said of this very order: it has come to its end.
+pub fn came_to_its_end(row: &VmRow) -> bool {
+    row.power == wire::VmPower::Absent.as_str_name()
+        && last(row).is_some_and(|said| {
+            said.power() == wire::VmPower::Absent
+                && said.failure.is_none()
+                && said.generation == row.intent.generation
+                && said.intent_revision == row.intent.revision
+        })
+}
+
+/// Files that a host put aside and holds.
+pub fn held(host: HostId, item: &Quarantined, keep: &Keep) -> wire::Quarantined {
+    wire::Quarantined {
+        id: item.id.to_string(),
+        host_id: host.to_string(),
+        instance_id: item.instance.to_string(),
+        tenant: item.tenant.clone(),
+        instance_name: item.name.clone(),
+        generation: item.generation,
+        reason: match item.reason {
+            QuarantineReason::Deleted => wire::QuarantineReason::Deleted,
+            QuarantineReason::LeftHost => wire::QuarantineReason::LeftHost,
+            QuarantineReason::OlderOwnership => wire::QuarantineReason::OlderOwnership,
+        }
+        .into(),
+        state: wire::QuarantineState::Held.into(),
+        dropped: wire::DropReason::Unspecified.into(),
+        revision: 1,
+        size_bytes: item.size.0,
+        at_us: item.at.micros(),
+        expires_at_us: keep.until(item).micros(),
+    }
+}
+
+/// Why files are removed, in the words of the wire.
+pub fn drop_reason(reason: DropReason) -> wire::DropReason {
+    match reason {
+        DropReason::Expired => wire::DropReason::Expired,
+        DropReason::Ordered => wire::DropReason::Ordered,
+        DropReason::Room => wire::DropReason::Room,
+    }
+}
+
+/// The same files, no longer held.
+pub fn no_longer_held(
+    held: &wire::Quarantined,
+    state: wire::QuarantineState,
+    dropped: wire::DropReason,
+) -> wire::Quarantined {
+    wire::Quarantined {
+        state: state.into(),
+        dropped: dropped.into(),
+        revision: held.revision + 1,
+        ..held.clone()
+    }
+}
+
+/// A request about files that a host does not hold ended without them.
+pub fn not_held(order: &DropOrder) -> wire::QuarantineChanged {
+    let message = format!("its host holds no files in quarantine under {}", order.quarantine_id);
+    let item = wire::Quarantined {
+        id: order.quarantine_id.clone(),
+        host_id: order.host.clone(),
+        // the last token of a subject is never empty
+        instance_id: order.quarantine_id.clone(),
+        tenant: order.cause.tenant.clone(),
+        state: wire::QuarantineState::Unknown.into(),
+        ..wire::Quarantined::default()
+    };
+    let refusal = Refusal::new("NOT_FOUND", message);
+    let operations = vec![common::OperationProgress {
+        operation_id: order.operation_id.clone(),
+        state: common::OperationState::Failed.into(),
+        step: "drop".to_owned(),
+        refusal: Some(refusal.into()),
+    }];
+    wire::QuarantineChanged { item: Some(item), operations }
+}
+
+/// An order to remove files was carried out.
+pub fn drop_done(operation_id: &str) -> common::OperationProgress {
+    common::OperationProgress {
+        operation_id: operation_id.to_owned(),
+        state: common::OperationState::Succeeded.into(),
+        step: "dropped".to_owned(),
+        refusal: None,
+    }
 }
 
 /// The power in the words of the wire.
@@ -119,6 +220,7 @@ pub fn power(power: SaidPower) -> wire::VmPower {
         SaidPower::Paused => wire::VmPower::Paused,
         SaidPower::Absent => wire::VmPower::Absent,
         SaidPower::Crashed => wire::VmPower::Crashed,
+        SaidPower::Unknown => wire::VmPower::Unknown,
     }
 }
 
@@ -170,6 +272,15 @@ pub fn driver(kind: DriverKind) -> common::Driver {
         DriverKind::CloudHypervisor => common::Driver::CloudHypervisor,
         DriverKind::Firecracker => common::Driver::Firecracker,
         DriverKind::Simulated => common::Driver::Simulated,
+    }
+}
+
+/// What holds for a whole host.
+pub fn condition(condition: &Condition, now: Timestamp) -> wire::HostCondition {
+    wire::HostCondition {
+        code: condition.cause.code().to_owned(),
+        message: condition.message.clone(),
+        since_us: now.micros(),
     }
 }
 

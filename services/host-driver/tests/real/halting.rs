@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use host_driver::adapters::{
-    Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor,
+    Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor, PutAside,
 };
 use host_driver::domain::machine::Paths;
-use host_driver::domain::{Domain, Files, Machine, VmSpec};
-use kernel::{Bytes, InstanceId, Timestamp};
+use host_driver::domain::{Condition, Domain, DropReason, Files, Machine, Quarantined, VmSpec};
+use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -35,11 +35,11 @@ impl Gate {
         std::mem::take(&mut *self.passed.lock().expect("whole"))
     }
 
-    async fn around(
+    async fn around<T>(
         &self,
         action: &'static str,
-        call: impl Future<Output = Result<(), Fault>>,
-    ) -> Result<(), Fault> {
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
         let here = self.at.lock().expect("whole").take_if(|(at, _)| *at == action);
         if here == Some((action, false)) {
             self.halted.notify_one();
@@ -64,6 +64,9 @@ impl Hypervisor for Halting<dyn Hypervisor> {
     }
     async fn capacity(&self) -> Result<Capacity, Fault> {
         self.1.capacity().await
+    }
+    async fn conditions(&self) -> Result<Vec<Condition>, Fault> {
+        self.1.conditions().await
     }
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault> {
         self.1.fingerprint(machine).await
@@ -135,8 +138,35 @@ impl Disks for Halting<dyn Disks> {
     async fn prepare(&self, spec: &VmSpec, generation: u64, user_data: Option<&[u8]>) -> Result<(), Fault> {
         self.0.around("prepare_disks", self.1.prepare(spec, generation, user_data)).await
     }
-    async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
-        self.0.around("quarantine", self.1.quarantine(instance)).await
+    async fn holds(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.1.holds(instance).await
+    }
+    async fn has_run(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.1.has_run(instance).await
+    }
+    async fn note_run(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.1.note_run(instance).await
+    }
+    async fn forget_run(&self, instance: InstanceId) -> Result<(), Fault> {
+        self.1.forget_run(instance).await
+    }
+    async fn quarantine(&self, put: &PutAside) -> Result<Option<Quarantined>, Fault> {
+        self.0.around("quarantine", self.1.quarantine(put)).await
+    }
+    async fn take_back(&self, id: QuarantineId, instance: InstanceId, generation: u64) -> Result<(), Fault> {
+        self.0.around("take_back", self.1.take_back(id, instance, generation)).await
+    }
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
+        self.1.quarantined().await
+    }
+    async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {
+        self.1.condemn(id, reason).await
+    }
+    async fn drop_quarantined(&self, id: QuarantineId) -> Result<(), Fault> {
+        self.1.drop_quarantined(id).await
+    }
+    async fn conditions(&self) -> Vec<Condition> {
+        self.1.conditions().await
     }
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
         self.0.around("remove_files", self.1.remove(instance)).await

@@ -118,6 +118,8 @@ impl Service {
             power: wire::VmPower::Running.into(),
             reboot_counter: 0,
             stop_grace_s: 20,
+            disposal: wire::Disposal::Delete.into(),
+            take_back: String::new(),
             spec: Some(wire::VmSpec {
                 instance_id: instance.to_string(),
                 tenant: "acme".into(),

@@ -19,7 +19,8 @@ async fn a_process_without_the_driver_of_a_vm_keeps_it_and_says_so() {
     }
     let seen = other.observations().await;
     assert_eq!(seen.len(), 1, "said once: {seen:?}");
-    assert_eq!((seen[0].power(), seen[0].gave_up), (wire::VmPower::Running, false), "as it was last seen");
+    let said = (seen[0].power(), seen[0].gave_up, seen[0].has_run);
+    assert_eq!(said, (wire::VmPower::Unknown, false, true), "nobody looked, and it had run");
     assert_eq!(seen[0].failure.as_ref().map(|f| f.code.as_str()), Some("DRIVER_NOT_HERE"));
 
     let mut back = Rig::over(store, world, host, 2, rig.clock.clone());

@@ -23,6 +23,14 @@ fn power(order: &mut wire::EnsureVm, power: wire::VmPower) {
     order.power = power.into();
 }
 
+fn delete(order: &mut wire::EnsureVm) {
+    order.power = wire::VmPower::Absent.into();
+    order.disposal = wire::Disposal::Delete.into();
+}
+
+/// Stands for the id of the files that were put aside last.
+const THE_LAST: &str = "the last";
+
 const OPERATIONS: &[Operation] = &[
     Operation { name: "create", before: &[], order: |_| (), deaf: false },
     Operation { name: "create paused", before: &[], order: |o| power(o, wire::VmPower::Paused), deaf: false },
@@ -54,7 +62,20 @@ const OPERATIONS: &[Operation] = &[
         order: |_| (),
         deaf: false,
     },
-    Operation { name: "delete", before: &[|_| ()], order: |o| power(o, wire::VmPower::Absent), deaf: false },
+    Operation { name: "leave", before: &[|_| ()], order: |o| power(o, wire::VmPower::Absent), deaf: false },
+    Operation { name: "delete", before: &[|_| ()], order: delete, deaf: false },
+    Operation {
+        name: "delete what never ran",
+        before: &[|o| power(o, wire::VmPower::Stopped)],
+        order: delete,
+        deaf: false,
+    },
+    Operation {
+        name: "take back",
+        before: &[|_| (), |o| power(o, wire::VmPower::Absent)],
+        order: |o| (o.generation, o.take_back) = (2, THE_LAST.into()),
+        deaf: false,
+    },
     Operation { name: "take over", before: &[|_| ()], order: |o| o.generation = 2, deaf: false },
 ];
 
@@ -128,7 +149,10 @@ async fn prepared(operation: &Operation) -> (Rig, InstanceId, wire::EnsureVm) {
         rig.world.deafen(instance);
     }
     rig.heard().await;
-    let order = ordered(&rig, operation.order);
+    let mut order = ordered(&rig, operation.order);
+    if order.take_back == THE_LAST {
+        order.take_back = rig.world.quarantine().last().expect("put aside").id.to_string();
+    }
     (rig, instance, order)
 }
 

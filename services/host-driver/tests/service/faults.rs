@@ -161,16 +161,7 @@ async fn under_a_storm_of_faults_every_vm_is_made_once_or_given_up() {
 #[tokio::test]
 async fn a_host_that_cannot_be_asked_is_unwell_and_gives_no_sign_of_life() {
     let rig = Rig::new(1).await;
-    let reports = host_driver::HostReports {
-        desk: rig.bench.desk.clone(),
-        hosts: rig.parts.hosts.clone(),
-        agent_id: "agent".into(),
-        store_id: "store".into(),
-        labels: Default::default(),
-        reserve_memory: 0,
-        health: rig.health.component("hypervisors"),
-        silent: Default::default(),
-    };
+    let reports = rig.reports();
     rig.world.fail("capacity", 1, When::Before, lost());
     assert!(reports.clone().pass().await.is_err());
     assert!(!rig.health.is_healthy() && reports.silent.lock().expect("whole").contains(&rig.host));

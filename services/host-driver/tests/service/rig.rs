@@ -67,6 +67,29 @@ impl Rig {
         Self { bench, parts, world, host, clock, health, sealer, database: None }
     }
 
+    /// The same process with other numbers behind its decisions.
+    pub fn under(&mut self, policy: Policy) {
+        let desk = self.bench.desk.clone();
+        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
+        self.parts = Parts::new(&desk, self.parts.hosts.clone(), self.sealer.clone(), policy, metrics);
+        self.bench = Bench::on(desk, self.parts.subscriptions(), 2);
+    }
+
+    /// Who says what the hosts are.
+    pub fn reports(&self) -> host_driver::HostReports {
+        host_driver::HostReports {
+            desk: self.bench.desk.clone(),
+            hosts: self.parts.hosts.clone(),
+            agent_id: "agent".into(),
+            store_id: "store".into(),
+            labels: Default::default(),
+            reserve_memory: 0,
+            health: self.health.component("hypervisors"),
+            silent: Default::default(),
+            attention: self.parts.attention.clone(),
+        }
+    }
+
     pub fn order(&self, instance: InstanceId) -> wire::EnsureVm {
         wire::EnsureVm {
             agent_id: "agent".into(),
@@ -76,6 +99,8 @@ impl Rig {
             power: wire::VmPower::Running.into(),
             reboot_counter: 0,
             stop_grace_s: 30,
+            disposal: wire::Disposal::SetAside.into(),
+            take_back: String::new(),
             spec: Some(wire::VmSpec {
                 instance_id: instance.to_string(),
                 tenant: "default".into(),

@@ -1,9 +1,9 @@
 //! The contract of a driver, case by case. What a driver cannot do is asked of its capabilities, never of its name.
 
 use super::subject::{Subject, eventually, files_ready};
-use host_driver::adapters::{ExecCall, Fault};
-use host_driver::domain::{Domain, Ended, Files, Power};
-use kernel::{Bytes, InstanceId};
+use host_driver::adapters::{ExecCall, Fault, PutAside};
+use host_driver::domain::{Domain, DropReason, Ended, Files, Power, QuarantineReason};
+use kernel::{Bytes, InstanceId, Timestamp};
 use std::time::{Duration, Instant};
 
 /// From nothing to a VM and back to nothing; each step twice, the second time for nothing.
@@ -87,17 +87,60 @@ pub async fn changes(subject: &Subject) {
     guard.clean().await;
 }
 
-/// Files of an older ownership are put aside whole, and new ones can be made.
+/// Files are put aside whole, new ones can be made, and those that were put aside come back or go for good.
 pub async fn quarantine(subject: &Subject) {
     let (disks, spec) = (&subject.disks, subject.spec());
+    let id = spec.instance;
     disks.fetch(&spec).await.expect("fetched");
     disks.prepare(&spec, 1, None).await.expect("made");
-    disks.quarantine(spec.instance).await.expect("put aside");
-    disks.quarantine(spec.instance).await.expect("again");
-    assert_eq!(disks.observe(&spec).await, Ok(Files::Missing));
+    assert_eq!(
+        (disks.has_run(id).await, disks.holds(id).await),
+        (Ok(false), Ok(true)),
+        "nothing ran on them"
+    );
+    assert_eq!((disks.note_run(id).await, disks.note_run(id).await), (Ok(true), Ok(false)), "noted once");
+    disks.forget_run(id).await.expect("taken back");
+    assert_eq!(disks.has_run(id).await, Ok(false));
+    disks.note_run(id).await.expect("noted");
+    assert_eq!(disks.has_run(id).await, Ok(true));
+    disks.prepare(&spec, 1, None).await.expect("made again");
+    assert_eq!(disks.has_run(id).await, Ok(true), "a disk that is kept stays used");
+    let put = PutAside {
+        instance: id,
+        tenant: "acme".into(),
+        name: "suite".into(),
+        generation: 9,
+        images: vec!["a".repeat(64)],
+        reason: QuarantineReason::LeftHost,
+        at: Timestamp(5_000_000),
+    };
+    let item = disks.quarantine(&put).await.expect("put aside").expect("there were files");
+    assert_eq!(disks.quarantine(&put).await, Ok(None), "again: there is nothing");
+    assert_eq!((item.generation, item.reason, item.at), (1, put.reason, put.at), "what they were made for");
+    let of_it = async || {
+        let all = disks.quarantined().await.expect("listed");
+        all.into_iter().filter(|held| held.instance == id).collect::<Vec<_>>()
+    };
+    assert_eq!(of_it().await, [item.clone()]);
+    assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(Files::Missing), Ok(false)));
     disks.prepare(&spec, 2, None).await.expect("made anew");
-    assert_eq!(disks.observe(&spec).await, Ok(files_ready(2)));
-    disks.remove(spec.instance).await.expect("removed");
+    assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(files_ready(2)), Ok(false)));
+    assert!(disks.take_back(item.id, id, 3).await.is_err(), "nothing is written over");
+    disks.remove(id).await.expect("removed");
+    disks.take_back(item.id, id, 3).await.expect("taken back");
+    assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(files_ready(3)), Ok(true)));
+    assert_eq!(of_it().await, []);
+    let gone = disks.take_back(item.id, id, 3).await;
+    assert!(matches!(gone, Err(Fault::Permanent(refusal)) if refusal.code == "QUARANTINE_GONE"));
+    let item = disks.quarantine(&put).await.expect("put aside").expect("there were files");
+    disks.drop_quarantined(item.id).await.ok();
+    assert_eq!(of_it().await.len(), 1, "what was not condemned is kept");
+    disks.condemn(item.id, DropReason::Expired).await.expect("condemned");
+    assert_eq!(of_it().await[0].dropping, Some(DropReason::Expired));
+    assert!(disks.take_back(item.id, id, 3).await.is_err(), "it is being removed");
+    disks.drop_quarantined(item.id).await.expect("removed");
+    disks.drop_quarantined(item.id).await.expect("again");
+    assert_eq!(of_it().await, []);
 }
 
 /// Orders that can never be followed say so.

@@ -63,6 +63,17 @@ pub enum HostState {
     Unreachable,
 }
 
+/// Something that holds for a whole host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// "HOST_NETWORK_DOWN".
+    pub code: String,
+    /// For a person.
+    pub message: String,
+    /// When it began.
+    pub since: Timestamp,
+}
+
 /// A host, whole. `revision` grows by one with each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -104,6 +115,8 @@ pub struct Host {
     pub gpus: u32,
     /// Their model; "" without any.
     pub gpu_model: String,
+    /// What keeps it from working as it should; nothing new is placed there meanwhile.
+    pub conditions: Vec<Condition>,
 }
 
 /// What a host says about itself.
@@ -131,6 +144,8 @@ pub struct Report {
     pub gpus: u32,
     /// Their model; "" without any.
     pub gpu_model: String,
+    /// What keeps it from working as it should; nothing new is placed there meanwhile.
+    pub conditions: Vec<Condition>,
 }
 
 impl Host {
@@ -157,6 +172,7 @@ impl Host {
             hypervisor,
             gpus: report.gpus,
             gpu_model: report.gpu_model,
+            conditions: report.conditions,
         }
     }
 
@@ -177,6 +193,7 @@ impl Host {
             host.architecture = report.architecture;
             host.gpus = report.gpus;
             host.gpu_model = report.gpu_model;
+            host.conditions = report.conditions;
             host.report_revision = report.revision;
             host.state = HostState::Up;
         })
@@ -256,6 +273,7 @@ mod tests {
             architecture: "x86_64".into(),
             gpus: 0,
             gpu_model: String::new(),
+            conditions: Vec::new(),
         }
     }
 

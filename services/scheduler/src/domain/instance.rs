@@ -2,7 +2,7 @@
 
 use super::host::Driver;
 use super::resources::{Gpus, Resources};
-use kernel::{HostId, InstanceId, OperationId, Refusal, Timestamp};
+use kernel::{HostId, InstanceId, OperationId, QuarantineId, Refusal, Timestamp};
 use std::collections::BTreeMap;
 
 /// Where an instance is in its life.
@@ -187,6 +187,8 @@ pub enum OperationKind {
     Resume,
     /// Be gone.
     Delete,
+    /// Be there again with disks that were put aside, stopped.
+    Restore,
 }
 
 /// The operation an instance is busy with.
@@ -267,8 +269,10 @@ pub struct Instance {
     pub observation_revision: u64,
     /// Seconds a guest gets to shut down.
     pub stop_grace_s: u32,
-    /// It was once up where it is: its local disk holds data, so it is never moved by itself.
+    /// The hypervisor of its host ran it, or may have: its local disk holds data, so it is never moved by itself.
     pub has_booted: bool,
+    /// Quarantined files that its host is to make its disks again.
+    pub restoring: Option<QuarantineId>,
 }
 
 /// What a new instance is made of.
@@ -312,6 +316,7 @@ impl Instance {
             observation_revision: 0,
             stop_grace_s: 0,
             has_booted: false,
+            restoring: None,
         }
     }
 

@@ -47,7 +47,7 @@ impl Handle<CreateInstance> for OnCreateInstance {
                 // before anything is written: who waits for this lock must hold nothing others need
                 self.0.fleet.hold(work, &self.0.metrics).await?;
                 let tools = (self.0.dialect, &self.0.metrics);
-                let asked = quota::taken_by(&draft);
+                let asked = quota::taken_by(&draft.spec);
                 if let Err(refusal) = quota::admit(work, tools, &command.tenant, asked).await? {
                     refuse(work, &command, &refusal);
                     return Ok(());

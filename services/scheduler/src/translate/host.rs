@@ -1,7 +1,7 @@
 //! A host's snapshot, and what a host says about itself.
 
 use super::{Invalid, names, required, spec};
-use crate::domain::host::{DriverCaps, Host, Report};
+use crate::domain::host::{Condition, DriverCaps, Host, Report};
 use crate::domain::resources::Overcommit;
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as wire;
@@ -26,7 +26,20 @@ pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {
         architecture: from.architecture,
         gpus: from.gpus,
         gpu_model: from.gpu_model,
+        conditions: from.conditions.into_iter().map(condition).collect(),
     })
+}
+
+fn condition(from: vm::HostCondition) -> Condition {
+    Condition { code: from.code, message: from.message, since: Timestamp(from.since_us) }
+}
+
+fn condition_out(from: &Condition) -> vm::HostCondition {
+    vm::HostCondition {
+        code: from.code.clone(),
+        message: from.message.clone(),
+        since_us: from.since.micros(),
+    }
 }
 
 /// A host from its snapshot.
@@ -56,6 +69,7 @@ pub fn host(from: wire::Host) -> Result<Host, Invalid> {
         hypervisor: from.hypervisor,
         gpus: from.gpus,
         gpu_model: from.gpu_model,
+        conditions: from.conditions.into_iter().map(condition).collect(),
     })
 }
 
@@ -86,6 +100,7 @@ pub fn host_out(from: &Host) -> wire::Host {
         driver_reports: from.drivers.iter().map(caps_out).collect(),
         gpus: from.gpus,
         gpu_model: from.gpu_model.clone(),
+        conditions: from.conditions.iter().map(condition_out).collect(),
     }
 }
 

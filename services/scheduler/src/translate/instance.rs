@@ -43,6 +43,10 @@ pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {
         observation_revision: from.observation_revision,
         stop_grace_s: from.stop_grace_s,
         has_booted: from.has_booted,
+        restoring: match from.restoring.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(Invalid::id("restoring"))?),
+        },
     })
 }
 
@@ -75,6 +79,7 @@ pub fn instance_out(from: &Instance) -> wire::Instance {
         driver: names::driver_out(placement.map(|placement| placement.driver)),
         has_booted: from.has_booted,
         gpu_indexes: placement.map(|placement| placement.gpu_indexes.clone()).unwrap_or_default(),
+        restoring: from.restoring.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

@@ -20,6 +20,7 @@ pub fn observation(from: vm::VmObservation) -> Result<Observation, Invalid> {
         failure: from.failure.map(Into::into),
         gave_up: from.gave_up,
         steps: from.steps.into_iter().map(snapshot::step).collect(),
+        has_run: from.has_run,
     })
 }
 
@@ -69,6 +70,8 @@ pub fn ensure_vm(instance: &Instance, intent: Intent, agent_id: String) -> vm::E
         power: names::power_out(intent.power),
         reboot_counter: intent.reboot_counter,
         stop_grace_s: intent.stop_grace_s,
+        disposal: if intent.deleted { vm::Disposal::Delete } else { vm::Disposal::SetAside }.into(),
+        take_back: intent.take_back.map(|id| id.to_string()).unwrap_or_default(),
         spec: Some(vm::VmSpec {
             instance_id: instance.id.to_string(),
             tenant: instance.tenant.clone(),

@@ -181,6 +181,7 @@ pub fn operation_kind(number: i32) -> Result<OperationKind, Invalid> {
         Ok(wire::OperationKind::Pause) => Ok(OperationKind::Pause),
         Ok(wire::OperationKind::Resume) => Ok(OperationKind::Resume),
         Ok(wire::OperationKind::Delete) => Ok(OperationKind::Delete),
+        Ok(wire::OperationKind::Restore) => Ok(OperationKind::Restore),
         _ => Err(unknown("operation.kind", number)),
     }
 }
@@ -195,6 +196,7 @@ pub fn operation_kind_out(kind: OperationKind) -> i32 {
         OperationKind::Pause => wire::OperationKind::Pause,
         OperationKind::Resume => wire::OperationKind::Resume,
         OperationKind::Delete => wire::OperationKind::Delete,
+        OperationKind::Restore => wire::OperationKind::Restore,
     }
     .into()
 }
@@ -207,6 +209,7 @@ pub fn seen(number: i32) -> Result<Seen, Invalid> {
         Ok(vm::VmPower::Paused) => Ok(Seen::Paused),
         Ok(vm::VmPower::Absent) => Ok(Seen::Absent),
         Ok(vm::VmPower::Crashed) => Ok(Seen::Crashed),
+        Ok(vm::VmPower::Unknown) => Ok(Seen::Unknown),
         _ => Err(unknown("observation.power", number)),
     }
 }

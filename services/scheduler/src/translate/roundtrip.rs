@@ -3,9 +3,9 @@
 
 use super::{host, instance};
 use contracts::common::v1::*;
-use contracts::host_driver::v1::DriverReport;
+use contracts::host_driver::v1::{DriverReport, HostCondition};
 use contracts::scheduler::v1::*;
-use kernel::{HostId, ImageId, InstanceId, OperationId};
+use kernel::{HostId, ImageId, InstanceId, OperationId, QuarantineId};
 use std::collections::BTreeMap;
 
 fn labels(value: &str) -> BTreeMap<String, String> {
@@ -77,6 +77,7 @@ fn whole_instance() -> Instance {
         driver: Driver::Libvirt.into(),
         has_booted: true,
         gpu_indexes: vec![2],
+        restoring: QuarantineId::from_u128(5).to_string(),
     }
 }
 
@@ -111,6 +112,7 @@ fn whole_host() -> Host {
         }],
         gpus: 8,
         gpu_model: "a100".into(),
+        conditions: vec![HostCondition { code: "CODE".into(), message: "text".into(), since_us: 12 }],
     }
 }
 

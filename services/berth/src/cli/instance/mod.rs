@@ -5,9 +5,11 @@ mod create;
 mod exec;
 mod explain;
 mod power;
+mod restore;
 mod show;
 
 use super::Session;
+use super::quarantine;
 use super::session::all_pages;
 use crate::client::Failure;
 use clap::Subcommand;
@@ -42,6 +44,8 @@ pub enum InstanceCommand {
     },
     #[command(flatten)]
     Power(power::PowerCommand),
+    #[command(flatten)]
+    Restore(restore::RestoreCommand),
     Exec(exec::ExecArgs),
     Console(console::ConsoleArgs),
     /// Tell why an instance is where it is, or why it waits
@@ -59,6 +63,7 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
         InstanceCommand::Exec(args) => return exec::run(args, session).await,
         InstanceCommand::Create(args) => create::run(*args, session).await?,
         InstanceCommand::Power(command) => power::run(command, session).await?,
+        InstanceCommand::Restore(command) => restore::run(command, session).await?,
         InstanceCommand::Console(args) => console::run(args, session).await?,
         InstanceCommand::List { all: include_deleted } => {
             let mut all = ListInstancesResponse::default();
@@ -75,7 +80,8 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
         InstanceCommand::Show { instance } => {
             let answer = get(&instance, session).await?;
             session.format.print("GetInstanceResponse", &answer, || {
-                answer.instance.as_ref().map(show::show).unwrap_or_default()
+                let text = answer.instance.as_ref().map(show::show).unwrap_or_default();
+                format!("{text}{}", quarantine::list(&answer.quarantine))
             })?;
         }
         InstanceCommand::Explain { instance } => {

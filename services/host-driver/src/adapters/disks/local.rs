@@ -1,16 +1,18 @@
 //! Disks as files in a folder per VM: a qcow2 overlay on the cached image, and the seed.
 //!
-//! `<data>/instances/<id>/{disk.qcow2, seed.img, console.log, ready}`. `ready` is written last and holds the generation:
-//! without it everything in the folder is half-done and made again.
+//! `<data>/instances/<id>/{disk.qcow2, seed.img, console.log, ready, unused}`. `ready` is written last and holds the
+//! generation: without it everything in the folder is half-done and made again. `unused` lies there from the moment the
+//! disk is made until a VM is about to run on it for the first time: a disk without it holds data of its owner.
 
-use super::{Disks, Seed};
+use super::quarantine::QuarantineFolder;
+use super::{Disks, PutAside, Seed};
 use crate::adapters::fault::Fault;
 use crate::adapters::images::ImageCache;
 use crate::domain::machine::Paths;
 use crate::domain::plan::DISK_LOST;
-use crate::domain::{DiskFormat, Files, Role, VmSpec};
+use crate::domain::{Condition, DiskFormat, DropReason, Files, HostCause, Quarantined, Role, VmSpec};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId, Timestamp};
+use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
@@ -18,13 +20,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-const READY: &str = "ready";
+pub(super) const READY: &str = "ready";
+/// Lies beside a disk that no VM ever ran on. Without it, also in folders of versions that did not write it, one may have.
+const UNUSED: &str = "unused";
 const QEMU_IMG_LIMIT: Duration = Duration::from_secs(60);
+/// With less room than this nothing can be made on a host, and guests begin to stand still.
+const LEAST_ROOM: Bytes = Bytes(64 << 20);
 
 /// The disks of one host.
 pub struct LocalDisks {
     instances: PathBuf,
-    quarantine: PathBuf,
+    quarantine: QuarantineFolder,
     images: ImageCache,
     blanks: Blanks,
 }
@@ -34,11 +40,11 @@ impl LocalDisks {
     pub fn open(data: &Path, images: ImageCache) -> std::io::Result<Self> {
         let disks = Self {
             instances: data.join("instances"),
-            quarantine: data.join("quarantine"),
+            quarantine: QuarantineFolder(data.join("quarantine")),
             images,
             blanks: Blanks::default(),
         };
-        for folder in [&disks.instances, &disks.quarantine] {
+        for folder in [&disks.instances, &disks.quarantine.0] {
             std::fs::create_dir_all(folder)?;
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
         }
@@ -146,8 +152,9 @@ impl Disks for LocalDisks {
         if !exists(&folder).await? {
             return Ok(Files::Missing);
         }
-        let Ok(ready) = tokio::fs::read_to_string(folder.join(READY)).await else {
-            return Ok(Files::Partial);
+        let ready = match tokio::fs::read_to_string(folder.join(READY)).await {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Files::Partial),
+            read => read?,
         };
         let Ok(generation) = ready.trim().parse() else { return Ok(Files::Partial) };
         let paths = self.paths(spec);
@@ -193,6 +200,8 @@ impl Disks for LocalDisks {
             let unfinished = folder.join("disk.new");
             let _ = tokio::fs::remove_file(&unfinished).await;
             self.make_disk(spec, &unfinished).await?;
+            // before the disk has its name: a disk without this file has been used
+            tokio::fs::write(folder.join(UNUSED), b"").await?;
             Ok(keep(&unfinished, &paths.disk, 0o600).await?)
         };
         let seed = async {
@@ -212,22 +221,53 @@ impl Disks for LocalDisks {
         Ok(())
     }
 
-    async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
+    async fn holds(&self, instance: InstanceId) -> Result<bool, Fault> {
+        Ok(exists(&self.folder(instance)).await?)
+    }
+
+    async fn has_run(&self, instance: InstanceId) -> Result<bool, Fault> {
         let folder = self.folder(instance);
-        for number in 1..10_000u32 {
-            let aside = self.quarantine.join(format!("{instance}-{number}"));
-            if exists(&aside).await? {
-                continue;
+        // half-made files have no disk under its name
+        let made = exists(&folder.join("disk.qcow2")).await? || exists(&folder.join(READY)).await?;
+        Ok(made && !exists(&folder.join(UNUSED)).await?)
+    }
+
+    async fn note_run(&self, instance: InstanceId) -> Result<bool, Fault> {
+        let folder = self.folder(instance);
+        match tokio::fs::remove_file(folder.join(UNUSED)).await {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            removed => {
+                removed?;
+                sync_folder(&folder).await?;
+                Ok(true)
             }
-            return match tokio::fs::rename(&folder, &aside).await {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
-                _ => Ok(sync_folder(&self.quarantine).await?),
-            };
         }
-        Err(Fault::permanent(
-            "QUARANTINE_FULL",
-            format!("{} holds too many copies of it", self.quarantine.display()),
-        ))
+    }
+
+    async fn forget_run(&self, instance: InstanceId) -> Result<(), Fault> {
+        let folder = self.folder(instance);
+        tokio::fs::write(folder.join(UNUSED), b"").await?;
+        Ok(sync_folder(&folder).await?)
+    }
+
+    async fn quarantine(&self, put: &PutAside) -> Result<Option<Quarantined>, Fault> {
+        self.quarantine.take(&self.folder(put.instance), put).await
+    }
+
+    async fn take_back(&self, id: QuarantineId, instance: InstanceId, generation: u64) -> Result<(), Fault> {
+        self.quarantine.give_back(id, &self.folder(instance), generation).await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
+        self.quarantine.all().await
+    }
+
+    async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {
+        self.quarantine.condemn(id, reason).await
+    }
+
+    async fn drop_quarantined(&self, id: QuarantineId) -> Result<(), Fault> {
+        self.quarantine.remove(id).await
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
@@ -244,16 +284,35 @@ impl Disks for LocalDisks {
         Ok(self.images.evict_except(in_use, now).await?)
     }
 
+    async fn conditions(&self) -> Vec<Condition> {
+        let mut found: Vec<Condition> = self.images.condition().await.into_iter().collect();
+        if let Ok((_, free)) = self.space().await
+            && free < LEAST_ROOM
+        {
+            let message = format!("{free} are free on the file system of {}", self.instances.display());
+            found.push(Condition { cause: HostCause::Storage, message });
+        }
+        found
+    }
+
     async fn capacity(&self) -> Result<Bytes, Fault> {
+        Ok(self.space().await?.0)
+    }
+}
+
+impl LocalDisks {
+    /// Size of the file system that the disks are on, and what of it is free.
+    async fn space(&self) -> Result<(Bytes, Bytes), Fault> {
         let folder = self.instances.clone();
-        let total = tokio::task::spawn_blocking(move || {
+        let space = tokio::task::spawn_blocking(move || {
             let disks = sysinfo::Disks::new_with_refreshed_list().ok()?;
             // the file system with the longest mount point above the folder
             let holding = disks.iter().filter(|d| folder.starts_with(d.mount_point()));
-            holding.max_by_key(|d| d.mount_point().as_os_str().len()).map(|d| d.total_space())
+            let holding = holding.max_by_key(|d| d.mount_point().as_os_str().len())?;
+            Some((Bytes(holding.total_space()), Bytes(holding.available_space())))
         });
-        match total.await {
-            Ok(Some(bytes)) => Ok(Bytes(bytes)),
+        match space.await {
+            Ok(Some(space)) => Ok(space),
             _ => Err(Fault::Failed(format!(
                 "cannot tell how large the file system of {} is",
                 self.instances.display()
@@ -262,11 +321,11 @@ impl Disks for LocalDisks {
     }
 }
 
-async fn exists(path: &Path) -> std::io::Result<bool> {
+pub(super) async fn exists(path: &Path) -> std::io::Result<bool> {
     tokio::fs::try_exists(path).await
 }
 
-fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn ignore_missing(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -296,16 +355,19 @@ async fn qemu_img<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Vec<u8>, Fault> {
     let output = tokio::time::timeout(QEMU_IMG_LIMIT, run)
         .await
         .map_err(|_| Fault::Failed(format!("qemu-img did not finish within {} s", QEMU_IMG_LIMIT.as_secs())))?
-        .map_err(|e| Fault::Failed(format!("qemu-img does not run: {e}; install the package qemu-utils")))?;
+        .map_err(|e| {
+            let message = format!("qemu-img does not run: {e}; install the package qemu-utils");
+            Fault::host(HostCause::System, message)
+        })?;
     if output.status.success() {
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Fault::Failed(format!("qemu-img: {}", said.trim().chars().take(300).collect::<String>())))
+    Err(Fault::said(format!("qemu-img: {}", said.trim().chars().take(300).collect::<String>())))
 }
 
 /// Writes a file as a whole or not at all.
-async fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub(super) async fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let unfinished = path.with_extension("new");
     tokio::fs::write(&unfinished, bytes).await?;
     keep(&unfinished, path, mode).await
@@ -319,6 +381,6 @@ async fn keep(unfinished: &Path, path: &Path, mode: u32) -> std::io::Result<()> 
     tokio::fs::rename(unfinished, path).await
 }
 
-async fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(super) async fn sync_folder(folder: &Path) -> std::io::Result<()> {
     tokio::fs::File::open(folder).await?.sync_all().await
 }

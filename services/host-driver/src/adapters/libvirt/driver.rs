@@ -7,7 +7,8 @@ use super::xml::{DomainXml, MARK_URI};
 use super::{agent, console, faults};
 use crate::adapters::fault::Fault;
 use crate::adapters::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
-use crate::domain::{Domain as Seen, DriverKind, Ended, Machine, Power};
+use crate::domain::observed::boot_number;
+use crate::domain::{Condition, Domain as Seen, DriverKind, Ended, HostCause, Machine, Power};
 use async_trait::async_trait;
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use serde::Deserialize;
@@ -136,7 +137,12 @@ fn power(domain: &Domain) -> Result<Power, Fault> {
     })
 }
 
-fn observe(connection: &Connect, host: HostId, instance: InstanceId, reboots: u64) -> Result<Seen, Fault> {
+fn observe(
+    connection: &Connect,
+    host: HostId,
+    instance: InstanceId,
+    reboots: (u16, u64),
+) -> Result<Seen, Fault> {
     let domain = match meaning(connection.lookup_domain_by_uuid_string(&instance.to_string())) {
         Err(Fault::NotFound) => {
             return match meaning(connection.lookup_domain_by_name(&domain_name(instance))) {
@@ -148,7 +154,8 @@ fn observe(connection: &Connect, host: HostId, instance: InstanceId, reboots: u6
         other => other?,
     };
     // a start gives a new id, a reboot counts up: together they tell one boot from the next
-    let boot = (u64::from(domain.id().unwrap_or(0)) << 32) | (reboots & 0xffff_ffff);
+    let (life, reboots) = reboots;
+    let boot = boot_number(u64::from(domain.id().unwrap_or(0)), life, reboots);
     let (xml, power) = (read(&domain)?, power(&domain)?);
     // somebody may have undefined it while it ran
     let persistent = meaning(domain.is_persistent())?;
@@ -159,7 +166,7 @@ fn observe(connection: &Connect, host: HostId, instance: InstanceId, reboots: u6
 
 fn define(connection: &Connect, host: HostId, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {
     // replacing somebody else's definition would be easy: libvirt asks nobody
-    if matches!(observe(connection, host, instance, 0)?, Seen::Foreign { .. }) {
+    if matches!(observe(connection, host, instance, (0, 0))?, Seen::Foreign { .. }) {
         return Err(Fault::permanent(
             "NAME_TAKEN",
             format!("libvirt has a domain {} that is not ours", xml.name),
@@ -205,6 +212,17 @@ fn addresses_of(domain: &Domain, source: u32) -> Vec<String> {
     all.filter(|a| !(a.starts_with("127.") || a == "::1" || a.starts_with("fe80:"))).collect()
 }
 
+/// Guests are attached to this network: without it none starts.
+fn network_condition(connection: &Connect, name: &str) -> Option<Condition> {
+    let remedy = format!("bring it up with: virsh net-start {name}");
+    let message = match connection.lookup_network_by_name(name).and_then(|network| network.is_active()) {
+        Ok(true) => return None,
+        Ok(false) => format!("the libvirt network {name:?} is not active; {remedy}"),
+        Err(error) => format!("the libvirt network {name:?}: {}", error.message().trim()),
+    };
+    Some(Condition { cause: HostCause::Network, message })
+}
+
 #[async_trait]
 impl Hypervisor for LibvirtHypervisor {
     async fn capabilities(&self) -> Result<Capabilities, Fault> {
@@ -240,6 +258,11 @@ impl Hypervisor for LibvirtHypervisor {
             gpus: 0,
             gpu_model: String::new(),
         })
+    }
+
+    async fn conditions(&self) -> Result<Vec<Condition>, Fault> {
+        let name = self.settings.network.clone();
+        self.link.call(move |connection| Ok(network_condition(connection, &name).into_iter().collect())).await
     }
 
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault> {

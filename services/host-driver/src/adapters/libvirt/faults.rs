@@ -1,6 +1,7 @@
 //! What libvirt's errors mean to us.
 
 use crate::adapters::fault::Fault;
+use crate::domain::HostCause;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 
 /// The meaning of an error of an operation.
@@ -16,11 +17,20 @@ pub fn fault(error: &Error) -> Fault {
             Fault::Unavailable(message)
         }
         Some(ErrorNumber::OperationTimeout | ErrorNumber::ResourceBusy) => Fault::Busy(message),
+        _ if is_of_network(error, &message) => Fault::host(HostCause::Network, message),
         Some(ErrorNumber::ConfigUnsupported | ErrorNumber::XmlError | ErrorNumber::XmlDetail) => {
             Fault::permanent("DEFINITION_REFUSED", format!("libvirt refuses the definition: {message}"))
         }
-        _ => Fault::Failed(message),
+        _ => Fault::said(message),
     }
+}
+
+/// The network that guests are attached to is missing or down, or its bridge is.
+fn is_of_network(error: &Error, message: &str) -> bool {
+    let bridge = message.contains("Cannot get interface") || message.contains("Unable to add bridge");
+    matches!(known(error.domain()), Some(ErrorDomain::Network))
+        || known_number(error) == Some(ErrorNumber::NoNetwork)
+        || bridge
 }
 
 /// The operation makes no sense in the state the domain is in.

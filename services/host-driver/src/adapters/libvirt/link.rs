@@ -6,6 +6,7 @@ use super::faults;
 use crate::adapters::fault::Fault;
 use kernel::InstanceId;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -32,6 +33,8 @@ struct Shared {
     watchers: Mutex<Vec<mpsc::UnboundedSender<InstanceId>>>,
     /// How often each guest began to boot again without leaving memory, since this process started.
     reboots: Mutex<HashMap<InstanceId, u64>>,
+    /// Which connection counts them. Between two of them nobody listened: their counts are not to be compared.
+    life: AtomicU16,
 }
 
 #[derive(Default)]
@@ -111,6 +114,7 @@ impl Link {
         let connection = Connect::open(Some(&self.uri)).map_err(|e| e.message().trim().to_owned())?;
         // drivers inside the process (test:///) have no connection to keep alive
         let _ = connection.set_keep_alive(KEEP_ALIVE_SECONDS, 3);
+        self.shared.life.store(rand::random(), Ordering::SeqCst);
         let (sender, receiver) = mpsc::unbounded_channel();
         // without events the loop still works, by its timer
         let registration = events::register(&connection, &sender)
@@ -141,9 +145,12 @@ impl Link {
         receiver
     }
 
-    /// How often the guest began to boot again without leaving memory, since this process started.
-    pub fn reboots(&self, instance: InstanceId) -> u64 {
-        lock(&self.shared.reboots).get(&instance).copied().unwrap_or(0)
+    /// Which connection this is, and how often the guest began to boot again without leaving memory.
+    pub fn reboots(&self, instance: InstanceId) -> (u16, u64) {
+        (
+            self.shared.life.load(Ordering::SeqCst),
+            lock(&self.shared.reboots).get(&instance).copied().unwrap_or(0),
+        )
     }
 }
 

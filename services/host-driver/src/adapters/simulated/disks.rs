@@ -1,12 +1,12 @@
 //! Disks that exist only as a word in the simulated world.
 
 use super::world::World;
-use crate::adapters::disks::Disks;
+use crate::adapters::disks::{Disks, PutAside};
 use crate::adapters::fault::Fault;
 use crate::domain::machine::Paths;
-use crate::domain::{Files, Role, VmSpec};
+use crate::domain::{Condition, DropReason, Files, Quarantined, Role, VmSpec};
 use async_trait::async_trait;
-use kernel::{Bytes, InstanceId, Timestamp};
+use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,24 +60,108 @@ impl Disks for SimulatedDisks {
         }
         let instance = spec.instance;
         self.0
-            .operate("prepare_disks", |_, files| {
-                files.insert(instance, Files::Ready { generation });
+            .operate_on("prepare_disks", |state| {
+                // a disk that is there is kept, as it was used or not
+                if state.disks.files.insert(instance, Files::Ready { generation }).is_none() {
+                    state.disks.ran.remove(&instance);
+                }
                 Ok(())
             })
             .await
     }
 
-    async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
-        self.0.quarantine(instance).await
+    async fn holds(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.0.operate_on("holds", |state| Ok(state.disks.files.contains_key(&instance))).await
+    }
+
+    async fn has_run(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.0.operate_on("has_run", |state| Ok(state.disks.ran.contains(&instance))).await
+    }
+
+    async fn note_run(&self, instance: InstanceId) -> Result<bool, Fault> {
+        self.0.operate_on("note_run", |state| Ok(state.disks.ran.insert(instance))).await
+    }
+
+    async fn forget_run(&self, instance: InstanceId) -> Result<(), Fault> {
+        self.0
+            .operate_on("forget_run", |state| {
+                state.disks.ran.remove(&instance);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn quarantine(&self, put: &PutAside) -> Result<Option<Quarantined>, Fault> {
+        self.0
+            .operate_on("quarantine", |state| {
+                let Some(files) = state.disks.files.remove(&put.instance) else { return Ok(None) };
+                let made_for = match files {
+                    Files::Ready { generation } | Files::Lost { generation } => Some(generation),
+                    Files::Missing | Files::Partial => None,
+                };
+                state.disks.ran.remove(&put.instance);
+                let item = put.item(QuarantineId::new(), made_for, Bytes(1 << 20));
+                state.disks.quarantine.push(item.clone());
+                Ok(Some(item))
+            })
+            .await
+    }
+
+    async fn take_back(&self, id: QuarantineId, instance: InstanceId, generation: u64) -> Result<(), Fault> {
+        self.0
+            .operate_on("take_back", |state| {
+                let disks = &mut state.disks;
+                let held = disks.quarantine.iter().position(|item| item.id == id && item.dropping.is_none());
+                let Some(at) = held else {
+                    let message = format!("this host holds no files in quarantine under {id}");
+                    return Err(Fault::permanent("QUARANTINE_GONE", message));
+                };
+                if disks.files.contains_key(&instance) {
+                    return Err(Fault::Failed("the VM has files: they are put aside first".into()));
+                }
+                disks.quarantine.remove(at);
+                disks.files.insert(instance, Files::Ready { generation });
+                disks.ran.insert(instance);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
+        self.0.operate_on("quarantined", |state| Ok(state.disks.quarantine.clone())).await
+    }
+
+    async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {
+        self.0
+            .operate_on("condemn", |state| {
+                let item = state.disks.quarantine.iter_mut().find(|item| item.id == id);
+                item.ok_or(Fault::NotFound)?.dropping = Some(reason);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn drop_quarantined(&self, id: QuarantineId) -> Result<(), Fault> {
+        self.0
+            .operate_on("drop_quarantined", |state| {
+                state.disks.quarantine.retain(|item| item.id != id || item.dropping.is_none());
+                Ok(())
+            })
+            .await
     }
 
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
         self.0
-            .operate("remove_files", |_, files| {
-                files.remove(&instance);
+            .operate_on("remove_files", |state| {
+                state.disks.files.remove(&instance);
+                state.disks.ran.remove(&instance);
                 Ok(())
             })
             .await
+    }
+
+    async fn conditions(&self) -> Vec<Condition> {
+        Vec::new()
     }
 
     async fn evict_except(&self, _in_use: &BTreeSet<String>, _now: Timestamp) -> Result<usize, Fault> {

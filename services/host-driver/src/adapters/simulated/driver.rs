@@ -3,7 +3,7 @@
 use super::world::{Vm, World};
 use crate::adapters::fault::Fault;
 use crate::adapters::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
-use crate::domain::{Domain, DriverKind, Ended, Files, Machine, Ours, Power};
+use crate::domain::{Condition, Domain, DriverKind, Ended, Machine, Ours, Power};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kernel::InstanceId;
@@ -75,6 +75,11 @@ impl Hypervisor for SimulatedHypervisor {
         Ok(Capacity { vcpus, memory, gpus: settings.gpus, gpu_model: settings.gpu_model.clone() })
     }
 
+    async fn conditions(&self) -> Result<Vec<Condition>, Fault> {
+        self.0.operate("conditions", |_, _| Ok(())).await?;
+        Ok(self.0.conditions())
+    }
+
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault> {
         // ownership is in the mark, not in the definition
         let definition = format!("{:?}", Machine { generation: 0, ..machine.clone() });
@@ -129,18 +134,18 @@ impl Hypervisor for SimulatedHypervisor {
     }
 
     async fn start(&self, instance: InstanceId) -> Result<(), Fault> {
-        let started = self.0.operate("start", |vms, files| {
-            let vm = vms.get_mut(&instance).ok_or(Fault::NotFound)?;
-            if !matches!(files.get(&instance), Some(Files::Ready { .. })) {
-                return Err(Fault::Failed("the VM's disk is not there".into()));
+        let started = self.0.on_vm("start", instance, |world, state, vm| {
+            if !matches!(vm.domain.power, Power::Off(_)) {
+                return Ok(false);
             }
-            let off = matches!(vm.domain.power, Power::Off(_));
-            if off {
-                vm.domain.power = Power::Running;
-                vm.domain.boot += 1;
-                vm.booted_at = Some(Instant::now());
+            if let Some(Condition { cause, message }) = state.condition() {
+                return Err(Fault::host(cause, message));
             }
-            Ok(off)
+            world.boots_from_disk(state, instance)?;
+            vm.domain.power = Power::Running;
+            vm.domain.boot += 1;
+            vm.booted_at = Some(Instant::now());
+            Ok(true)
         });
         if started.await? {
             self.0.changed(instance);

@@ -1,6 +1,7 @@
 //! A simulated host in a file: it outlives the process that drives it, as a real hypervisor does.
 
-use super::world::Vm;
+use super::world::{Vm, Words};
+use crate::adapters::disks::about::About;
 use crate::domain::{Ended, Files, Ours, Power};
 use kernel::InstanceId;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,14 @@ pub(super) struct Kept {
 struct Document {
     vms: BTreeMap<String, VmText>,
     files: BTreeMap<String, FilesText>,
+    /// Instances that ran on the files they have.
+    #[serde(default)]
+    ran: Vec<String>,
+    #[serde(default)]
+    quarantine: BTreeMap<String, About>,
+    /// What each guest wrote to its disk when it ran for the first time.
+    #[serde(default)]
+    written: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,11 +51,11 @@ struct FilesText {
 }
 
 type Vms = BTreeMap<InstanceId, Vm>;
-type AllFiles = BTreeMap<InstanceId, Files>;
+type Written = BTreeMap<InstanceId, String>;
 
 impl Kept {
     /// Opens the file, if there is one, and says what it holds.
-    pub fn open(file: &Path) -> io::Result<(Self, Vms, AllFiles)> {
+    pub fn open(file: &Path) -> io::Result<(Self, Vms, Words, Written)> {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -61,18 +70,36 @@ impl Kept {
         for (instance, vm) in document.vms {
             vms.insert(id(&instance)?, vm.read()?);
         }
-        let mut files = AllFiles::new();
+        let mut disks = Words::default();
         for (instance, text) in document.files {
-            files.insert(id(&instance)?, text.read()?);
+            disks.files.insert(id(&instance)?, text.read()?);
         }
-        Ok((Self { file: file.to_owned(), written }, vms, files))
+        for instance in document.ran {
+            disks.ran.insert(id(&instance)?);
+        }
+        for (id, text) in document.quarantine {
+            let id = id.parse().map_err(io::Error::other)?;
+            disks.quarantine.push(text.read(id).map_err(io::Error::other)?);
+        }
+        let mut by_guests = Written::new();
+        for (instance, text) in document.written {
+            by_guests.insert(id(&instance)?, text);
+        }
+        Ok((Self { file: file.to_owned(), written }, vms, disks, by_guests))
     }
 
     /// Writes what changed since it was last written. A process that is killed leaves the old file or the new one.
-    pub fn save(&mut self, vms: &Vms, files: &AllFiles) -> io::Result<()> {
+    pub fn save(&mut self, vms: &Vms, disks: &Words, written: &Written) -> io::Result<()> {
         let document = Document {
             vms: vms.iter().map(|(id, vm)| (id.to_string(), VmText::of(vm))).collect(),
-            files: files.iter().filter_map(|(id, f)| Some((id.to_string(), FilesText::of(*f)?))).collect(),
+            files: disks
+                .files
+                .iter()
+                .filter_map(|(id, f)| Some((id.to_string(), FilesText::of(*f)?)))
+                .collect(),
+            ran: disks.ran.iter().map(ToString::to_string).collect(),
+            quarantine: disks.quarantine.iter().map(|item| (item.id.to_string(), About::of(item))).collect(),
+            written: written.iter().map(|(id, text)| (id.to_string(), text.clone())).collect(),
         };
         let text = serde_json::to_vec_pretty(&document)?;
         if text == self.written {

@@ -6,6 +6,7 @@
 mod disks;
 mod driver;
 mod faults;
+pub mod guest_data;
 mod kept;
 mod world;
 

@@ -1,13 +1,14 @@
 //! The state behind a simulated host, and the hands that change it behind our back.
 
 use super::faults::{FaultSettings, Faults, When};
+use super::guest_data;
 use super::kept::Kept;
 use crate::adapters::fault::Fault;
-use crate::domain::{Domain, Ended, Files, Ours, Power};
+use crate::domain::{Condition, Domain, Ended, Files, HostCause, Ours, Power, Quarantined};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -61,21 +62,37 @@ pub(super) struct Vm {
     pub(super) has_agent: bool,
 }
 
-struct State {
+/// The disks of the host, as far as they exist as words only.
+#[derive(Default)]
+pub(super) struct Words {
+    pub(super) files: BTreeMap<InstanceId, Files>,
+    /// A VM ran on them, or was about to.
+    pub(super) ran: BTreeSet<InstanceId>,
+    pub(super) quarantine: Vec<Quarantined>,
+}
+
+pub(super) struct State {
     vms: BTreeMap<InstanceId, Vm>,
     foreign: Vec<InstanceId>,
-    files: BTreeMap<InstanceId, Files>,
-    quarantined: Vec<InstanceId>,
+    pub(super) disks: Words,
+    /// What each guest wrote to its disk when it ran for the first time.
+    written: BTreeMap<InstanceId, String>,
     faults: Faults,
+    conditions: Vec<Condition>,
     halt: Option<(String, u64, When)>,
     watchers: Vec<mpsc::UnboundedSender<InstanceId>>,
     kept: Option<Kept>,
 }
 
 impl State {
+    /// The first of what holds for the whole host.
+    pub(super) fn condition(&self) -> Option<Condition> {
+        self.conditions.first().cloned()
+    }
+
     fn keep(&mut self) -> Result<(), Fault> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
-        kept.save(&self.vms, &self.files)
+        kept.save(&self.vms, &self.disks, &self.written)
             .map_err(|error| Fault::Unavailable(format!("the simulated host cannot be kept: {error}")))
     }
 }
@@ -89,6 +106,8 @@ impl Default for World {
 /// A simulated host. Outlives the service that drives it, as a real one does.
 pub struct World {
     pub(super) settings: WorldSettings,
+    /// Folder of the VMs' own folders, when their disks are files.
+    disk_files: Option<PathBuf>,
     halted: Notify,
     state: Mutex<State>,
 }
@@ -100,24 +119,31 @@ impl World {
         let state = State {
             vms: BTreeMap::new(),
             foreign: Vec::new(),
-            files: BTreeMap::new(),
-            quarantined: Vec::new(),
+            disks: Words::default(),
+            written: BTreeMap::new(),
             faults,
+            conditions: Vec::new(),
             halt: None,
             watchers: Vec::new(),
             kept: None,
         };
-        Self { settings, halted: Notify::new(), state: Mutex::new(state) }
+        Self { settings, disk_files: None, halted: Notify::new(), state: Mutex::new(state) }
     }
 
     /// The host that is kept in `file`; an empty one when there is no such file.
     pub fn kept_in(settings: WorldSettings, file: &Path) -> std::io::Result<Self> {
         let world = Self::new(settings);
-        let (kept, vms, files) = Kept::open(file)?;
+        let (kept, vms, disks, written) = Kept::open(file)?;
         let mut state = world.state();
-        (state.kept, state.vms, state.files) = (Some(kept), vms, files);
+        (state.kept, state.vms, state.disks, state.written) = (Some(kept), vms, disks, written);
         drop(state);
         Ok(world)
+    }
+
+    /// The same with disks that are files: each VM has a folder in `folder`, and its guest writes to the disk there.
+    #[must_use]
+    pub fn on_disk_files(self, folder: &Path) -> Self {
+        Self { disk_files: Some(folder.to_owned()), ..self }
     }
 
     /// It outlives this process.
@@ -141,21 +167,29 @@ impl World {
         act: impl FnOnce(&mut BTreeMap<InstanceId, Vm>, &mut BTreeMap<InstanceId, Files>) -> Result<T, Fault>
         + Send,
     ) -> Result<T, Fault> {
-        self.operate_on(operation, |state| act(&mut state.vms, &mut state.files)).await
+        self.operate_on(operation, |state| act(&mut state.vms, &mut state.disks.files)).await
     }
 
-    /// Puts the files of a VM aside.
-    pub(super) async fn quarantine(&self, instance: InstanceId) -> Result<(), Fault> {
-        let moved = |state: &mut State| {
-            if state.files.remove(&instance).is_some() {
-                state.quarantined.push(instance);
-            }
-            Ok(())
+    /// The guest of a VM begins to run on its disk: it finds what it wrote there when it ran first, or writes it.
+    pub(super) fn boots_from_disk(&self, state: &mut State, instance: InstanceId) -> Result<(), Fault> {
+        let Some(folder) = &self.disk_files else {
+            return match state.disks.files.get(&instance) {
+                Some(Files::Ready { .. }) => Ok(()),
+                _ => Err(Fault::Failed("the VM's disk is not there".into())),
+            };
         };
-        self.operate_on("quarantine", moved).await
+        let disk = folder.join(instance.to_string()).join("disk.qcow2");
+        let found = guest_data::find_or_write(&disk)
+            .map_err(|error| Fault::Failed(format!("the VM's disk {}: {error}", disk.display())))?;
+        let known = state.written.entry(instance).or_insert_with(|| found.clone());
+        if *known == found {
+            return Ok(());
+        }
+        Err(Fault::Failed(format!("the guest wrote {known} to its disk, and finds {found}")))
     }
 
-    async fn operate_on<T>(
+    /// Changes a VM that exists and the disks.
+    pub(super) async fn operate_on<T>(
         &self,
         operation: &str,
         act: impl FnOnce(&mut State) -> Result<T, Fault> + Send,
@@ -324,12 +358,68 @@ impl World {
 
     /// VMs whose files were put aside, oldest first.
     pub fn quarantined(&self) -> Vec<InstanceId> {
-        self.state().quarantined.clone()
+        self.quarantine().into_iter().map(|item| item.instance).collect()
+    }
+
+    /// Files that were put aside, oldest first.
+    pub fn quarantine(&self) -> Vec<Quarantined> {
+        self.state().disks.quarantine.clone()
+    }
+
+    /// Somebody removes files from the quarantine behind our back.
+    pub fn lose_quarantine(&self) {
+        self.state().disks.quarantine.clear();
     }
 
     /// The files that lie on the host.
     pub fn files(&self) -> BTreeMap<InstanceId, Files> {
-        self.state().files.clone()
+        self.state().disks.files.clone()
+    }
+
+    /// Somebody brings back a VM with our mark: out of a backup, say.
+    pub fn bring_back(&self, instance: InstanceId) {
+        let domain = Ours {
+            generation: 1,
+            marked: "as it was".into(),
+            actual: "as it was".into(),
+            persistent: true,
+            power: Power::Running,
+            boot: 1,
+        };
+        let vm = Vm { domain, booted_at: None, deaf: false, address: String::new(), has_agent: false };
+        self.state().vms.insert(instance, vm);
+        self.changed(instance);
+    }
+
+    /// Something holds for the whole host from now on: no VM starts, and the host says why.
+    pub fn begin_condition(&self, cause: HostCause, message: &str) {
+        self.state().conditions.push(Condition { cause, message: message.to_owned() });
+    }
+
+    /// It is over.
+    pub fn end_conditions(&self) {
+        self.state().conditions.clear();
+    }
+
+    /// What holds for the whole host.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        self.state().conditions.clone()
+    }
+
+    /// Runs `operation` on a VM that exists.
+    pub(super) async fn on_vm<T: Send>(
+        &self,
+        operation: &str,
+        instance: InstanceId,
+        act: impl FnOnce(&Self, &mut State, &mut Vm) -> Result<T, Fault> + Send,
+    ) -> Result<T, Fault> {
+        self.operate_on(operation, |state| {
+            let mut vm = state.vms.get(&instance).cloned().ok_or(Fault::NotFound)?;
+            let done = act(self, state, &mut vm)?;
+            state.vms.insert(instance, vm);
+            Ok(done)
+        })
+        .await
     }
 
     pub(super) fn look(&self, instance: InstanceId) -> Option<Vm> {

@@ -1,7 +1,8 @@
 //! Saying what is new and keeping how far the work came, together.
 
 use super::guest::next_look;
-use super::{AT_ONCE, Case, Visitor};
+use super::{AT_ONCE, Case, News, Visitor};
+use crate::adapters::Fault;
 use crate::domain::observation::Guest;
 use crate::domain::{
     Attempts, Domain, Files, Observation, Observed, Progress, RestartPolicy, Severity, Wanted,
@@ -22,7 +23,7 @@ impl Visitor {
         case: &Case<'_>,
         observed: &Observed,
         mut progress: Progress,
-        drifted: Option<wire::VmDrifted>,
+        mut news: News,
     ) -> Result<Option<Duration>, StoreError> {
         let last = outgoing::last(&case.row);
         let guest = self.guest(case, observed, &progress, last.as_ref()).await;
@@ -33,8 +34,25 @@ impl Visitor {
         let next = next_look(case, observed, &progress, &guest, now);
         let observation = Observation::of(&case.intent, observed, &progress, guest);
         let told = outgoing::observation(&case.row, &observation, self.desk.clock().now());
-        let said = self.keep(&case.row, &case.cause, &case.before, &progress, told, drifted).await?;
+        if observed.files == Files::Missing
+            && news.put_aside.is_empty()
+            && last.is_some_and(|last| last.has_run)
+            && let Err(fault) = self.recall_quarantine(case, &mut news).await
+        {
+            return Ok(Some(self.unavailable(case.row.key.host, &fault.to_string())));
+        }
+        let said = self.keep(&case.row, &case.cause, &case.before, &progress, told, news).await?;
         Ok(if said { next } else { Some(AT_ONCE) })
+    }
+
+    /// The process may have died between putting files aside and saying so. That a disk is gone is said together with
+    /// where it went, or after it: never before.
+    async fn recall_quarantine(&self, case: &Case<'_>, news: &mut News) -> Result<(), Fault> {
+        let all = case.backend.disks.quarantined().await?;
+        news.put_aside.extend(
+            all.into_iter().filter(|item| item.instance == case.spec.instance && item.dropping.is_none()),
+        );
+        Ok(())
     }
 
     /// Writes down that something is about to be done that must not be done twice. False: another order came.
@@ -49,13 +67,14 @@ impl Visitor {
         before: &Progress,
         progress: &Progress,
         told: wire::VmObservation,
-        drifted: Option<wire::VmDrifted>,
+        news: News,
     ) -> Result<bool, StoreError> {
         let told = outgoing::is_news(row, &told).then_some(told);
-        if told.is_none() && drifted.is_none() && progress == before {
+        let moved = !news.put_aside.is_empty() || news.taken_back;
+        if told.is_none() && news.drifted.is_none() && !moved && progress == before {
             return Ok(true);
         }
-        if let Some(drifted) = &drifted {
+        if let Some(drifted) = &news.drifted {
             tracing::warn!(
                 instance = drifted.instance_id,
                 detail = drifted.detail,
@@ -63,7 +82,12 @@ impl Visitor {
             );
             self.metrics.drift(drifted.kind().as_str_name(), drifted.action().as_str_name());
         }
-        self.books.keep(Record::of(row, cause, progress).saying(told, drifted)).await
+        let host = row.key.host;
+        let put_aside =
+            news.put_aside.iter().map(|item| outgoing::held(host, item, &self.policy.keep)).collect();
+        let taken_back = if news.taken_back { row.take_back.clone() } else { String::new() };
+        let record = Record::of(row, cause, progress).saying(told, news.drifted);
+        self.books.keep(record.moving(put_aside, taken_back)).await
     }
 
     /// The process was started without the driver or the host of this VM: it is where it was, and nobody can look. It is
@@ -74,19 +98,25 @@ impl Visitor {
         refusal: Refusal,
     ) -> Result<Option<Duration>, StoreError> {
         let told = outgoing::unseen(&row, refusal, self.desk.clock().now());
-        let said = self.keep(&row, &cause, &before, &before, told, None).await?;
+        let said = self.keep(&row, &cause, &before, &before, told, News::default()).await?;
         Ok(if said { None } else { Some(AT_ONCE) })
     }
 
-    /// An order that cannot be followed here at all.
+    /// An order that cannot be followed here at all. What is said of the VM was looked at all the same.
     pub(super) async fn refuse(
         &self,
         (row, cause, before): (VmRow, Cause, Progress),
         refusal: Refusal,
     ) -> Result<Option<Duration>, StoreError> {
+        let observed = match self.glimpse(&row).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => return self.away((row, cause, before), refusal).await,
+            Err(fault) => return Ok(Some(self.unavailable(row.key.host, &fault.to_string()))),
+        };
         let intent = incoming::intent(&row, RestartPolicy::Never, String::new());
         let mut progress = before.clone();
-        // nothing was made of it, so there is nothing to take away
+        progress.note(&intent, &observed, &self.policy, self.desk.clock().now());
+        // what is to go and is gone needs no order that can be followed
         if intent.wanted != Wanted::Absent {
             progress.failed(
                 Severity::Permanent,
@@ -96,12 +126,31 @@ impl Visitor {
                 self.desk.clock().now(),
             );
             // a second look is not a second attempt
-            progress.attempts = Attempts { failed: 1, gave_up: true, next_at: before.attempts.next_at };
+            progress.attempts =
+                Attempts { failed: 1, gave_up: true, next_at: before.attempts.next_at, waited: 0 };
         }
-        let nothing = Observed { domain: Domain::Missing, files: Files::Missing };
-        let observation = Observation::of(&intent, &nothing, &progress, Guest::default());
+        let observation = Observation::of(&intent, &observed, &progress, Guest::default());
         let told = outgoing::observation(&row, &observation, self.desk.clock().now());
-        let said = self.keep(&row, &cause, &before, &progress, told, None).await?;
+        let said = self.keep(&row, &cause, &before, &progress, told, News::default()).await?;
         Ok(if said { None } else { Some(AT_ONCE) })
+    }
+
+    /// What can be seen of a VM of which nothing but its id is known. `None`: nobody here can look.
+    async fn glimpse(&self, row: &VmRow) -> Result<Option<Observed>, Fault> {
+        let backends = self.hosts.get(row.key.host).map_or(&[][..], |host| &host.backends);
+        let mut seen = None;
+        for (_, backend) in backends {
+            let domain = backend.hypervisor.observe(row.key.instance).await?;
+            let holds = backend.disks.holds(row.key.instance).await?;
+            let files = if holds { Files::Partial } else { Files::Missing };
+            let ran = holds && backend.disks.has_run(row.key.instance).await?;
+            let found = domain != Domain::Missing || holds;
+            let observed = Observed { domain, files, ran };
+            if found {
+                return Ok(Some(observed));
+            }
+            seen = Some(observed);
+        }
+        Ok(seen)
     }
 }

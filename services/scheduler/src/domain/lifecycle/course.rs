@@ -47,7 +47,7 @@ impl<'a> Course<'a> {
                 let grace = std::time::Duration::from_secs(u64::from(self.instance.stop_grace_s));
                 self.limits.action_deadline.saturating_add(grace)
             }
-            OperationKind::Pause | OperationKind::Resume | OperationKind::Delete => {
+            OperationKind::Pause | OperationKind::Resume | OperationKind::Delete | OperationKind::Restore => {
                 self.limits.action_deadline
             }
         };
@@ -156,7 +156,7 @@ impl<'a> Course<'a> {
 }
 
 fn event(before: &Instance, after: &Instance) -> Event {
-    if before.revision == 0 {
+    if before.revision == 0 || (before.phase == Phase::Deleted && after.phase != Phase::Deleted) {
         return Event::Accepted;
     }
     if after.generation != before.generation {
@@ -198,5 +198,7 @@ pub fn intent(instance: &Instance) -> Option<Intent> {
         power: power(instance),
         reboot_counter: instance.reboot_counter,
         stop_grace_s: instance.stop_grace_s,
+        deleted: instance.desired == Desired::Absent,
+        take_back: instance.restoring,
     })
 }

@@ -1,7 +1,8 @@
 //! The whole life of an instance as one pure function: `step(instance, input, now) -> (instance, outputs)`.
 //!
 //! What holds after every step (tested in `properties.rs`): a change raises the revision by exactly one and is
-//! said in exactly one event; deleted is final; there is a reservation exactly while the instance has a host and
+//! said in exactly one event; deleted is final, unless its disks are
+//! given back under a new ownership; there is a reservation exactly while the instance has a host and
 //! is not deleted; every operation ends at most once, and at its deadline at the latest.
 
 mod course;
@@ -21,7 +22,7 @@ use super::instance::{Instance, OperationKind, Placement, Step};
 pub use course::intent;
 
 use course::Course;
-use kernel::{HostId, OperationId, Refusal, Timestamp};
+use kernel::{HostId, OperationId, QuarantineId, Refusal, Timestamp};
 use std::time::Duration;
 
 /// Something that happens to an instance.
@@ -82,6 +83,15 @@ pub enum Input {
         /// Ends when it is gone.
         operation: OperationId,
     },
+    /// Bring it back with disks that a host put aside.
+    Restore {
+        /// Ends when it is there, stopped.
+        operation: OperationId,
+        /// Where the disks are.
+        placement: Placement,
+        /// Which.
+        quarantine: QuarantineId,
+    },
     /// The operation's deadline may have passed.
     DeadlinePassed {
         /// The instance's host answers.
@@ -102,6 +112,8 @@ pub enum Seen {
     Absent,
     /// Ended without being asked to.
     Crashed,
+    /// Nobody could look.
+    Unknown,
 }
 
 /// What a host saw of an instance.
@@ -129,6 +141,8 @@ pub struct Observation {
     pub gave_up: bool,
     /// What the host did, and when.
     pub steps: Vec<Step>,
+    /// The hypervisor ran it on the disk that it has there, or may have.
+    pub has_run: bool,
 }
 
 /// The event that tells of a step.
@@ -217,6 +231,10 @@ pub struct Intent {
     pub reboot_counter: u64,
     /// Seconds the guest gets to shut down.
     pub stop_grace_s: u32,
+    /// Somebody deleted it: its files may go. Nothing else lets them.
+    pub deleted: bool,
+    /// Quarantined files that become its disks.
+    pub take_back: Option<QuarantineId>,
 }
 
 /// What follows from a step.
@@ -272,6 +290,9 @@ pub fn step(instance: Instance, input: Input, now: Timestamp, limits: &Limits) -
         Input::Pause { operation } => requests::pause(&mut course, operation),
         Input::Resume { operation } => requests::resume(&mut course, operation),
         Input::Delete { operation } => requests::delete(&mut course, operation),
+        Input::Restore { operation, placement, quarantine } => {
+            requests::restore(&mut course, operation, placement, quarantine);
+        }
         Input::DeadlinePassed { host_up } => deadline::passed(&mut course, host_up),
     }
     course.finish()
@@ -288,6 +309,7 @@ impl OperationKind {
             OperationKind::Pause => "pause",
             OperationKind::Resume => "resume",
             OperationKind::Delete => "delete",
+            OperationKind::Restore => "restore",
         }
     }
 }

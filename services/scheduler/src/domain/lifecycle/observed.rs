@@ -21,10 +21,19 @@ pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {
     }
     instance.observation_revision = observation.revision;
     instance.addresses.clone_from(&observation.addresses);
+    // whether an agent answered is another matter: what ran has written to its disk
+    instance.has_booted |= observation.has_run || matches!(observation.seen, Seen::Running | Seen::Paused);
     take_steps(course, &observation);
     if observation.intent_revision < course.instance.intent_revision {
         // seen before the host took the newest order: it says nothing about how that one went
         return;
+    }
+    if observation.seen == Seen::Unknown {
+        course.instance.refusal = observation.failure;
+        return;
+    }
+    if observation.has_run && !observation.gave_up {
+        course.instance.restoring = None;
     }
     match power(&course.instance) {
         Power::Running => towards_running(course, observation),
@@ -60,7 +69,7 @@ fn towards_running(course: &mut Course<'_>, observation: Observation) {
         }
         // the host will start it, or start it again
         Seen::Stopped | Seen::Crashed | Seen::Absent => course.instance.phase = Phase::Starting,
-        Seen::Paused => {}
+        Seen::Paused | Seen::Unknown => {}
     }
 }
 
@@ -74,13 +83,12 @@ fn runs(course: &mut Course<'_>, agent_answered: bool) {
     course.instance.phase = if agent_answered { Phase::Ready } else { Phase::Running };
     course.succeed(&[OperationKind::Resume]);
     if is_up(&course.instance) {
-        course.instance.has_booted = true;
         course.succeed(&BRINGING_UP);
     }
 }
 
-/// The host will not try again. A VM that runs is left alone; one that never came up is tried elsewhere; one that
-/// was up has data on this host's disk and stays, for somebody to decide.
+/// The host will not try again. A VM that runs is left alone; one that never ran is tried elsewhere; one that ran has
+/// data on this host's disk and stays, for somebody to decide.
 fn gave_up_running(course: &mut Course<'_>, observation: Observation) {
     let refusal = observation
         .failure
@@ -104,6 +112,7 @@ fn gave_up_running(course: &mut Course<'_>, observation: Observation) {
             course.step("relocating");
             course.intend();
         }
+        Seen::Unknown => {}
     }
 }
 
@@ -115,18 +124,23 @@ fn towards_stopped(course: &mut Course<'_>, observation: Observation) {
         return;
     }
     match observation.seen {
+        // what keeps its host from giving the disks back lasts: that is not done
+        Seen::Absent if course.instance.restoring.is_some() => {
+            course.instance.refusal = observation.failure;
+        }
         Seen::Stopped | Seen::Crashed | Seen::Absent => {
             if course.instance.phase != Phase::Stopped {
                 course.instance.refusal = None;
                 course.step("stopped");
             }
             course.instance.phase = Phase::Stopped;
-            course.succeed(&[OperationKind::Stop]);
+            course.succeed(&[OperationKind::Stop, OperationKind::Restore]);
         }
         Seen::Running | Seen::Paused => {
             course.instance.refusal = observation.failure;
             course.instance.phase = Phase::Stopping;
         }
+        Seen::Unknown => {}
     }
 }
 
@@ -156,7 +170,7 @@ fn towards_paused(course: &mut Course<'_>, observation: Observation) {
         Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => {
             ended(course, observation.seen)
         }
-        Seen::Stopped | Seen::Crashed | Seen::Absent => {}
+        Seen::Stopped | Seen::Crashed | Seen::Absent | Seen::Unknown => {}
     }
 }
 
@@ -183,6 +197,9 @@ fn left_host(course: &mut Course<'_>) {
         course.instance.failed_hosts.push(placement.host);
     }
     course.instance.addresses.clear();
+    if course.instance.has_booted {
+        return left_its_disk(course);
+    }
     if course.instance.desired != Desired::Running {
         course.instance.desired = Desired::Stopped;
         course.instance.phase = Phase::Stopped;
@@ -198,6 +215,17 @@ fn left_host(course: &mut Course<'_>) {
     }
     course.instance.phase = Phase::Pending;
     course.request_placement = true;
+}
+
+/// It left a host on which it had run after all: its disk lies in quarantine there. It is not begun anew with an empty one
+/// unless somebody says so.
+fn left_its_disk(course: &mut Course<'_>) {
+    let message = "it had run on a host that could not start it again, and its disk was put aside there: restore it, or \
+                   start it anew with an empty disk";
+    let refusal = Refusal::new("DISK_PUT_ASIDE", message);
+    course.fail(&refusal);
+    course.instance.refusal = Some(refusal);
+    course.instance.phase = Phase::Failed;
 }
 
 /// The guest ended by itself and its restart policy says that it stays so.

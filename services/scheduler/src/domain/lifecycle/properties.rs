@@ -56,6 +56,13 @@ pub(super) fn life() -> Life {
     Life { instance, now, operations: 0, said: Vec::new() }
 }
 
+/// A request to bring it back with disks that this host had put aside.
+pub(super) fn restoring(operation: OperationId, host: HostId) -> Input {
+    let placement =
+        Placement { host, host_name: "h".into(), driver: Driver::Libvirt, gpu_indexes: Vec::new() };
+    Input::Restore { operation, placement, quarantine: QuarantineId::from_u128(9) }
+}
+
 impl Life {
     pub fn input(&mut self, input: Input) -> Outputs {
         let (instance, outputs) = step(self.instance.clone(), input, self.now, &SPEC);
@@ -110,6 +117,12 @@ impl Life {
         self.input(Input::Delete { operation })
     }
 
+    /// With disks that this host had put aside.
+    pub fn restore(&mut self, host: HostId) -> Outputs {
+        let operation = self.operation();
+        self.input(restoring(operation, host))
+    }
+
     /// The next observation of the host it is on, under the newest intent.
     pub fn next_observation(&self, seen: Seen) -> Observation {
         let instance = &self.instance;
@@ -125,6 +138,7 @@ impl Life {
             failure: None,
             gave_up: false,
             steps: Vec::new(),
+            has_run: false,
         }
     }
 
@@ -164,8 +178,8 @@ fn check(before: &Instance, after: &Instance, outputs: &Outputs) {
         assert_eq!(before, after);
         assert_eq!(outputs.tell, None);
     }
-    if before.phase == Phase::Deleted {
-        assert_eq!(before, after, "deleted is final");
+    if before.phase == Phase::Deleted && after.restoring.is_none() {
+        assert_eq!(before, after, "deleted is final, but for disks that are given back");
     }
     assert!(after.generation >= before.generation && after.intent_revision >= before.intent_revision);
     assert!(after.reboot_counter >= before.reboot_counter);
@@ -177,7 +191,8 @@ fn check(before: &Instance, after: &Instance, outputs: &Outputs) {
     let needs_host = !matches!(after.phase, Phase::Pending | Phase::Stopped | Phase::Failed | Phase::Deleted);
     assert!(has_host || !needs_host, "{:?} without a host", after.phase);
     if before.reservation().is_none() && after.reservation().is_some() {
-        assert_eq!(outputs.say, Some(Event::Placed));
+        let back = before.phase == Phase::Deleted;
+        assert_eq!(outputs.say, Some(if back { Event::Accepted } else { Event::Placed }));
         assert_eq!(after.generation, before.generation + 1);
     }
     if let Some(intent) = outputs.tell {
@@ -185,7 +200,15 @@ fn check(before: &Instance, after: &Instance, outputs: &Outputs) {
         assert_eq!(intent.intent_revision, before.intent_revision + 1, "each order is newer than the last");
     }
     if before.has_booted && before.reservation().is_some() && after.reservation().is_none() {
-        assert_eq!(after.phase, Phase::Deleted, "a disk with data is left only by deleting it");
+        let said = after.refusal.as_ref().is_some_and(|refusal| refusal.code == "DISK_PUT_ASIDE");
+        assert!(
+            after.phase == Phase::Deleted || said,
+            "a disk with data is left by deleting it, or said to be"
+        );
+    }
+    if let Some(intent) = outputs.tell {
+        let asked = after.desired == crate::domain::instance::Desired::Absent;
+        assert_eq!(intent.deleted, asked, "a host may remove what somebody deleted, and nothing else");
     }
 }
 
@@ -195,14 +218,29 @@ enum Move {
     Place(u128),
     NoRoom(u8),
     Request(u8),
-    See { seen: Seen, agent: bool, gave_up: bool, fails: bool, stale: u8, reboots: u64, started: bool },
+    See {
+        seen: Seen,
+        agent: bool,
+        gave_up: bool,
+        fails: bool,
+        stale: u8,
+        reboots: u64,
+        started: bool,
+        ran: bool,
+    },
     Wait(u64),
     Repeat,
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
-    let seen =
-        prop::sample::select(vec![Seen::Running, Seen::Stopped, Seen::Paused, Seen::Absent, Seen::Crashed]);
+    let seen = prop::sample::select(vec![
+        Seen::Running,
+        Seen::Stopped,
+        Seen::Paused,
+        Seen::Absent,
+        Seen::Crashed,
+        Seen::Unknown,
+    ]);
     let rarely = || prop::bool::weighted(0.2);
     let see = (
         seen,
@@ -212,8 +250,9 @@ fn any_move() -> impl Strategy<Value = Move> {
         prop_oneof![6 => Just(0_u8), 1 => 1..4_u8],
         0..4_u64,
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(seen, agent, gave_up, fails, stale, reboots, started)| Move::See {
+        .prop_map(|(seen, agent, gave_up, fails, stale, reboots, started, ran)| Move::See {
             seen,
             agent,
             gave_up,
@@ -221,12 +260,13 @@ fn any_move() -> impl Strategy<Value = Move> {
             stale,
             reboots,
             started,
+            ran,
         });
     prop_oneof![
         2 => Just(Move::Accept),
         4 => (1..5_u128).prop_map(Move::Place),
         1 => (0..3_u8).prop_map(Move::NoRoom),
-        5 => (0..6_u8).prop_map(Move::Request),
+        5 => (0..9_u8).prop_map(Move::Request),
         10 => see,
         2 => (0..1000_u64).prop_map(Move::Wait),
         1 => Just(Move::Repeat),
@@ -248,14 +288,16 @@ fn play(life: &mut Life, moved: &Move) {
             2 => life.reboot(),
             3 => life.pause(),
             4 => life.resume(),
-            _ => life.delete(),
+            5 => life.delete(),
+            host => life.restore(HostId::from_u128(u128::from(*host - 5))),
         }),
-        Move::See { seen, agent, gave_up, fails, stale, reboots, started } => {
+        Move::See { seen, agent, gave_up, fails, stale, reboots, started, ran } => {
             let mut observation = life.next_observation(*seen);
             observation.agent_answered = *agent;
             observation.gave_up = *gave_up;
             observation.failure = fails.then(|| Refusal::new("BROKEN", "it broke"));
             observation.reboot_counter = *reboots;
+            observation.has_run = *ran;
             if *started {
                 observation.steps = vec![Step { name: "started".into(), at: life.now }];
             }

@@ -1,8 +1,8 @@
 //! What users ask of an instance.
 
 use super::course::Course;
-use crate::domain::instance::{Desired, Instance, OperationKind, Phase};
-use kernel::OperationId;
+use crate::domain::instance::{Desired, Instance, OperationKind, Phase, Placement};
+use kernel::{OperationId, QuarantineId};
 
 /// Refuses what comes too late. Answers whether the request is over.
 fn too_late(course: &mut Course<'_>, operation: OperationId) -> bool {
@@ -162,11 +162,51 @@ pub(super) fn delete(course: &mut Course<'_>, operation: OperationId) {
         course.succeed(&[OperationKind::Delete]);
         return;
     }
-    // a host that is cleaning it off already has this order
-    if course.instance.phase != Phase::Relocating {
-        course.intend();
-    }
+    // also a host that is cleaning it off: that order let nothing go for good, this one does
+    course.intend();
+    course.instance.restoring = None;
     course.instance.phase = Phase::Deleting;
+}
+
+/// Disks that were put aside are its own again, under a new ownership: what lies on that host under an older one is put
+/// aside in turn.
+pub(super) fn restore(
+    course: &mut Course<'_>,
+    operation: OperationId,
+    placement: Placement,
+    quarantine: QuarantineId,
+) {
+    if course.busy_with(operation) {
+        return;
+    }
+    let phase = course.instance.phase;
+    if phase == Phase::Deleting {
+        return course.refuse(operation, "INSTANCE_DELETING", "the instance is being deleted".into());
+    }
+    if !matches!(phase, Phase::Deleted | Phase::Stopped | Phase::Failed | Phase::Pending) {
+        let message =
+            format!("only a stopped, failed or deleted instance is restored; it is {}", words(phase));
+        return course.refuse(operation, "INSTANCE_NOT_STOPPED", message);
+    }
+    let elsewhere = course.instance.reservation().is_some_and(|(host, _)| host != placement.host);
+    if elsewhere {
+        let message = "it has another disk on another host, which would be left behind".to_owned();
+        return course.refuse(operation, "INSTANCE_ELSEWHERE", message);
+    }
+    course.begin(operation, OperationKind::Restore);
+    let instance = &mut course.instance;
+    instance.placement = Some(placement);
+    instance.generation += 1;
+    instance.observation_revision = 0;
+    instance.addresses.clear();
+    instance.failed_hosts.clear();
+    instance.refusal = None;
+    instance.has_booted = true;
+    instance.restoring = Some(quarantine);
+    instance.desired = Desired::Stopped;
+    instance.phase = Phase::Stopping;
+    course.step("restoring");
+    course.intend();
 }
 
 fn runs(instance: &Instance) -> bool {

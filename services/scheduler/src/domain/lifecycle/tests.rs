@@ -269,12 +269,13 @@ fn an_instance_that_was_never_placed_is_deleted_and_stopped_at_once() {
 }
 
 #[test]
-fn a_delete_while_it_is_cleaned_off_a_host_needs_no_new_order() {
+fn a_delete_while_it_is_cleaned_off_a_host_is_an_order_of_its_own() {
     let mut life = life();
     life.accept();
     life.place(HOST);
     life.give_up("DISK_BROKEN");
-    assert_eq!(life.delete().tell, None);
+    let order = life.delete().tell.expect("its host is told");
+    assert!(order.deleted, "the order before let nothing go for good");
     assert_eq!(life.see(Seen::Absent, |_| {}).say, Some(Event::Deleted));
 }
 
@@ -360,4 +361,100 @@ fn a_request_of_another_time_is_answered_only_once() {
     let before = life.instance.clone();
     assert_eq!(life.input(Input::Stop { operation, grace_s: 1 }).say, None);
     assert_eq!(life.instance, before);
+}
+
+#[test]
+fn an_instance_whose_guest_never_answered_stays_with_its_disk() {
+    let mut life = life();
+    life.accept();
+    life.place(HOST);
+    // no agent in the image, though it was said to carry one
+    life.see(Seen::Running, |_| {});
+    life.stop();
+    life.see(Seen::Stopped, |seen| seen.has_run = true);
+    life.start();
+    let outputs = life.give_up("START_FAILED");
+    assert_eq!((life.instance.phase, ended(&outputs)), (Phase::Failed, failed("START_FAILED")));
+    assert_eq!(outputs.tell, None, "its host keeps everything");
+    assert!(life.instance.reservation().is_some());
+}
+
+#[test]
+fn what_may_have_run_is_never_begun_anew_with_an_empty_disk() {
+    let mut life = life();
+    life.accept();
+    life.place(HOST);
+    life.give_up("START_FAILED");
+    assert_eq!(life.instance.phase, Phase::Relocating);
+    // the reply to a start was lost: it had run after all
+    life.see(Seen::Stopped, |seen| seen.has_run = true);
+    let outputs = life.see(Seen::Absent, |_| {});
+    assert_eq!((life.instance.phase, ended(&outputs)), (Phase::Failed, failed("DISK_PUT_ASIDE")));
+    assert!(!outputs.request_placement);
+    let outputs = life.restore(HOST);
+    let order = outputs.tell.expect("its host is told");
+    assert_eq!((order.power, order.generation, order.deleted), (Power::Stopped, 2, false));
+    assert!(order.take_back.is_some());
+    let outputs = life.see(Seen::Stopped, |seen| seen.has_run = true);
+    assert_eq!((life.instance.phase, ended(&outputs)), (Phase::Stopped, succeeded()));
+    assert_eq!(life.instance.restoring, None);
+}
+
+#[test]
+fn a_deleted_instance_comes_back_with_its_disks() {
+    let mut life = life().up();
+    let deleted = life.delete().tell.expect("its host is told");
+    assert!(deleted.deleted && deleted.take_back.is_none());
+    life.see(Seen::Absent, |_| {});
+    assert_eq!(life.instance.phase, Phase::Deleted);
+    let outputs = life.restore(HOST);
+    assert_eq!(outputs.say, Some(Event::Accepted));
+    assert!(life.instance.reservation().is_some());
+    let outputs = life.see(Seen::Absent, |seen| {
+        seen.failure = Some(Refusal::new("DATASTORE_AWAY", "not mounted"));
+    });
+    assert_eq!(ended(&outputs), vec![], "its host waits for something");
+    let outputs = life.see(Seen::Stopped, |seen| seen.has_run = true);
+    assert_eq!((life.instance.phase, ended(&outputs)), (Phase::Stopped, succeeded()));
+    let start = life.start().tell.expect("its host is told");
+    assert_eq!((start.power, start.take_back), (Power::Running, None));
+}
+
+#[test]
+fn disks_that_are_gone_from_the_quarantine_are_not_replaced() {
+    let mut life = life().up();
+    life.delete();
+    life.see(Seen::Absent, |_| {});
+    life.restore(HOST);
+    let outputs = life.see(Seen::Absent, |seen| {
+        seen.gave_up = true;
+        seen.failure = Some(Refusal::new("QUARANTINE_GONE", "gone"));
+    });
+    assert_eq!((life.instance.phase, ended(&outputs)), (Phase::Failed, failed("QUARANTINE_GONE")));
+    let start = life.start().tell.expect("its host is told");
+    assert!(start.take_back.is_some(), "it still wants its own disk");
+}
+
+#[test]
+fn only_what_is_stopped_is_restored_and_only_where_it_leaves_nothing_behind() {
+    let mut life = life().up();
+    assert_eq!(ended(&life.restore(HOST)), failed("INSTANCE_NOT_STOPPED"));
+    life.stop();
+    life.see(Seen::Stopped, |seen| seen.has_run = true);
+    assert_eq!(ended(&life.restore(HostId::from_u128(2))), failed("INSTANCE_ELSEWHERE"));
+    assert_eq!(ended(&life.restore(HOST)), vec![]);
+}
+
+#[test]
+fn nothing_is_concluded_from_not_looking() {
+    let away = |seen: &mut Observation| seen.failure = Some(Refusal::new("DRIVER_NOT_HERE", "not here"));
+    let mut life = life().up();
+    life.see(Seen::Unknown, away);
+    assert_eq!(life.instance.phase, Phase::Ready);
+    life.stop();
+    assert_eq!(ended(&life.see(Seen::Unknown, away)), vec![]);
+    assert_eq!(life.instance.phase, Phase::Stopping);
+    life.delete();
+    assert_eq!(ended(&life.see(Seen::Unknown, away)), vec![], "not seen is not gone");
+    assert_eq!(life.instance.phase, Phase::Deleting);
 }

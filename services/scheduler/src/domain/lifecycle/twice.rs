@@ -75,11 +75,13 @@ fn inputs(life: &mut Life) -> Vec<Input> {
             Input::Pause { operation: life.operation() },
             Input::Resume { operation: life.operation() },
             Input::Delete { operation: life.operation() },
+            super::properties::restoring(life.operation(), HOST),
+            super::properties::restoring(life.operation(), HostId::from_u128(2)),
             Input::DeadlinePassed { host_up: true },
             Input::DeadlinePassed { host_up: false },
         ]);
     }
-    for seen in [Seen::Running, Seen::Stopped, Seen::Paused, Seen::Absent, Seen::Crashed] {
+    for seen in [Seen::Running, Seen::Stopped, Seen::Paused, Seen::Absent, Seen::Crashed, Seen::Unknown] {
         for (agent_answered, gave_up) in [(false, false), (true, false), (false, true)] {
             let failure = gave_up.then(|| Refusal::new("BROKEN", "it broke"));
             let steps = vec![Step { name: "started".into(), at: life.now }];
@@ -91,6 +93,7 @@ fn inputs(life: &mut Life) -> Vec<Input> {
                 failure,
                 steps,
                 reboot_counter,
+                has_run: agent_answered,
                 ..next
             }));
         }

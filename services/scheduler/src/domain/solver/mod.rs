@@ -15,6 +15,7 @@ mod census;
 mod decision;
 mod explain;
 mod filters;
+mod fits;
 mod fleet;
 mod index;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use decision::{
     Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, MAX_REJECTIONS_OF_PLACED, Rejection,
 };
 pub use explain::decide;
+pub use fits::fits;
 pub use fleet::Fleet;
 pub use request::Request;
 pub use rows::{GroupKey, HostRow, Resident};

@@ -43,8 +43,10 @@ pub struct HostRow {
     pub id: HostId,
     /// Its name.
     pub name: String,
-    /// Answers.
+    /// Answers, and nothing keeps it from running instances.
     pub up: bool,
+    /// What keeps it from running them; "" = it does not answer, or nothing does.
+    pub trouble: String,
     /// Takes nothing new.
     pub cordoned: bool,
     /// Why.
@@ -70,7 +72,11 @@ impl From<&Host> for HostRow {
         Self {
             id: host.id,
             name: host.name.clone(),
-            up: host.state == HostState::Up,
+            up: host.state == HostState::Up && host.conditions.is_empty(),
+            trouble: match host.state {
+                HostState::Up => host.conditions.first().map(|c| c.message.clone()).unwrap_or_default(),
+                HostState::Unreachable => String::new(),
+            },
             cordoned: host.cordoned,
             cordon_reason: host.cordon_reason.clone(),
             limit: host.limit(),

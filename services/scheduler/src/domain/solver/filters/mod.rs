@@ -61,7 +61,7 @@ pub(super) fn passes(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, hos
 /// Why the filter ruled the host out, with numbers.
 pub(super) fn reason(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {
     match filter {
-        Filter::State => state::reason(),
+        Filter::State => state::reason(fleet, host),
         Filter::Cordon => cordon::reason(fleet, host),
         Filter::Driver => driver::reason(fleet, prepared, host),
         Filter::Image => image::reason(fleet, prepared, host),

@@ -1,4 +1,4 @@
-//! The host answers.
+//! The host answers, and nothing keeps it as a whole from running instances.
 
 use crate::domain::solver::fleet::{Fleet, bit};
 
@@ -6,6 +6,9 @@ pub(super) fn passes(fleet: &Fleet, host: usize) -> bool {
     fleet.traits[host] & bit::UP != 0
 }
 
-pub(super) fn reason() -> String {
-    "unreachable: it has not been heard of within the limit".to_owned()
+pub(super) fn reason(fleet: &Fleet, host: usize) -> String {
+    match fleet.host(host).trouble.as_str() {
+        "" => "unreachable: it has not been heard of within the limit".to_owned(),
+        trouble => format!("cannot run instances now: {trouble}"),
+    }
 }

@@ -3,7 +3,9 @@
 use crate::{Limits, Report, Trouble, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How to reach the broker.
 #[derive(Debug, Clone, Deserialize)]
@@ -66,6 +68,14 @@ pub struct Connection {
     jetstream: jetstream::Context,
     replicas: usize,
     limits: Limits,
+    turns: Arc<watch::Sender<Turns>>,
+}
+
+/// How often the connection was lost and made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    pub lost: u64,
+    pub made: u64,
 }
 
 /// Which server this is, which of its lives, and which connection to it.
@@ -88,6 +98,8 @@ impl Connection {
                 .trim()
                 .to_owned(),
         };
+        let turns = Arc::new(watch::Sender::new(Turns::default()));
+        let noted = turns.clone();
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .ping_interval(Duration::from_secs(10))
@@ -95,11 +107,15 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64))
             .event_callback(move |event| {
-                let report = report.clone();
+                let (report, noted) = (report.clone(), noted.clone());
                 async move {
                     match event {
-                        async_nats::Event::Connected => report.well("connected"),
+                        async_nats::Event::Connected => {
+                            noted.send_modify(|turns| turns.made += 1);
+                            report.well("connected");
+                        }
                         async_nats::Event::Disconnected => {
+                            noted.send_modify(|turns| turns.lost += 1);
                             report.unwell(Trouble::BrokerAway, "the broker does not answer; reconnecting");
                         }
                         other => tracing::warn!(%other, "broker"),
@@ -117,7 +133,7 @@ impl Connection {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(Duration::from_secs(5));
         let connection =
-            Self { client, jetstream, replicas: settings.replicas, limits: settings.limits.clone() };
+            Self { client, jetstream, replicas: settings.replicas, limits: settings.limits.clone(), turns };
         // services that start together ask for the same streams at once, and a busy broker may answer late
         for pause in START_PAUSES {
             match connection.ensure_streams().await {
@@ -140,6 +156,17 @@ impl Connection {
     pub(crate) fn identity(&self) -> Identity {
         let info = self.client.server_info();
         Identity { server: info.server_id, connection: info.client_id }
+    }
+
+    /// Tells when the connection is lost or made. The client may lose count when very much happens, so nothing may wait
+    /// for this alone.
+    pub(crate) fn turns(&self) -> watch::Receiver<Turns> {
+        self.turns.subscribe()
+    }
+
+    /// Whether there is a connection now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// How much the streams take.

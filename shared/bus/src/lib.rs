@@ -30,6 +30,7 @@ pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;
+mod wait;
 pub mod watch;
 mod work;
 

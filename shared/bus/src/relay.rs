@@ -162,9 +162,12 @@ impl Relay {
             if failures == 0 {
                 until = until.min(self.marks.lock().await.due().unwrap_or(until));
             }
+            let mut turns = self.connection.turns();
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.desk.handoff().notified(), if failures == 0 => {}
+                // whoever waits for the broker need not wait longer than it is away
+                _ = turns.changed(), if failures > 0 => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }

@@ -1,6 +1,8 @@
 //! A small service on a real broker: it obeys StartInstance by writing a row and saying InstanceChanged.
 #![allow(dead_code, missing_docs)]
 
+pub mod line;
+
 use async_trait::async_trait;
 use bus::{
     Cause, Connection, Desk, Failure, Handle, Relay, Report, RetryPolicy, Runner, Subscriptions, Work,

@@ -1,5 +1,6 @@
 //! The connection to the broker.
 
+use crate::wait::{ANSWER, Wait};
 use crate::{Limits, Report, Trouble, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
@@ -151,6 +152,15 @@ impl Connection {
         Ok(topology::reconcile(&self.jetstream, self.replicas, &self.limits).await?)
     }
 
+    /// The same, within the time that a loop under watch may take, and not past the end of the connection. Whether it
+    /// went well shows in what is done next.
+    pub(crate) async fn restore_streams(&self) {
+        let restored = Wait::new(self, ANSWER).answer(self.ensure_streams()).await;
+        if let Err(error) = restored.and_then(|done| done.map_err(|e| e.to_string())) {
+            tracing::debug!(error, "streams not looked after");
+        }
+    }
+
     /// Between two equal answers it was the same server all the time. It changes before anything is received on a new
     /// connection.
     pub(crate) fn identity(&self) -> Identity {
@@ -165,7 +175,7 @@ impl Connection {
     }
 
     /// Whether there is a connection now.
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+/// How long the broker may take for whatever belongs together: less than a loop under watch may get nowhere.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
+
 /// One deadline for all answers to what is sent on one connection.
 pub(crate) struct Wait {
     connection: Connection,
@@ -53,6 +56,11 @@ impl Wait {
         self.over = Some(reason.clone());
         Err(reason)
     }
+}
+
+/// No answer, and an answer that is an error, are both the reason why there is nothing.
+pub(crate) fn flat<T, E: std::fmt::Display>(answer: Result<Result<T, E>, String>) -> Result<T, String> {
+    answer?.map_err(|error| error.to_string())
 }
 
 /// Resolves when the connection was lost since `began`.

@@ -3,22 +3,18 @@
 use super::Relay;
 use crate::fail::FailPoint;
 use crate::outbox::Waiting;
-use crate::wait::Wait;
+use crate::wait::{ANSWER, Wait, flat};
 use crate::{Trouble, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 use futures::StreamExt;
 use kernel::MessageId;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Below this many rows for one stream a batch costs more than it saves.
 pub(super) const SMALLEST_BATCH: usize = 50;
 /// The server's limit (ADR-50).
 pub(super) const LARGEST_BATCH: usize = 1_000;
-/// How long one round may take, all its rows and all their streams together. What was not answered then is looked for in
-/// the streams, and published again under the same ids.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server's answer to the last message of a batch.
 #[derive(serde::Deserialize)]
@@ -76,7 +72,9 @@ impl Relay {
     /// Publishes rows, events first and in order within each stream. Tells what the server has taken, and why the rest was not.
     pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
         let mut published = Published::default();
-        let mut wait = Wait::new(&self.connection, PATIENCE);
+        // one deadline for all rows and all streams: what was not answered then is looked for in the streams, and
+        // published again under the same ids
+        let mut wait = Wait::new(&self.connection, ANSWER);
         for (stream, rows) in by_stream(rows) {
             if let Some(reason) = wait.over() {
                 published.failure.get_or_insert_with(|| format!("{stream}: {reason}"));
@@ -197,11 +195,6 @@ impl Relay {
         }
         (acknowledged, failure)
     }
-}
-
-/// No answer, and an answer that is an error.
-fn flat<T, E: std::fmt::Display>(answer: Result<Result<T, E>, String>) -> Result<T, String> {
-    answer?.map_err(|error| error.to_string())
 }
 
 fn headers(row: &Waiting) -> HeaderMap {

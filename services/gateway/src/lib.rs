@@ -240,6 +240,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         sender.clone(),
         &settings.webhooks,
         &chassis.meter,
+        chassis.health.component("gateway.webhooks").report(),
     ));
     let woken = couriers.clone();
     chassis.tasks.spawn(Stage::Work, "gateway webhooks", |stop| dispatch.run(stop, woken));
@@ -254,7 +255,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
 
     // it stops after the listener: requests under way are answered
-    let (intake, taker) = api::intake::intake(&desk, &chassis.meter);
+    let (intake, taker) =
+        api::intake::intake(&desk, &chassis.meter, chassis.health.component("gateway.intake").report());
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();

@@ -134,8 +134,9 @@ pub async fn wire_hosts(
     let Parts { attention, visitor, execs, exec_wake, doubt, .. } = parts;
     let due = attention.clone();
 
+    let visits = chassis.health.component("host_driver.visits");
     tasks.spawn(Stage::Work, "vms", |stop| {
-        reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), stop)
+        reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), visits, stop)
     });
     tasks.spawn(Stage::Work, "hypervisor events", |stop| {
         reconcilers::vms::listen(hosts.clone(), attention.clone(), stop)

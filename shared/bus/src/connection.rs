@@ -46,6 +46,9 @@ impl Default for BusSettings {
 const START_PAUSES: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
+/// How long it may take to bring about all streams.
+const ALL_STREAMS: Duration = Duration::from_secs(60);
+
 /// The broker cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -57,6 +60,9 @@ pub enum ConnectionError {
         /// What happened.
         reason: String,
     },
+    /// It takes too long to bring the streams about.
+    #[error("the broker did not bring the streams about within {0:?}")]
+    Slow(Duration),
     /// A stream cannot be as declared.
     #[error(transparent)]
     Topology(#[from] topology::TopologyError),
@@ -149,7 +155,11 @@ impl Connection {
 
     /// Makes missing streams and updates those that differ.
     pub async fn ensure_streams(&self) -> Result<(), ConnectionError> {
-        Ok(topology::reconcile(&self.jetstream, self.replicas, &self.limits).await?)
+        let all = topology::reconcile(&self.jetstream, self.replicas, &self.limits);
+        match tokio::time::timeout(ALL_STREAMS, all).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(ConnectionError::Slow(ALL_STREAMS)),
+        }
     }
 
     /// The same, within the time that a loop under watch may take, and not past the end of the connection. Whether it

@@ -19,6 +19,7 @@ mod limits;
 pub mod live;
 mod outbox;
 mod outside;
+mod plain;
 pub mod questions;
 pub mod queues;
 pub mod rebuild;

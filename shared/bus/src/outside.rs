@@ -214,7 +214,7 @@ impl<T: FromOutside> Outside<T> {
         let mut wait = Wait::new(&self.connection, ANSWER);
         for (index, message) in batch.iter().enumerate() {
             self.pulse.at(index);
-            if let Err(error) = flat(wait.answer(message.ack()).await) {
+            if let Err(error) = flat(wait.answer_or_now(message.ack()).await) {
                 tracing::debug!(%error, "answer not sent; it comes again");
             }
             FailPoint::Acknowledged.reached().await;

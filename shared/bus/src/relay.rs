@@ -242,7 +242,7 @@ impl Relay {
         pulse.works(move |_| format!("publishing row {seq}, {subject}, and {more} more"));
         FailPoint::OutboxRead.reached().await;
         let present = self.connection.identity();
-        let published = self.publish(&rows).await;
+        let published = self.publish_all(&rows).await;
         FailPoint::Published.reached().await;
         // what flew during a reconnection may have landed on a stream that lost its tail: it is not marked, but looked
         // for in the next round, while the rows that were marked before still tell how far the stream reached

@@ -287,7 +287,7 @@ impl Runner {
                 // the delay stands on the NAK itself: a plain one ignores any back-off
                 Verdict::Again(delay) => AckKind::Nak(Some(delay)),
             };
-            if let Err(error) = flat(wait.answer(message.ack_with(kind)).await) {
+            if let Err(error) = flat(wait.answer_or_now(message.ack_with(kind)).await) {
                 // it will be delivered again, and the inbox knows it
                 tracing::debug!(%error, "answer not sent");
             }

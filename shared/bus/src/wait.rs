@@ -40,10 +40,10 @@ impl Wait {
         self.over.as_deref()
     }
 
-    /// The answer, or why it is not waited for. Once the waiting is over only answers that are there already are taken.
+    /// The answer, or why it is not waited for. Once the waiting is over nothing more is asked.
     pub async fn answer<T>(&mut self, answer: impl Future<Output = T>) -> Result<T, String> {
         if let Some(reason) = &self.over {
-            return answer.now_or_never().ok_or_else(|| reason.clone());
+            return Err(reason.clone());
         }
         let reason = tokio::select! {
             biased;
@@ -55,6 +55,15 @@ impl Wait {
         };
         self.over = Some(reason.clone());
         Err(reason)
+    }
+
+    /// The same for what need not wait: also when the waiting is over it is taken if it is there already, or handed
+    /// over if the client takes it at once.
+    pub async fn answer_or_now<T>(&mut self, answer: impl Future<Output = T>) -> Result<T, String> {
+        match &self.over {
+            Some(reason) => answer.now_or_never().ok_or_else(|| reason.clone()),
+            None => self.answer(answer).await,
+        }
     }
 }
 

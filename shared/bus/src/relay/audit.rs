@@ -163,7 +163,7 @@ impl Relay {
         let asked = self.connection.jetstream().get_stream_no_info(topology::EVENTS);
         let stream = wait.answer(asked).await.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         let subjects = self.own_prefixes().map(|prefix| format!("{prefix}>")).to_vec();
-        let newest = wait.answer(watch::newest(&stream, &subjects, 0)).await.map_err(failed)?;
+        let newest = watch::newest(&mut wait, &stream, &subjects, 0).await;
         let newest = newest.map_err(|e| failed(e.to_string()))?;
         if newest < u64::try_from(from).unwrap_or(0) {
             return Ok(OwnEvents { messages: None, newest });

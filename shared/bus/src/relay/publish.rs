@@ -70,7 +70,7 @@ fn by_stream(rows: &[Waiting]) -> Vec<(&str, Vec<&Waiting>)> {
 
 impl Relay {
     /// Publishes rows, events first and in order within each stream. Tells what the server has taken, and why the rest was not.
-    pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
+    pub(super) async fn publish_all<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
         let mut published = Published::default();
         // one deadline for all rows and all streams: what was not answered then is looked for in the streams, and
         // published again under the same ids
@@ -186,7 +186,7 @@ impl Relay {
         FailPoint::Sent.reached().await;
         let mut acknowledged = Vec::with_capacity(flying.len());
         for (row, future) in flying {
-            match flat(wait.answer(future.into_future()).await) {
+            match flat(wait.answer_or_now(future.into_future()).await) {
                 Ok(ack) => acknowledged.push(Acknowledged { row, sequence: ack.sequence as i64 }),
                 Err(reason) => {
                     failure.get_or_insert_with(|| format!("{}: {reason}", row.subject));

@@ -2,6 +2,7 @@
 
 use super::{Runner, Source, Verdict};
 use crate::fail::FailPoint;
+use crate::wait::ANSWER;
 use crate::{Cause, Envelope, Failure, Trouble, Work, dead, inbox, trace};
 use async_nats::jetstream::{AckKind, Message};
 use futures::FutureExt;
@@ -30,7 +31,7 @@ pub(super) fn keep_alive(
         loop {
             beat.tick().await;
             for message in batch.iter() {
-                let _ = message.ack_with(AckKind::Progress).await;
+                let _ = tokio::time::timeout(ANSWER, message.ack_with(AckKind::Progress)).await;
             }
         }
     }))

@@ -211,6 +211,14 @@ impl Service {
         self.column("SELECT message_id FROM outbox WHERE stream = 'EVENTS' ORDER BY seq").await
     }
 
+    /// Events that the stream is known to hold.
+    pub async fn acknowledged(&self) -> i64 {
+        sqlx::query_scalar("SELECT COUNT(*) FROM outbox WHERE stream = 'EVENTS' AND stream_sequence > 0")
+            .fetch_one(self.desk.store().reader())
+            .await
+            .expect("a number")
+    }
+
     /// All events in the stream.
     pub async fn stream(&self) -> Vec<bus::Envelope> {
         let mut items = bus::watch::watch(self.connection.clone(), bus::watch::Query::default());

@@ -11,6 +11,7 @@ mod layers;
 mod messages;
 mod source;
 mod tree;
+mod waiting;
 mod words;
 
 use tree::Tree;

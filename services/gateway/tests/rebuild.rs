@@ -6,7 +6,7 @@ use bus::watch::{Item, Query, watch};
 use bus::{Cause, Desk};
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::gateway::v1::{Token, TokenCreated, TokenRecord, TokensForgotten};
-use contracts::host_driver::v1::ExecFinished;
+use contracts::host_driver::v1::{ExecFinished, QuarantineChanged, QuarantineState, Quarantined};
 use contracts::scheduler::v1 as scheduler;
 use gateway::{MIGRATIONS, STATE_TABLES, Wakeups};
 use harness::Gateway;
@@ -72,6 +72,16 @@ async fn the_tables_are_a_fold_over_the_stream() {
         let record = TokenRecord { token: Some(token), hash: None };
         gateway.say(&TokenCreated { record: Some(record) }).await;
         gateway.say(&TokensForgotten { name: "100".into(), expired_before_us: 100 }).await;
+    }
+    for id in ["kept", "dropped"] {
+        let held =
+            Quarantined { id: id.into(), state: QuarantineState::Held.into(), ..Quarantined::default() };
+        let said = |item| QuarantineChanged { item: Some(item), operations: vec![] };
+        gateway.say(&said(Quarantined { instance_id: INSTANCE.into(), ..held.clone() })).await;
+        if id == "dropped" {
+            let state = QuarantineState::Dropped.into();
+            gateway.say(&said(Quarantined { instance_id: INSTANCE.into(), state, ..held })).await;
+        }
     }
     let decision =
         scheduler::PlacementDecision { instance_id: INSTANCE.into(), decided_at_us: 5, ..Default::default() };

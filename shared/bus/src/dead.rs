@@ -1,6 +1,7 @@
 //! Dead letters: messages no service could take, kept for 30 days with their bytes, listable and replayable.
 
 use crate::outbox::Outgoing;
+use crate::wait::{ANSWER, Wait};
 use crate::{Connection, Work, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
@@ -121,15 +122,13 @@ pub async fn list(
     after: u64,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, DeadLetterError> {
-    let stream = connection
-        .jetstream()
-        .get_stream_no_info(topology::DEAD)
-        .await
-        .map_err(|e| DeadLetterError(e.to_string()))?;
+    let asked = connection.jetstream().get_stream_no_info(topology::DEAD);
+    let stream = answer(connection, asked).await?.map_err(|e| DeadLetterError(e.to_string()))?;
     let mut letters = Vec::new();
     let mut next = after + 1;
     while letters.len() < limit {
-        match stream.direct_get_next_for_subject("dead.>", Some(next)).await {
+        let asked = stream.direct_get_next_for_subject("dead.>", Some(next));
+        match answer(connection, asked).await? {
             Ok(message) => {
                 next = message.sequence + 1;
                 letters.push(DeadLetter::read(message));
@@ -149,12 +148,9 @@ pub async fn get(connection: &Connection, sequence: u64) -> Result<Option<DeadLe
 
 /// Throws a dead letter away. False: it was not there.
 pub async fn remove(connection: &Connection, sequence: u64) -> Result<bool, DeadLetterError> {
-    let stream = connection
-        .jetstream()
-        .get_stream_no_info(topology::DEAD)
-        .await
-        .map_err(|e| DeadLetterError(e.to_string()))?;
-    match stream.delete_message(sequence).await {
+    let asked = connection.jetstream().get_stream_no_info(topology::DEAD);
+    let stream = answer(connection, asked).await?.map_err(|e| DeadLetterError(e.to_string()))?;
+    match answer(connection, stream.delete_message(sequence)).await? {
         Ok(gone) => Ok(gone),
         Err(error) if get(connection, sequence).await?.is_none() => {
             tracing::debug!(%error, sequence, "dead letter was gone already");
@@ -194,6 +190,10 @@ pub fn replay(work: &mut Work, letter: &DeadLetter) -> Result<MessageId, String>
         payload: letter.payload.to_vec(),
     });
     Ok(id)
+}
+
+async fn answer<T>(connection: &Connection, asked: impl Future<Output = T>) -> Result<T, DeadLetterError> {
+    Wait::new(connection, ANSWER).answer(asked).await.map_err(DeadLetterError)
 }
 
 fn is_not_found(error: &async_nats::jetstream::stream::DirectGetError) -> bool {

@@ -45,12 +45,16 @@ pub fn console_subject(agent_id: &str) -> String {
 
 /// Requests to open channels at `subject`.
 pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Receiver<Opening>, LiveError> {
-    let mut requests =
-        connection.client().subscribe(subject.to_owned()).await.map_err(|e| LiveError(e.to_string()))?;
+    let mut requests = connection.listen(subject.to_owned()).await.map_err(LiveError)?;
     let (sender, receiver) = mpsc::channel(16);
     let connection = connection.clone();
     tokio::spawn(async move {
-        while let Some(message) = requests.next().await {
+        loop {
+            let message = tokio::select! {
+                () = sender.closed() => return,
+                message = requests.next() => message,
+            };
+            let Some(message) = message else { return };
             let opening =
                 Opening { request: message.payload.clone(), connection: connection.clone(), message };
             if sender.send(opening).await.is_err() {
@@ -64,9 +68,8 @@ pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Recei
 /// Opens a channel at `subject`. The error is the other side's, or says that nobody serves it.
 pub async fn open(connection: &Connection, subject: &str, request: Bytes) -> Result<Channel, LiveError> {
     let client = connection.client();
-    let failed = |e: &dyn std::fmt::Display| LiveError(e.to_string());
     let inbox = client.new_inbox();
-    let incoming = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
+    let incoming = connection.listen(inbox.clone()).await.map_err(LiveError)?;
     let answer = ask(client, subject, &inbox, &request).await?;
     match header(&answer, "Live-Error") {
         Some(error) => Err(LiveError(error)),
@@ -103,12 +106,10 @@ async fn ask(
 impl Opening {
     /// Opens the channel.
     pub async fn accept(self) -> Result<Channel, LiveError> {
-        let client = self.connection.client();
-        let failed = |e: &dyn std::fmt::Display| LiveError(e.to_string());
         let to = header(&self.message, "Live-Reply")
             .ok_or_else(|| LiveError("the request names no channel".into()))?;
-        let inbox = client.new_inbox();
-        let incoming = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
+        let inbox = self.connection.client().new_inbox();
+        let incoming = self.connection.listen(inbox.clone()).await.map_err(LiveError)?;
         self.answer("Live-Reply", &inbox).await?;
         Ok(run(self.connection.clone(), incoming, to))
     }
@@ -124,8 +125,7 @@ impl Opening {
             self.message.reply.clone().ok_or_else(|| LiveError("the request wants no answer".into()))?;
         let mut headers = HeaderMap::new();
         headers.insert(name, value);
-        let sent = self.connection.client().publish_with_headers(reply, headers, Bytes::new()).await;
-        sent.map_err(|e| LiveError(e.to_string()))
+        self.connection.send(reply.to_string(), headers, Bytes::new()).await.map_err(LiveError)
     }
 }
 
@@ -144,14 +144,13 @@ fn run(connection: Connection, mut incoming: Subscriber, to: String) -> Channel 
     let (sender, mut outgoing) = mpsc::channel::<Bytes>(64);
     let (deliver, receiver) = mpsc::channel::<Bytes>(64);
     tokio::spawn(async move {
-        let client = connection.client().clone();
         let mut beats = tokio::time::interval(BEAT);
         let mut heard = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 chunk = outgoing.recv() => match chunk {
                     Some(chunk) if chunk.is_empty() => {}
-                    Some(chunk) => if client.publish(to.clone(), chunk).await.is_err() { break },
+                    Some(chunk) => if connection.send(to.clone(), HeaderMap::new(), chunk).await.is_err() { break },
                     None => break,
                 },
                 message = incoming.next() => match message {
@@ -164,11 +163,11 @@ fn run(connection: Connection, mut incoming: Subscriber, to: String) -> Channel 
                     }
                 },
                 _ = beats.tick() => {
-                    if heard.elapsed() > SILENCE || client.publish_with_headers(to.clone(), beat(), Bytes::new()).await.is_err() { break }
+                    if heard.elapsed() > SILENCE || connection.send(to.clone(), beat(), Bytes::new()).await.is_err() { break }
                 }
             }
         }
-        let _ = client.publish(to, Bytes::new()).await;
+        let _ = connection.send(to, HeaderMap::new(), Bytes::new()).await;
     });
     Channel { sender, receiver }
 }

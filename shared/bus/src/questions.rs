@@ -1,13 +1,13 @@
 //! Questions that somebody asks over the broker and waits for: no stream keeps them.
 
 use crate::Connection;
-use async_nats::Subscriber;
+use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 
 /// Listens for questions; several that listen under one name share them.
 pub struct Questions {
-    client: async_nats::Client,
+    connection: Connection,
     asked: Subscriber,
 }
 
@@ -15,7 +15,7 @@ pub struct Questions {
 pub struct Question {
     /// What is asked.
     pub payload: Bytes,
-    client: async_nats::Client,
+    connection: Connection,
     reply: Option<async_nats::Subject>,
 }
 
@@ -27,15 +27,14 @@ pub struct QuestionError(String);
 impl Questions {
     /// Listens on a subject under a shared name.
     pub async fn listen(connection: &Connection, subject: &str, name: &str) -> Result<Self, QuestionError> {
-        let client = connection.client().clone();
-        let asked = client.queue_subscribe(subject.to_owned(), name.to_owned()).await;
-        Ok(Self { client, asked: asked.map_err(|e| QuestionError(e.to_string()))? })
+        let asked = connection.listen_together(subject.to_owned(), name.to_owned()).await;
+        Ok(Self { connection: connection.clone(), asked: asked.map_err(QuestionError)? })
     }
 
     /// The next question; `None` when no more will come over this connection.
     pub async fn next(&mut self) -> Option<Question> {
         let message = self.asked.next().await?;
-        Some(Question { payload: message.payload, client: self.client.clone(), reply: message.reply })
+        Some(Question { payload: message.payload, connection: self.connection.clone(), reply: message.reply })
     }
 }
 
@@ -43,6 +42,7 @@ impl Question {
     /// Answers it, if somebody waits.
     pub async fn answer(self, answer: String) -> Result<(), QuestionError> {
         let Some(reply) = self.reply else { return Ok(()) };
-        self.client.publish(reply, answer.into()).await.map_err(|e| QuestionError(e.to_string()))
+        let sent = self.connection.send(reply.to_string(), HeaderMap::new(), answer.into()).await;
+        sent.map_err(QuestionError)
     }
 }

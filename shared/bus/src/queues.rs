@@ -1,5 +1,6 @@
 //! What the broker still holds for somebody: work that waits, and work that is under way.
 
+use crate::wait::{ANSWER, Wait, flat};
 use crate::{Connection, Limits, topology};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::TryStreamExt;
@@ -47,8 +48,11 @@ pub async fn backlog(connection: &Connection) -> Result<Backlog, QueueError> {
 }
 
 async fn backlog_of(connection: &Connection, name: &str) -> Result<Backlog, QueueError> {
-    let stream = connection.jetstream().get_stream(name).await.map_err(|e| failed(name, e))?;
-    let consumers: Vec<_> = stream.consumers().try_collect().await.map_err(|e| failed(name, e))?;
+    let mut wait = Wait::new(connection, ANSWER);
+    let stream = flat(wait.answer(connection.jetstream().get_stream(name)).await);
+    let stream = stream.map_err(|e| failed(name, e))?;
+    let consumers = flat(wait.answer(stream.consumers().try_collect()).await);
+    let consumers: Vec<_> = consumers.map_err(|e| failed(name, e))?;
     let durable: Vec<_> = consumers.iter().filter(|c| c.config.durable_name.is_some()).collect();
     let state = &stream.cached_info().state;
     let messages = if durable.is_empty() && name != topology::EVENTS {
@@ -64,10 +68,13 @@ async fn backlog_of(connection: &Connection, name: &str) -> Result<Backlog, Queu
 pub async fn waiting(connection: &Connection) -> Result<Vec<String>, QueueError> {
     let mut ids = Vec::new();
     for name in work_queues() {
-        let stream = connection.jetstream().get_stream_no_info(&name).await.map_err(|e| failed(&name, e))?;
+        let asked = connection.jetstream().get_stream_no_info(&name);
+        let stream = flat(Wait::new(connection, ANSWER).answer(asked).await).map_err(|e| failed(&name, e))?;
         let mut next = 1;
         loop {
-            match stream.direct_get_next_for_subject("cmd.>", Some(next)).await {
+            let asked = stream.direct_get_next_for_subject("cmd.>", Some(next));
+            let answer = Wait::new(connection, ANSWER).answer(asked).await;
+            match answer.map_err(|e| failed(&name, e))? {
                 Ok(message) => {
                     next = message.sequence + 1;
                     ids.extend(message.headers.get("Nats-Msg-Id").map(|id| id.as_str().to_owned()));

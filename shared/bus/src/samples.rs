@@ -1,6 +1,7 @@
 //! Short-lived samples: sent and forgotten, seen by whoever listens now.
 
 use crate::Connection;
+use async_nats::HeaderMap;
 use futures::{Stream, StreamExt};
 use kernel::{Kind, Message, Subject};
 
@@ -12,11 +13,11 @@ pub struct SampleError(String);
 /// Sends a sample; nobody acknowledges it.
 pub async fn publish<M: Message>(connection: &Connection, sample: &M) -> Result<(), SampleError> {
     let subject = subject::<M>(sample.key());
-    connection
-        .client()
-        .publish(subject, sample.to_bytes().into())
-        .await
-        .map_err(|e| SampleError(e.to_string()))
+    if !connection.is_up() {
+        // one that is sent when the broker is back tells nothing any more
+        return Err(SampleError("there is no connection to the broker".to_owned()));
+    }
+    connection.send(subject, HeaderMap::new(), sample.to_bytes().into()).await.map_err(SampleError)
 }
 
 /// All samples of a kind from now on. What cannot be read is skipped.
@@ -24,7 +25,7 @@ pub async fn subscribe<M: Message>(
     connection: &Connection,
 ) -> Result<impl Stream<Item = M> + Send + Unpin + use<M>, SampleError> {
     let wildcard = format!("tel.{}.{}.{}.*", M::SERVICE, M::VERSION, M::NAME);
-    let messages = connection.client().subscribe(wildcard).await.map_err(|e| SampleError(e.to_string()))?;
+    let messages = connection.listen(wildcard).await.map_err(SampleError)?;
     Ok(messages.filter_map(|message| std::future::ready(M::from_bytes(&message.payload).ok())))
 }
 

@@ -1,5 +1,6 @@
 //! Reading `EVENTS` from a cursor, with an explicit answer when the cursor does not fit the stream any more.
 
+use crate::wait::{ANSWER, Wait, flat};
 use crate::{Connection, Envelope, topology};
 use async_nats::datetime::DateTime;
 use async_nats::jetstream;
@@ -86,8 +87,8 @@ pub struct Extent {
 
 /// Asks the server what the stream is now.
 pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
-    let stream =
-        connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
+    let asked = connection.jetstream().get_stream(topology::EVENTS);
+    let stream = flat(Wait::new(connection, ANSWER).answer(asked).await).map_err(WatchError)?;
     let info = stream.cached_info();
     Ok(Extent {
         incarnation: info.created.unix_timestamp_nanos().to_string(),
@@ -106,8 +107,9 @@ pub async fn present(connection: &Connection) -> Result<Cursor, WatchError> {
 ///
 /// A message is stored after what it says happened, never before, but for the difference of two clocks.
 pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cursor, WatchError> {
-    let stream =
-        connection.jetstream().get_stream(topology::EVENTS).await.map_err(|e| WatchError(e.to_string()))?;
+    let mut wait = Wait::new(connection, ANSWER);
+    let stream = wait.answer(connection.jetstream().get_stream(topology::EVENTS)).await;
+    let stream = flat(stream).map_err(WatchError)?;
     let incarnation = stream.cached_info().created.unix_timestamp_nanos().to_string();
     let start_time = DateTime::from_unix_timestamp_nanos(i128::from(time.micros().max(0)) * 1_000)
         .map_err(|e| WatchError(e.to_string()))?;
@@ -121,7 +123,7 @@ pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cur
         num_replicas: 1,
         ..pull::Config::default()
     };
-    let consumer = stream.create_consumer(config).await.map_err(|e| WatchError(e.to_string()))?;
+    let consumer = flat(wait.answer(stream.create_consumer(config)).await).map_err(WatchError)?;
     Ok(Cursor { incarnation, after: consumer.cached_info().delivered.stream_sequence })
 }
 
@@ -130,6 +132,7 @@ pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cur
 /// What a consumer says is still to come is no proof that it comes: a message that cannot be read any more is counted
 /// and skipped.
 pub(crate) async fn newest(
+    wait: &mut Wait,
     stream: &jetstream::stream::Stream<()>,
     subjects: &[String],
     last: u64,
@@ -139,7 +142,8 @@ pub(crate) async fn newest(
     }
     let mut newest = 0;
     for subject in subjects {
-        match stream.direct_get_last_for_subject(subject).await {
+        let asked = wait.answer(stream.direct_get_last_for_subject(subject)).await;
+        match asked.map_err(WatchError)? {
             Ok(message) => newest = newest.max(message.sequence),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => {}
             Err(error) => return Err(WatchError(error.to_string())),
@@ -176,6 +180,9 @@ fn begin(query: &Query, extent: &Extent) -> (u64, Option<(Gap, String)>) {
     }
     (cursor.after, None)
 }
+
+/// A reader that hears nothing for so long asks whether there is something to hear.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Events that are read ahead of whoever takes them.
 const AHEAD: usize = 1_024;
@@ -219,20 +226,23 @@ async fn read(
         return Ok(());
     }
     let failed = |e: &dyn std::fmt::Display| WatchError(e.to_string());
-    let stream = connection.jetstream().get_stream_no_info(topology::EVENTS).await.map_err(|e| failed(&e))?;
+    let mut wait = Wait::new(connection, ANSWER);
+    let stream = wait.answer(connection.jetstream().get_stream_no_info(topology::EVENTS)).await;
+    let stream = flat(stream).map_err(WatchError)?;
     let config = pull::OrderedConfig {
         filter_subjects: query.subjects.clone(),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ..pull::OrderedConfig::default()
     };
-    let mut consumer = stream.create_consumer(config).await.map_err(|e| failed(&e))?;
-    let waiting = consumer.info().await.map_err(|e| failed(&e))?.num_pending;
-    let newest = newest(&stream, &query.subjects, extent.last).await?;
+    let mut consumer = flat(wait.answer(stream.create_consumer(config)).await).map_err(WatchError)?;
+    let waiting = flat(wait.answer(consumer.info()).await).map_err(WatchError)?.num_pending;
+    let newest = self::newest(&mut wait, &stream, &query.subjects, extent.last).await?;
     if !query.follow && (waiting == 0 || newest <= after) {
         return Ok(());
     }
     let mut skip = if last > 0 { waiting.saturating_sub(last) } else { 0 };
-    let mut messages = consumer.messages().await.map_err(|e| failed(&e))?;
+    let mut messages = flat(wait.answer(consumer.messages()).await).map_err(WatchError)?;
+    let mut heard = tokio::time::Instant::now();
     let mut check = tokio::time::interval(Duration::from_secs(5));
     check.tick().await;
     loop {
@@ -245,9 +255,17 @@ async fn read(
                 if now.incarnation != query.cursor.incarnation || now.last < query.cursor.after {
                     return Err(WatchError("the stream changed".into()));
                 }
+                if heard.elapsed() >= SILENCE {
+                    let mut wait = Wait::new(connection, ANSWER);
+                    let newest = self::newest(&mut wait, &stream, &query.subjects, now.last).await?;
+                    if newest > query.cursor.after {
+                        return Err(WatchError(format!("events after {} do not come", query.cursor.after)));
+                    }
+                }
                 continue;
             }
         };
+        heard = tokio::time::Instant::now();
         let (sequence, pending) = {
             let info = message.info().map_err(|e| failed(&e))?;
             (info.stream_sequence, info.pending)
@@ -287,6 +305,8 @@ async fn read(
             }
             Err(error) => tracing::warn!(%error, sequence, "skipping an event that cannot be read"),
         }
+        // a reader that took its time did not keep anything from coming
+        heard = tokio::time::Instant::now();
         if ended {
             return Ok(());
         }

@@ -107,6 +107,10 @@ async fn under_load(lose: impl AsyncFnOnce(&mut NatsServer, &Service)) -> (Arc<S
     let service = Arc::new(Service::start(&nats, Duration::ZERO).await);
     let load = Load::on(&service);
     effects_reach(&service, 100).await;
+    eventually(LATER, "a hundred events to be acknowledged", async || {
+        (service.acknowledged().await >= 100).then_some(())
+    })
+    .await;
     lose(&mut nats, &service).await;
     let before = service.effects().await.len();
     effects_reach(&service, before + 50).await;

@@ -47,16 +47,26 @@ impl FromOutside for Taker {
 }
 
 struct Running {
+    /// What it said of itself when it was not well.
+    unwell: Arc<Mutex<Vec<String>>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 fn run(desk: &Desk, connection: &Connection) -> Running {
     let stop = CancellationToken::new();
-    let outside = Outside::new(desk.clone(), connection.clone(), Taker, Report::none())
-        .coming_again_after(Duration::from_secs(1));
+    let unwell: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = unwell.clone();
+    let report = Report::new(move |outcome, detail| {
+        if outcome.is_err() {
+            heard.lock().expect("lock").push(detail);
+        }
+    });
+    let outside = Outside::new(desk.clone(), connection.clone(), Taker, report)
+        .coming_again_after(Duration::from_secs(1))
+        .with_patience(Duration::from_secs(2));
     let task = tokio::spawn(outside.run(stop.clone()));
-    Running { stop, task }
+    Running { unwell, stop, task }
 }
 
 async fn taken(desk: &Desk) -> Vec<String> {
@@ -87,7 +97,7 @@ async fn send(connection: &Connection, subject: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn whatever_the_process_dies_at_each_message_has_its_effect_once() {
+async fn wherever_the_process_dies_or_hangs_each_message_has_its_effect_once() {
     let aim: Arc<Mutex<Option<FailPoint>>> = Arc::default();
     let fired = Arc::new(AtomicBool::new(false));
     let (at, hit) = (aim.clone(), fired.clone());
@@ -107,7 +117,8 @@ async fn whatever_the_process_dies_at_each_message_has_its_effect_once() {
         FailPoint::Committed,
         FailPoint::Acknowledged,
     ];
-    for point in points {
+    let ways = points.into_iter().flat_map(|point| [(point, true), (point, false)]);
+    for (point, dies) in ways {
         let database = Database::sqlite(TABLES).await;
         let desk = Desk::new("gateway", database.store.clone(), Arc::new(SystemClock));
         // sent while nobody listens
@@ -121,14 +132,21 @@ async fn whatever_the_process_dies_at_each_message_has_its_effect_once() {
             fired.load(Ordering::SeqCst).then_some(())
         })
         .await;
-        first.task.abort();
-        let _ = first.task.await;
-        let second = run(&desk, &connection);
+        let second = if dies {
+            first.task.abort();
+            let _ = first.task.await;
+            run(&desk, &connection)
+        } else {
+            first
+        };
         eventually(SOON, &format!("everything after {point}"), async || {
             (taken(&desk).await.len() == 20 && left(&connection).await == 0).then_some(())
         })
         .await;
         assert_eq!(said(&desk).await, 20, "{point}: each is said once");
+        let unwell = second.unwell.lock().expect("lock").clone();
+        let named = unwell.iter().any(|detail| detail.contains("hung for") && detail.contains("ext.acme."));
+        assert_eq!(named, !dies, "{point}: {unwell:?}");
         let subjects: Vec<String> = sqlx::query_scalar("SELECT subject FROM outbox ORDER BY seq")
             .fetch_all(desk.store().reader())
             .await

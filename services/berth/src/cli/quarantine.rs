@@ -16,7 +16,7 @@ pub(super) fn list(items: &[Quarantined]) -> String {
             item.id.clone(),
             name.clone(),
             item.tenant.clone(),
-            word(item.reason().as_str_name(), "QUARANTINE_REASON_").replace('_', " "),
+            word(item.reason().as_str_name(), "QUARANTINE_REASON_"),
             bytes(item.size_bytes),
             local_time(item.at_us),
             local_time(item.expires_at_us),
@@ -41,7 +41,7 @@ mod tests {
             ..Quarantined::default()
         };
         let text = list(&[item]);
-        for shown in ["q", "web-1", "acme", "left host", "3 MiB"] {
+        for shown in ["q", "web-1", "acme", "left-host", "3 MiB"] {
             assert!(text.contains(shown), "{shown}: {text}");
         }
     }

@@ -7,13 +7,13 @@ use super::accept::{Accepted, Asked};
 use crate::store::operations;
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
-use bus::{Cause, Desk, Work};
+use bus::{Cause, Desk, Pulse, Report, Watchdog, Work, watchdog};
 use contracts::gateway::v1::{Operation, OperationAccepted};
 use kernel::{Message, OperationId, Refusal};
 use opentelemetry::metrics::{Histogram, Meter};
 use std::collections::{BTreeSet, HashMap};
 use store::{Dialect, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -42,19 +42,20 @@ pub struct Intake(mpsc::Sender<Waiting>);
 /// What takes requests in, until it is told to stop.
 pub struct Taker {
     desk: Desk,
-    waiting: mpsc::Receiver<Waiting>,
+    waiting: Mutex<mpsc::Receiver<Waiting>>,
+    report: Report,
     sizes: Histogram<u64>,
 }
 
 /// A way in and what takes in behind it.
-pub fn intake(desk: &Desk, meter: &Meter) -> (Intake, Taker) {
+pub fn intake(desk: &Desk, meter: &Meter, report: Report) -> (Intake, Taker) {
     let (sender, waiting) = mpsc::channel(WAITING);
     let sizes = meter
         .u64_histogram("berth_gateway_accept_batch")
         .with_description("Requests that were accepted in one transaction.")
         .with_boundaries(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0])
         .build();
-    (Intake(sender), Taker { desk: desk.clone(), waiting, sizes })
+    (Intake(sender), Taker { desk: desk.clone(), waiting: Mutex::new(waiting), report, sizes })
 }
 
 impl Intake {
@@ -82,28 +83,42 @@ impl Intake {
             let text = format!("{WAITING} requests wait already; try again");
             status::refused(Code::Unavailable, Refusal::new("TOO_MANY_REQUESTS", text), "")
         })?;
-        verdict.await.unwrap_or_else(|_| Err(Status::unavailable("the gateway is stopping; try again")))
+        verdict.await.unwrap_or_else(|_| {
+            Err(Status::unavailable("the request was given up; try again with the same key"))
+        })
     }
 }
 
 impl Taker {
-    /// Runs until told to stop, then takes in what still waits.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Runs until told to stop, then takes in what still waits. Requests whose transaction hangs are given up: whoever
+    /// sent them is told so, and may repeat them.
+    pub async fn run(self, stop: CancellationToken) {
+        self.report.well("takes requests on");
+        let watchdog = Watchdog::new("gateway.intake", watchdog::PATIENCE, self.report.clone());
+        let pulse = Pulse::default();
+        watchdog.over(&pulse, || self.take_all(&stop, &pulse)).await;
+    }
+
+    async fn take_all(&self, stop: &CancellationToken, pulse: &Pulse) {
+        let mut waiting = self.waiting.lock().await;
         loop {
+            pulse.rests();
             let first = tokio::select! {
                 biased;
-                first = self.waiting.recv() => first,
+                first = waiting.recv() => first,
                 () = stop.cancelled() => None,
             };
             let Some(first) = first else {
                 // the doors closed before: nobody can come any more
                 return stop.cancelled().await;
             };
+            let operation = first.operation_id;
+            pulse.works(move |_| format!("taking requests on, the first of them operation {operation}"));
             // whoever comes while we wait for the database comes along
             let work = self.desk.begin(Cause::own("gateway")).await;
             let mut batch = vec![first];
             while batch.len() < BATCH
-                && let Ok(next) = self.waiting.try_recv()
+                && let Ok(next) = waiting.try_recv()
             {
                 batch.push(next);
             }

@@ -29,6 +29,25 @@ pub struct Execs {
     running: Arc<Mutex<BTreeSet<String>>>,
 }
 
+/// A program runs as long as this lives, however it ends: a pass may be dropped, and a task may die.
+struct Running {
+    all: Arc<Mutex<BTreeSet<String>>>,
+    operation_id: String,
+}
+
+impl Running {
+    fn begin(execs: &Execs, operation_id: &str) -> Self {
+        execs.running().insert(operation_id.to_owned());
+        Self { all: execs.running.clone(), operation_id: operation_id.to_owned() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.operation_id);
+    }
+}
+
 impl Execs {
     /// A runner of programs.
     pub fn new(desk: Desk, hosts: Arc<Hosts>, sealer: Arc<Sealer>) -> Self {
@@ -60,20 +79,16 @@ impl Execs {
             return Ok(());
         }
         // before the commit: from then on a row that is started and not here is an interrupted one
-        self.running().insert(exec.operation_id.clone());
-        let committed = unit.commit().await;
-        if let Err(error) = committed {
-            self.running().remove(&exec.operation_id);
-            return Err(error.into());
-        }
+        let running = Running::begin(self, &exec.operation_id);
+        unit.commit().await?;
         let this = self.clone();
         tokio::spawn(async move {
+            let _running = running;
             let ended = this.run(&exec).await;
             let ended = ended.map(|o| (o.exit_code, this.sealer.seal(&outgoing::exec_output(&o))));
             if let Err(error) = this.finish(&exec, ended).await {
                 tracing::warn!(operation = exec.operation_id, %error, "the answer of a program is lost");
             }
-            this.running().remove(&exec.operation_id);
         });
         Ok(())
     }

@@ -165,7 +165,9 @@ impl Clerk {
             return;
         }
         let all: Vec<&AuditRecord> = records.iter().chain(awaited.iter().map(|(record, _)| record)).collect();
-        match write(&self.desk, &all).await {
+        let written = tokio::time::timeout(bus::watchdog::PATIENCE, write(&self.desk, &all)).await;
+        let written = written.map_err(|_| "the database does not answer".to_owned());
+        match written.and_then(|done| done.map_err(|error| error.to_string())) {
             Ok(()) => {
                 for record in all {
                     self.written.add(1, &[KeyValue::new("outcome", record.code.clone())]);
@@ -173,7 +175,7 @@ impl Clerk {
                 awaited.into_iter().for_each(|(_, answer)| drop(answer.send(Ok(()))));
             }
             Err(error) => {
-                tracing::error!(%error, records = all.len(), "records of calls cannot be written");
+                tracing::error!(error, records = all.len(), "records of calls cannot be written");
                 self.lost.add(awaited.len() as u64, &[]);
                 awaited.into_iter().for_each(|(_, answer)| drop(answer.send(Err(not_written()))));
                 let over = records.len().saturating_sub(WAITING);

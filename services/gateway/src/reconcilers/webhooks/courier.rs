@@ -9,6 +9,7 @@ use crate::store::webhooks::{self, Cursor};
 use crate::translate::webhooks as translate;
 use ::store::Tx;
 use anyhow::{Context, bail};
+use bus::Pulse;
 use bus::watch::{self, Item, Query, WatchError};
 use contracts::gateway::v1::{Webhook, WebhookRecord};
 use kernel::Timestamp;
@@ -47,16 +48,25 @@ pub(super) async fn run(
     id: &str,
     stop: &CancellationToken,
     wake: &Arc<Notify>,
+    pulse: &Pulse,
 ) -> anyhow::Result<()> {
+    let at = |what: &'static str| {
+        let id = id.to_owned();
+        pulse.works(move |_| format!("webhook {id}: {what}"));
+    };
+    at("beginning");
     let Some(mut courier) = Courier::begin(dispatch, id).await? else {
         // another process sends; one that died is found out when its lease is over
+        pulse.rests();
         tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(dispatch.renewed()) => {} }
         return Ok(());
     };
     let mut events = courier.events();
     let mut under_way: JoinSet<Answered> = JoinSet::new();
     while !stop.is_cancelled() {
+        at("sending what is due");
         courier.send(&mut under_way).await?;
+        pulse.rests();
         let room = courier.queue.len() < WAITING;
         let pause = courier.pause(under_way.len());
         tokio::select! {
@@ -66,19 +76,28 @@ pub(super) async fn run(
                 while let Some(answered) = under_way.try_join_next() {
                     answers.push(answered.context("a request died")?);
                 }
+                at("writing down answers");
                 if courier.record(answers).await? {
                     break;
                 }
             }
             item = events.recv(), if room => {
                 let first = item.context("the reader of events ended")??;
+                at("taking events");
                 courier.take(first, &mut events).await?;
             }
-            () = wake.notified() => courier.look_again().await?,
-            () = tokio::time::sleep(pause) => courier.keep().await?,
+            () = wake.notified() => {
+                at("looking for deliveries");
+                courier.look_again().await?;
+            }
+            () = tokio::time::sleep(pause) => {
+                at("keeping the right to send");
+                courier.keep().await?;
+            }
         }
     }
     // what is under way is answered soon, or not at all
+    pulse.rests();
     while let Some(answered) = under_way.join_next().await {
         courier.record(vec![answered.context("a request died")?]).await?;
     }

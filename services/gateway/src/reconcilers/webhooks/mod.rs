@@ -12,7 +12,7 @@ use crate::adapters::webhooks::{Sender, WebhookSettings};
 use crate::domain::webhook_patience::Patience;
 use crate::store::webhooks;
 use ::store::Dialect;
-use bus::{Connection, Desk};
+use bus::{Connection, Desk, Pulse, Report, Trouble, Watchdog, watchdog};
 use chassis::Sealer;
 use kernel::MessageId;
 use measures::Measures;
@@ -43,6 +43,8 @@ pub struct Dispatch {
     log_entries: u32,
     log_age: Duration,
     measures: Measures,
+    /// Told whether the table of webhooks can be read, and which courier hangs.
+    report: Report,
     /// Who sends, among the processes on one database.
     owner: String,
     /// Whether there may be other processes on the database.
@@ -68,6 +70,7 @@ impl Dispatch {
         sender: Sender,
         settings: &WebhookSettings,
         meter: &Meter,
+        report: Report,
     ) -> Self {
         let patience = Patience {
             first_pause: Duration::from_millis(settings.first_pause_ms),
@@ -90,6 +93,7 @@ impl Dispatch {
             log_entries: settings.log_entries,
             log_age: Duration::from_secs(86_400 * u64::from(settings.log_days)),
             measures: Measures::new(meter),
+            report,
             owner,
             shares: desk.store().dialect() == Dialect::Postgres,
             lease: sender_timeout * 2 + Duration::from_secs(5),
@@ -106,8 +110,14 @@ impl Dispatch {
         let mut running: HashMap<String, Running> = HashMap::new();
         let mut measured: Option<Instant> = None;
         while !stop.is_cancelled() {
-            if let Err(error) = self.pass(&mut running).await {
-                tracing::warn!(error = format!("{error:#}"), "cannot look which webhooks there are");
+            let pass = tokio::time::timeout(watchdog::PATIENCE, self.pass(&mut running)).await;
+            match pass.unwrap_or_else(|_| Err(anyhow::anyhow!("the database does not answer"))) {
+                Ok(()) => self.report.part("table").well("webhooks are looked after"),
+                Err(error) => {
+                    let error = format!("cannot look which webhooks there are: {error:#}");
+                    tracing::warn!(error, "webhooks are not looked after");
+                    self.report.part("table").unwell(Trouble::Other, error);
+                }
             }
             if measured.is_none_or(|at| at.elapsed() >= MEASURED) {
                 measured = Some(Instant::now());
@@ -152,7 +162,15 @@ impl Dispatch {
             let (stop, wake) = (CancellationToken::new(), Arc::new(Notify::new()));
             let (dispatch, told, woken, webhook) = (self.clone(), stop.clone(), wake.clone(), id.clone());
             let task = tokio::spawn(async move {
-                if let Err(error) = courier::run(&dispatch, &webhook, &told, &woken).await {
+                // what it hangs at is about one receiver; all that it knows is in the tables
+                let watchdog = Watchdog::new(
+                    "gateway.webhook courier",
+                    watchdog::PATIENCE,
+                    dispatch.report.part(&webhook),
+                );
+                let pulse = Pulse::default();
+                let courier = || courier::run(&dispatch, &webhook, &told, &woken, &pulse);
+                if let Err(error) = watchdog.over(&pulse, courier).await {
                     tracing::warn!(webhook, error = format!("{error:#}"), "sending stopped; it begins again");
                     tokio::select! { () = told.cancelled() => {} () = tokio::time::sleep(AFTER_FAILURE) => {} }
                 }

@@ -66,11 +66,9 @@ fn any_driver() -> impl Strategy<Value = Driver> {
 }
 
 pub(super) fn any_host() -> impl Strategy<Value = HostRow> {
-    let drivers = prop::collection::vec(
-        (any_driver(), any::<bool>(), any::<bool>())
-            .prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk)),
-        0..3,
-    );
+    let driver = (any_driver(), any::<bool>(), any::<bool>());
+    let driver = driver.prop_map(|(driver, kernel, disk)| caps(driver, kernel, disk));
+    let drivers = prop::collection::vec(driver, 0..3);
     let often = || prop::bool::weighted(0.85);
     let gpus = prop_oneof![1 => Just(0_u32), 1 => 1..4_u32];
     (1..40_u128, often(), often(), any_resources(), any_labels(), drivers, often(), gpus).prop_map(

@@ -43,8 +43,9 @@ impl Asking {
     }
 
     async fn where_is(&self, sought: &Sought) -> Whereabouts {
-        let (data, broker) = (self.stage.platform.data_dir(), self.stage.nats.url());
-        Search::begin(&data, &broker).await.find(std::slice::from_ref(sought)).await.remove(0)
+        let Stage { platform, nats, door, .. } = &self.stage;
+        let search = Search::begin(&platform.data_dir(), &nats.url(), door).await;
+        search.find(std::slice::from_ref(sought)).await.remove(0)
     }
 
     /// Asks until the answer is the place that is meant.
@@ -95,7 +96,8 @@ async fn a_command_waits_in_its_queue_for_a_service_that_is_dead_or_held() {
         matches!(place, Place::Delivered { stream, consumer, .. }
             if stream == "CMD_SCHEDULER" && consumer == "scheduler")
     };
-    asking.is_at(&sought, "delivered to a scheduler that is held", delivered).await;
+    let found = asking.is_at(&sought, "delivered to a scheduler that is held", delivered).await;
+    assert!(found.to_string().contains("is \"OPERATION_STATE_PENDING\" (200 OK)"), "{found}");
     assert!(asking.stage.platform.is_held("scheduler"));
     asking.stage.platform.pause("scheduler", false);
 }
@@ -142,6 +144,11 @@ async fn an_event_waits_in_the_log_for_a_gateway_that_is_dead() {
     let queued = |place: &Place| matches!(place, Place::Stream { stream, consumer, .. } if stream == "EVENTS" && consumer == "gateway");
     let found = asking.is_at(&sought, "in the log, for the gateway", queued).await;
     assert!(found.message.starts_with("event "), "{found}");
+    let told = asking.stage.whereabouts(std::slice::from_ref(&sought)).await;
+    assert!(
+        told.contains("the public door does not answer") && told.contains("gateway: not running"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

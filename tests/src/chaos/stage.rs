@@ -84,7 +84,7 @@ impl Stage {
         let mut late: Vec<Sought> = more.to_vec();
         late.extend(self.ledger.outstanding().into_iter().map(|asked| asked.sought));
         let looking = async {
-            let search = Search::begin(&self.platform.data_dir(), &self.nats.url()).await;
+            let search = Search::begin(&self.platform.data_dir(), &self.nats.url(), &self.door).await;
             (search.survey().await, search.find(&late[..late.len().min(TOLD)]).await)
         };
         let mut text = format!("{} late\n", late.len());

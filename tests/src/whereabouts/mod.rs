@@ -1,5 +1,5 @@
 //! Where something is that is late: in whose outbox, in which stream, with which consumer, on which host. Asked while
-//! the platform is up; it reads the services' databases, the broker and the public door, and changes nothing.
+//! the platform is up; it reads the services' databases, asks the broker and the public door, and changes nothing.
 //!
 //! Every message of an operation carries the operation's id (it is the correlation) or the instance's, so what is
 //! under way is found without knowing how the services work: a message that was written and that somebody who wants it
@@ -13,9 +13,11 @@ mod tables;
 
 pub use place::Place;
 
+use crate::chaos::door::Door;
 use books::Books;
 use kernel::{Clock, SystemClock};
 use messages::Traced;
+use reqwest::Method;
 use serde_json::Value;
 use std::fmt;
 use std::path::Path;
@@ -65,14 +67,19 @@ const DONE: usize = 8;
 pub struct Search {
     books: Books,
     streams: Streams,
+    /// `None`: it did not answer.
+    door: Option<Door>,
     now_us: i64,
 }
 
 impl Search {
-    /// Opens the databases below `data_dir` and asks the broker at `broker` (not through a bad network) what it holds.
-    pub async fn begin(data_dir: &Path, broker: &str) -> Self {
-        let (books, streams) = tokio::join!(Books::open(data_dir), Streams::look(broker));
-        Self { books, streams, now_us: SystemClock.now().micros() }
+    /// Opens the databases below `data_dir`, asks the broker at `broker` (not through a bad network) what it holds, and
+    /// tries the public door.
+    pub async fn begin(data_dir: &Path, broker: &str, door: &Door) -> Self {
+        let hosts = door.once(Method::GET, "/v1/hosts", "", None);
+        let (books, streams, answer) = tokio::join!(Books::open(data_dir), Streams::look(broker), hosts);
+        let door = answer.map(|_| door.clone());
+        Self { books, streams, door, now_us: SystemClock.now().micros() }
     }
 
     /// How things stand in general: outboxes and consumers, a line each.
@@ -80,6 +87,7 @@ impl Search {
         let mut lines = self.books.outboxes(self.now_us).await;
         lines.extend(self.streams.consumers().map(streams::describe));
         lines.extend(self.streams.trouble().map(|trouble| format!("the broker: {trouble}")));
+        lines.extend(self.door.is_none().then(|| "the public door does not answer".to_owned()));
         lines
     }
 
@@ -100,11 +108,27 @@ impl Search {
             _ => (String::new(), state.judge(sought, self.now_us)),
         };
         let mut facts = state.facts(self.now_us);
+        facts.extend(self.at_the_door(sought).await);
         let others = traced.iter().filter(|t| t.place.is_some()).skip(1);
         facts.extend(others.map(|t| format!("also: {}", t.told())));
         let done: Vec<&Traced> = traced.iter().filter(|traced| traced.place.is_none()).collect();
         facts.extend(done.iter().rev().take(DONE).rev().map(|traced| format!("done: {}", traced.told())));
         Whereabouts { sought: sought.clone(), place, message, facts }
+    }
+}
+
+impl Search {
+    /// What the public door says, which the table behind it may contradict.
+    async fn at_the_door(&self, sought: &Sought) -> Option<String> {
+        let (path, field, key) = match (sought.operation.as_str(), sought.instance.as_str()) {
+            ("", "") => return None,
+            ("", instance) => (format!("/v1/instances/{instance}"), "instance", "phase"),
+            (operation, _) => (format!("/v1/operations/{operation}"), "operation", "state"),
+        };
+        Some(match self.door.as_ref()?.once(Method::GET, &path, "", None).await {
+            None => format!("public door: {path} is not answered"),
+            Some((status, answer)) => format!("public door: {path} is {} ({status})", answer[field][key]),
+        })
     }
 }
 

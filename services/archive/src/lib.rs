@@ -21,10 +21,11 @@ use ::store::MigrationFile;
 use adapters::key::Key;
 use adapters::vault::Vault;
 use bus::{Connection, Desk};
-use chassis::{Chassis, Stage, reconcile};
+use chassis::{Chassis, Loop};
 use metrics::Metrics;
 use opentelemetry::metrics::Meter;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The service's name on the bus.
 pub const SERVICE: &str = "archive";
@@ -51,17 +52,18 @@ pub fn archiving(
     })
 }
 
+/// How long a pass may take: it seals all there is, segment by segment, and goes on where it was when it is begun again.
+const LONG_BACKLOG: Duration = Duration::from_secs(1800);
+
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
     let archiving = Arc::new(archiving(settings, desk, &chassis.bus, &chassis.meter)?);
     let period = settings.period();
-    chassis.tasks.spawn(Stage::Work, "archiving", move |stop| async move {
-        let pass = move || {
-            let archiving = archiving.clone();
-            async move { archiving.pass().await }
-        };
-        reconcile("archiving", stop, Arc::default(), period, pass).await;
+    let plan = Loop::every(period, "archive.archiving").patient_for(LONG_BACKLOG);
+    chassis.reconcile(plan, move || {
+        let archiving = archiving.clone();
+        async move { archiving.pass().await }
     });
     Ok(())
 }

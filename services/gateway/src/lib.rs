@@ -41,7 +41,7 @@ use api::external_events::ExternalEvents;
 use api::logins::Logins;
 use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
-use chassis::{Chassis, Stage, reconcile};
+use chassis::{Chassis, Loop, Stage};
 use reconcilers::ended_tokens::EndedTokens;
 use reconcilers::webhooks::Dispatch;
 use serde::Deserialize;
@@ -189,6 +189,9 @@ pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
     Box::new(FromHandlers { tables: STATE_TABLES, subscriptions })
 }
 
+/// How long a pass may take that removes many files or rows.
+const MANY_FILES: Duration = Duration::from_secs(300);
+
 /// Starts the gateway in a process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     start(settings, chassis).await.map(|_| ())
@@ -213,26 +216,21 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         let (sweep, rows) = (sweep.clone(), rows.clone());
         async move { reconcilers::staging::pass(&rows, &sweep).await }
     };
-    chassis.tasks.spawn(Stage::Work, "gateway staging", |stop| {
-        reconcile("staging", stop, wake, reconcilers::staging::PERIOD, pass)
-    });
+    let plan = Loop::every(reconcilers::staging::PERIOD, "gateway.staging").woken_by(wake);
+    chassis.reconcile(plan.patient_for(MANY_FILES), pass);
     let late = desk.clone();
     let pass = move || {
         let late = late.clone();
         async move { reconcilers::exec_timeouts::pass(&late).await }
     };
-    chassis.tasks.spawn(Stage::Work, "gateway exec timeouts", |stop| {
-        reconcile("exec timeouts", stop, Arc::new(Notify::new()), reconcilers::exec_timeouts::PERIOD, pass)
-    });
+    chassis.reconcile(Loop::every(reconcilers::exec_timeouts::PERIOD, "gateway.exec_timeouts"), pass);
 
     let ended = Arc::new(EndedTokens::new(desk.clone(), keep_ended_tokens, &chassis.meter));
     let pass = move || {
         let ended = ended.clone();
         async move { ended.pass().await }
     };
-    chassis.tasks.spawn(Stage::Work, "gateway ended tokens", |stop| {
-        reconcile("ended tokens", stop, Arc::new(Notify::new()), reconcilers::ended_tokens::PERIOD, pass)
-    });
+    chassis.reconcile(Loop::every(reconcilers::ended_tokens::PERIOD, "gateway.ended_tokens"), pass);
     let sender = Sender::new(&settings.webhooks, settings.insecure_dev)?;
     let couriers = Arc::new(Notify::new());
     let dispatch = Arc::new(Dispatch::new(
@@ -250,15 +248,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         let past = past.clone();
         async move { reconcilers::external_events::pass(&past).await }
     };
-    chassis.tasks.spawn(Stage::Work, "gateway external events", |stop| {
-        reconcile(
-            "external events",
-            stop,
-            Arc::new(Notify::new()),
-            reconcilers::external_events::PERIOD,
-            pass,
-        )
-    });
+    let plan = Loop::every(reconcilers::external_events::PERIOD, "gateway.external_events");
+    chassis.reconcile(plan.patient_for(MANY_FILES), pass);
     let external = ExternalEvents::new(&chassis.meter);
     chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
 

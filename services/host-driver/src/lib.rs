@@ -23,7 +23,7 @@ pub use store::VmKey;
 
 use ::store::MigrationFile;
 use bus::{Desk, Subscriptions};
-use chassis::{Chassis, HealthHandle, Sealer, Stage, reconcile};
+use chassis::{Chassis, HealthHandle, Loop, Sealer, Stage};
 use domain::Policy;
 use handlers::{EnsureVmHandler, ExecInVmHandler};
 use reconcilers::execs::Execs;
@@ -108,6 +108,9 @@ impl Parts {
 
 // the closures of the loops own what they call: the future of one that borrows cannot be shown to be Send
 
+/// How long a pass may take that asks hypervisors, one after the other, or removes files of theirs.
+const MANY_VMS: Duration = Duration::from_secs(300);
+
 /// Starts the service on the hosts that the settings describe.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     wire_hosts(settings, chassis, Arc::new(settings.hosts()?)).await.map(|_| ())
@@ -141,19 +144,15 @@ pub async fn wire_hosts(
     tasks.spawn(Stage::Work, "full pass", |stop| {
         reconcilers::vms::full_pass(store, attention, metrics, full_pass, stop)
     });
-    tasks.spawn(Stage::Work, "execs", |stop| async move {
-        reconcile("execs", stop, exec_wake, Duration::from_secs(5), move || execs.clone().pass()).await;
-    });
+    let plan = Loop::every(Duration::from_secs(5), "host_driver.execs").woken_by(exec_wake);
+    chassis.reconcile(plan.patient_for(MANY_VMS), move || execs.clone().pass());
     let orphans =
         Orphans { desk: desk.clone(), hosts: hosts.clone(), policy: settings.orphans, said: Arc::default() };
-    tasks.spawn(Stage::Work, "orphans", |stop| async move {
-        reconcile("orphans", stop, Arc::default(), full_pass, move || orphans.clone().pass()).await;
-    });
+    let plan = Loop::every(full_pass, "host_driver.orphans").patient_for(MANY_VMS);
+    chassis.reconcile(plan, move || orphans.clone().pass());
     let (caches_desk, caches) = (desk.clone(), hosts.clone());
-    tasks.spawn(Stage::Work, "images", |stop| async move {
-        let pass = move || reconcilers::images::pass(caches_desk.clone(), caches.clone());
-        reconcile("images", stop, Arc::default(), Duration::from_secs(600), pass).await;
-    });
+    let plan = Loop::every(Duration::from_secs(600), "host_driver.images").patient_for(MANY_VMS);
+    chassis.reconcile(plan, move || reconcilers::images::pass(caches_desk.clone(), caches.clone()));
     let store_id = bus::rebuild::store_id(desk.store()).await?;
     spawn_reports(settings, chassis, &desk, &hosts, (health, doubt), store_id)?;
     let (bus, store) = (chassis.bus.clone(), desk.store().clone());
@@ -183,9 +182,9 @@ fn spawn_reports(
     };
     let (beats, bus) = (reports.clone(), chassis.bus.clone());
     let period = Duration::from_millis(settings.heartbeat_ms.max(100));
-    chassis.tasks.spawn(Stage::Work, "host reports", |stop| async move {
-        reconcile("host reports", stop, doubt, Duration::from_secs(15), move || reports.clone().pass()).await;
-    });
+    // whether KVM can run guests is tried, with time limits of its own
+    let plan = Loop::every(Duration::from_secs(15), "host_driver.reports").woken_by(doubt);
+    chassis.reconcile(plan.patient_for(MANY_VMS), move || reports.clone().pass());
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::host::beat(bus, beats, period, stop));
     Ok(())
 }

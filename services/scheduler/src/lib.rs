@@ -18,10 +18,11 @@ pub use settings::Settings;
 use ::store::{MigrationFile, Store};
 use anyhow::Result;
 use bus::{Desk, Subscriptions};
-use chassis::{Chassis, Stage, reconcile};
+use chassis::{Chassis, Loop, Stage};
 use handlers::*;
 use opentelemetry::metrics::Meter;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// The name of the service in the proto package.
@@ -77,24 +78,24 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnTenantQuotaSet(own()))
 }
 
+/// How long a pass may take that goes through many rows, a transaction for each or for a few.
+const MANY_ROWS: Duration = Duration::from_secs(120);
+
 /// Starts the scheduler in this process.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     let (desk, context) = serve(settings, chassis).await?;
     // each pass owns what it needs: a pass that borrowed from its loop could not move between threads
     let own = (desk.clone(), context.clone());
     let (wake, period) = (context.placement.clone(), settings.placement_period());
-    chassis.tasks.spawn(Stage::Work, "placement", move |stop| {
-        reconcile("placement", stop, wake, period, move || {
-            let (desk, context) = own.clone();
-            async move { reconcilers::placement::pass(&desk, &context).await }
-        })
+    let plan = Loop::every(period, "scheduler.placement").woken_by(wake).patient_for(MANY_ROWS);
+    chassis.reconcile(plan, move || {
+        let (desk, context) = own.clone();
+        async move { reconcilers::placement::pass(&desk, &context).await }
     });
-    let (wake, period) = (Arc::new(Notify::new()), settings.deadline_period());
-    chassis.tasks.spawn(Stage::Work, "deadlines", move |stop| {
-        reconcile("deadlines", stop, wake, period, move || {
-            let (desk, context) = (desk.clone(), context.clone());
-            async move { reconcilers::deadlines::pass(&desk, &context).await }
-        })
+    let plan = Loop::every(settings.deadline_period(), "scheduler.deadlines").patient_for(MANY_ROWS);
+    chassis.reconcile(plan, move || {
+        let (desk, context) = (desk.clone(), context.clone());
+        async move { reconcilers::deadlines::pass(&desk, &context).await }
     });
     Ok(())
 }
@@ -111,11 +112,10 @@ pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Cont
     let (own, bus, beats) = (context.clone(), chassis.bus.clone(), wake.clone());
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::hosts::listen(bus, own, beats, stop));
     let (own, limit) = ((desk.clone(), context.clone()), settings.host_silence());
-    chassis.tasks.spawn(Stage::Work, "hosts", move |stop| {
-        reconcile("hosts", stop, wake, limit / 6, move || {
-            let (desk, context) = own.clone();
-            async move { reconcilers::hosts::pass(&desk, &context, limit).await }
-        })
+    let plan = Loop::every(limit / 6, "scheduler.hosts").woken_by(wake).patient_for(MANY_ROWS);
+    chassis.reconcile(plan, move || {
+        let (desk, context) = own.clone();
+        async move { reconcilers::hosts::pass(&desk, &context, limit).await }
     });
     Ok((desk, context))
 }

@@ -21,7 +21,7 @@ use adapters::fetch::Fetcher;
 use adapters::qemu_img::QemuImg;
 use anyhow::Context;
 use bus::{Desk, Subscriptions};
-use chassis::{Chassis, Health, Stage, reconcile};
+use chassis::{Chassis, Health, Loop};
 
 use handlers::{
     DeleteImageHandler, ImportImageHandler, InstanceAcceptedHandler, InstanceDeletedHandler,
@@ -58,6 +58,9 @@ impl Wakes {
     }
 }
 
+/// How long a pass may take that removes files, or looks at all of them, on a datastore that may be far away.
+const MANY_FILES: Duration = Duration::from_secs(600);
+
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
@@ -68,17 +71,12 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 
     let Parts { imports, removals, sweep, .. } = parts;
     // the closures own what they call: the future of one that borrows cannot be shown to be Send
-    chassis.tasks.spawn(Stage::Work, "imports", |stop| async move {
-        reconcile("imports", stop, wakes.imports, Duration::from_secs(5), move || imports.clone().pass())
-            .await;
-    });
-    chassis.tasks.spawn(Stage::Work, "removals", |stop| async move {
-        reconcile("removals", stop, wakes.removals, Duration::from_secs(15), move || removals.clone().pass())
-            .await;
-    });
-    chassis.tasks.spawn(Stage::Work, "sweep", |stop| async move {
-        reconcile("sweep", stop, Arc::default(), Duration::from_secs(60), move || sweep.clone().pass()).await;
-    });
+    let plan = Loop::every(Duration::from_secs(5), "storage.imports").woken_by(wakes.imports);
+    chassis.reconcile(plan, move || imports.clone().pass());
+    let plan = Loop::every(Duration::from_secs(15), "storage.removals").woken_by(wakes.removals);
+    chassis.reconcile(plan.patient_for(MANY_FILES), move || removals.clone().pass());
+    let plan = Loop::every(Duration::from_secs(60), "storage.sweep").patient_for(MANY_FILES);
+    chassis.reconcile(plan, move || sweep.clone().pass());
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! The connection to the broker.
 
+use crate::wait::{ANSWER, Wait};
 use crate::{Limits, Report, Trouble, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How to reach the broker.
 #[derive(Debug, Clone, Deserialize)]
@@ -66,6 +69,14 @@ pub struct Connection {
     jetstream: jetstream::Context,
     replicas: usize,
     limits: Limits,
+    turns: Arc<watch::Sender<Turns>>,
+}
+
+/// How often the connection was lost and made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    pub lost: u64,
+    pub made: u64,
 }
 
 /// Which server this is, which of its lives, and which connection to it.
@@ -88,6 +99,8 @@ impl Connection {
                 .trim()
                 .to_owned(),
         };
+        let turns = Arc::new(watch::Sender::new(Turns::default()));
+        let noted = turns.clone();
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .ping_interval(Duration::from_secs(10))
@@ -95,11 +108,15 @@ impl Connection {
             .max_reconnects(None)
             .reconnect_delay_callback(|attempt| Duration::from_millis((50 << attempt.min(6)) as u64))
             .event_callback(move |event| {
-                let report = report.clone();
+                let (report, noted) = (report.clone(), noted.clone());
                 async move {
                     match event {
-                        async_nats::Event::Connected => report.well("connected"),
+                        async_nats::Event::Connected => {
+                            noted.send_modify(|turns| turns.made += 1);
+                            report.well("connected");
+                        }
                         async_nats::Event::Disconnected => {
+                            noted.send_modify(|turns| turns.lost += 1);
                             report.unwell(Trouble::BrokerAway, "the broker does not answer; reconnecting");
                         }
                         other => tracing::warn!(%other, "broker"),
@@ -117,7 +134,7 @@ impl Connection {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(Duration::from_secs(5));
         let connection =
-            Self { client, jetstream, replicas: settings.replicas, limits: settings.limits.clone() };
+            Self { client, jetstream, replicas: settings.replicas, limits: settings.limits.clone(), turns };
         // services that start together ask for the same streams at once, and a busy broker may answer late
         for pause in START_PAUSES {
             match connection.ensure_streams().await {
@@ -135,11 +152,31 @@ impl Connection {
         Ok(topology::reconcile(&self.jetstream, self.replicas, &self.limits).await?)
     }
 
+    /// The same, within the time that a loop under watch may take, and not past the end of the connection. Whether it
+    /// went well shows in what is done next.
+    pub(crate) async fn restore_streams(&self) {
+        let restored = Wait::new(self, ANSWER).answer(self.ensure_streams()).await;
+        if let Err(error) = restored.and_then(|done| done.map_err(|e| e.to_string())) {
+            tracing::debug!(error, "streams not looked after");
+        }
+    }
+
     /// Between two equal answers it was the same server all the time. It changes before anything is received on a new
     /// connection.
     pub(crate) fn identity(&self) -> Identity {
         let info = self.client.server_info();
         Identity { server: info.server_id, connection: info.client_id }
+    }
+
+    /// Tells when the connection is lost or made. The client may lose count when very much happens, so nothing may wait
+    /// for this alone.
+    pub(crate) fn turns(&self) -> watch::Receiver<Turns> {
+        self.turns.subscribe()
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// How much the streams take.

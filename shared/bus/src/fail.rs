@@ -50,8 +50,18 @@ pub enum FailPoint {
     LossNoticed,
     /// Lost rows wait again, and the event that says so.
     RefillWritten,
+    /// The streams were asked what they are; nothing is compared.
+    StreamsSeen,
+    /// Rows that are in the stream though nobody marked them are marked, not committed.
+    Adopted,
     /// The audit has found holes; nothing is written down.
     HolesNoticed,
+    /// The whole stream is compared; it is not written down.
+    Audited,
+    /// Old rows are removed, not committed.
+    Pruned,
+    /// A command queue is about to be cleared of what was obeyed.
+    Swept,
 }
 
 impl FailPoint {

@@ -130,13 +130,17 @@ pub(crate) async fn forget_attempts(
 }
 
 /// Removes rows so old that the server cannot deliver their messages again, and the attempts at messages that never
-/// came again.
-pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp) -> Result<u64, StoreError> {
-    let done = sqlx::query("DELETE FROM inbox WHERE handled_at < $1")
-        .bind(before.micros())
-        .execute(&mut *tx)
-        .await?;
-    let attempts =
-        sqlx::query("DELETE FROM attempts WHERE first_at < $1").bind(before.micros()).execute(tx).await?;
-    Ok(done.rows_affected() + attempts.rows_affected())
+/// came again. At most `limit` rows of each; returns how many of the table of which there were more.
+pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+    let mut most = 0;
+    for statement in [
+        "DELETE FROM inbox WHERE (consumer, message_id) IN
+         (SELECT consumer, message_id FROM inbox WHERE handled_at < $1 ORDER BY handled_at LIMIT $2)",
+        "DELETE FROM attempts WHERE (consumer, message_id) IN
+         (SELECT consumer, message_id FROM attempts WHERE first_at < $1 LIMIT $2)",
+    ] {
+        let done = sqlx::query(statement).bind(before.micros()).bind(limit).execute(&mut *tx).await?;
+        most = most.max(done.rows_affected());
+    }
+    Ok(most)
 }

@@ -30,7 +30,9 @@ pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;
+mod wait;
 pub mod watch;
+pub mod watchdog;
 mod work;
 
 pub use cause::Cause;
@@ -41,13 +43,14 @@ pub use failure::Failure;
 pub use handle::{Handle, Subscriptions};
 pub use late::LateRows;
 pub use limits::Limits;
-pub use outbox::{OutboxSize, size as outbox_size};
+pub use outbox::{OldestWaiting, OutboxSize, size as outbox_size};
 pub use outside::{FromOutside, Outside, Sent};
 pub use relay::Relay;
 pub use report::Report;
 pub use runner::{RetryPolicy, Runner};
 pub use trace::continue_from as continue_trace;
 pub use trouble::Trouble;
+pub use watchdog::{Pulse, Watchdog};
 pub use work::Work;
 
 /// The tables every service database has for the bus.

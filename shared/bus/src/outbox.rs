@@ -339,29 +339,52 @@ pub(crate) async fn prune(tx: &mut AnyConnection, before: Timestamp, limit: i64)
 }
 
 /// How much the outbox holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutboxSize {
     /// Messages that are committed and not yet published.
     pub waiting: i64,
-    /// When the oldest of them was committed; `None` when nothing waits.
-    pub oldest: Option<Timestamp>,
+    /// The oldest of them; `None` when nothing waits.
+    pub oldest: Option<OldestWaiting>,
     /// All rows, those included that are kept to refill a stream.
     pub rows: i64,
 }
 
+/// The message that has waited for the broker longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldestWaiting {
+    /// Its row.
+    pub seq: i64,
+    /// When it was committed.
+    pub since: Timestamp,
+    /// Where it is to go.
+    pub stream: String,
+    /// Its subject.
+    pub subject: String,
+}
+
 /// Measures the outbox.
 pub async fn size(store: &Store) -> Result<OutboxSize, StoreError> {
-    let oldest: Option<i64> =
-        sqlx::query_scalar("SELECT created_at FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT 1")
-            .fetch_optional(store.reader())
-            .await?;
+    let oldest = sqlx::query(
+        "SELECT seq, created_at, stream, subject FROM outbox WHERE stream_sequence = 0 ORDER BY seq LIMIT 1",
+    )
+    .fetch_optional(store.reader())
+    .await?;
+    let oldest = match oldest {
+        None => None,
+        Some(row) => Some(OldestWaiting {
+            seq: row.try_get("seq")?,
+            since: Timestamp(row.try_get("created_at")?),
+            stream: row.try_get("stream")?,
+            subject: row.try_get("subject")?,
+        }),
+    };
     // rows have numbers that grow: the first and the last tell how many there are without counting them
     let rows: i64 = sqlx::query_scalar(
         "SELECT COALESCE((SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1), 0) - COALESCE((SELECT seq FROM outbox ORDER BY seq LIMIT 1), 1) + 1",
     )
     .fetch_one(store.reader())
     .await?;
-    Ok(OutboxSize { waiting: pending(store).await?, oldest: oldest.map(Timestamp), rows })
+    Ok(OutboxSize { waiting: pending(store).await?, oldest, rows })
 }
 
 /// How many messages wait to be published.

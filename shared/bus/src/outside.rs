@@ -4,6 +4,8 @@
 //! There is no inbox: such messages have no ids of ours. Whoever takes them tells repeats apart by what they say.
 
 use crate::fail::FailPoint;
+use crate::wait::{ANSWER, Wait, flat};
+use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Cause, Connection, Desk, Failure, Report, Trouble, Work, dead, topology};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
@@ -66,12 +68,15 @@ pub struct Outside<T> {
     taker: T,
     report: Report,
     ack_wait: Duration,
+    patience: Duration,
+    pulse: Pulse,
 }
 
 impl<T: FromOutside> Outside<T> {
     /// Hands what is sent to `taker`, which writes through `desk`.
     pub fn new(desk: Desk, connection: Connection, taker: T, report: Report) -> Self {
-        Self { desk, connection, taker, report, ack_wait: ACK_WAIT }
+        let (patience, pulse) = (watchdog::PATIENCE, Pulse::default());
+        Self { desk, connection, taker, report, ack_wait: ACK_WAIT, patience, pulse }
     }
 
     /// The same with another time after which what was not acknowledged comes again.
@@ -79,17 +84,29 @@ impl<T: FromOutside> Outside<T> {
         Self { ack_wait, ..self }
     }
 
+    /// The same with another time for which a message, or whatever else the loop is at, may get nowhere.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Runs until told to stop; finishes the batch in hand.
     pub async fn run(self, stop: CancellationToken) {
+        let name = format!("{}.outside", self.desk.service());
+        let watchdog = Watchdog::new(&name, self.patience, self.report.part(&name));
+        watchdog.over(&self.pulse, || self.consume(&stop)).await;
+    }
+
+    async fn consume(&self, stop: &CancellationToken) {
         let mut failures: u32 = 0;
         // what another life of this process had in hand comes again before anything that was sent later
         let mut from_the_start = true;
         while !stop.is_cancelled() {
+            self.pulse.works(|_| "opening the consumer".to_owned());
             let outcome = match self.open(from_the_start).await {
                 Ok(messages) => {
                     failures = 0;
                     self.report.well("listening");
-                    let ended = self.pump(messages, &stop).await;
+                    let ended = self.pump(messages, stop).await;
                     from_the_start = matches!(ended, Err(Ended::Undone(_)));
                     ended.map_err(|ended| match ended {
                         Ended::Undone(reason) | Ended::Broken(reason) => reason,
@@ -101,7 +118,9 @@ impl<T: FromOutside> Outside<T> {
                 failures = failures.saturating_add(1);
                 tracing::warn!(stream = topology::OUTSIDE, reason, failures, "not listening");
                 self.report.unwell(Trouble::of_broker(&reason), format!("{}: {reason}", topology::OUTSIDE));
-                let _ = self.connection.ensure_streams().await;
+                self.pulse.works(|_| "bringing streams back".to_owned());
+                self.connection.restore_streams().await;
+                self.pulse.rests();
                 let pause = Duration::from_millis(100 << failures.min(5));
                 tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(pause) => {} }
             }
@@ -111,14 +130,15 @@ impl<T: FromOutside> Outside<T> {
     /// `from_the_start`: messages that were handed out and not acknowledged come first. The server alone would bring
     /// them after those that were sent meanwhile.
     async fn open(&self, from_the_start: bool) -> Result<pull::Stream, String> {
-        let stream = self.connection.jetstream().get_stream_no_info(topology::OUTSIDE).await;
-        let stream = stream.map_err(|e| e.to_string())?;
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        let stream = self.connection.jetstream().get_stream_no_info(topology::OUTSIDE);
+        let stream = flat(wait.answer(stream).await)?;
         if from_the_start
-            && let Ok(old) = stream.consumer_info(self.desk.service()).await
+            && let Ok(old) = flat(wait.answer(stream.consumer_info(self.desk.service())).await)
             && old.num_ack_pending > 0
         {
             // the messages stay: the stream keeps what was not acknowledged
-            stream.delete_consumer(self.desk.service()).await.map_err(|e| e.to_string())?;
+            flat(wait.answer(stream.delete_consumer(self.desk.service())).await)?;
         }
         let config = pull::Config {
             durable_name: Some(self.desk.service().to_owned()),
@@ -129,20 +149,20 @@ impl<T: FromOutside> Outside<T> {
             max_ack_pending: 1_000,
             ..pull::Config::default()
         };
-        let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;
-        consumer
+        let consumer = flat(wait.answer(stream.create_consumer(config)).await)?;
+        let messages = consumer
             .stream()
             .max_messages_per_batch(BATCH)
             .expires(Duration::from_secs(30))
             .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await
-            .map_err(|e| e.to_string())
+            .messages();
+        flat(wait.answer(messages).await)
     }
 
     async fn pump(&self, messages: pull::Stream, stop: &CancellationToken) -> Result<(), Ended> {
         let mut batches = messages.ready_chunks(BATCH);
         loop {
+            self.pulse.rests();
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -157,6 +177,7 @@ impl<T: FromOutside> Outside<T> {
                 }
             }
             if let Err(reason) = self.process(taken).await {
+                self.pulse.rests();
                 // nothing that was sent later may overtake it
                 tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(AGAIN) => {} }
                 return Err(Ended::Undone(reason));
@@ -165,9 +186,10 @@ impl<T: FromOutside> Outside<T> {
                 return Err(Ended::Broken(reason));
             }
         }
+        let mut wait = Wait::new(&self.connection, ANSWER);
         while let Some(Some(batch)) = batches.next().now_or_never() {
             for message in batch.into_iter().flatten() {
-                let _ = message.ack_with(AckKind::Nak(None)).await;
+                let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
             }
         }
         Ok(())
@@ -178,6 +200,9 @@ impl<T: FromOutside> Outside<T> {
         if batch.is_empty() {
             return Ok(());
         }
+        let subjects: Vec<String> = batch.iter().map(|message| message.subject.to_string()).collect();
+        self.pulse
+            .works(move |at| format!("message {}, number {} of {}", subjects[at], at + 1, subjects.len()));
         FailPoint::Received.reached().await;
         let decided = self.decide(&batch).await;
         FailPoint::Committed.reached().await;
@@ -186,8 +211,10 @@ impl<T: FromOutside> Outside<T> {
             self.report.unwell(Trouble::of_store(&error), error.to_string());
             return Err(error.to_string());
         }
-        for message in &batch {
-            if let Err(error) = message.ack().await {
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        for (index, message) in batch.iter().enumerate() {
+            self.pulse.at(index);
+            if let Err(error) = flat(wait.answer(message.ack()).await) {
                 tracing::debug!(%error, "answer not sent; it comes again");
             }
             FailPoint::Acknowledged.reached().await;
@@ -198,7 +225,8 @@ impl<T: FromOutside> Outside<T> {
     /// The whole batch in one transaction, with a place to go back to before each message.
     async fn decide(&self, batch: &[Message]) -> Result<(), StoreError> {
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
-        for message in batch {
+        for (index, message) in batch.iter().enumerate() {
+            self.pulse.at(index);
             let sent = sent(message);
             work.tx().execute("SAVEPOINT message").await?;
             let mark = work.mark();

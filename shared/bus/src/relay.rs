@@ -6,6 +6,7 @@
 mod audit;
 mod marks;
 mod memory;
+mod prune;
 mod publish;
 mod refill;
 mod verify;
@@ -13,8 +14,9 @@ mod verify;
 use crate::connection::Identity;
 use crate::fail::FailPoint;
 use crate::outbox::{self, Waiting};
-use crate::{Connection, Desk, Report, Trouble, inbox};
-use kernel::{MessageId, Timestamp};
+use crate::watchdog::{self, Pulse, Watchdog};
+use crate::{Connection, Desk, Report, Trouble};
+use kernel::MessageId;
 use marks::Marks;
 use opentelemetry::metrics::Counter;
 use publish::Full;
@@ -33,13 +35,6 @@ const PERIOD: Duration = Duration::from_millis(500);
 const VERIFY_EVERY: Duration = Duration::from_secs(5);
 /// Who stopped relaying is replaced after this long.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long handled messages are remembered. A command older than that is never sent again, whatever the broker lost:
-/// nobody would know any more that it was obeyed.
-const INBOX_KEEP: Duration = Duration::from_secs(30 * DAY);
-const DAY: u64 = 24 * 3600;
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
-/// Rows removed in one transaction.
-const PRUNE_AT_ONCE: i64 = 10_000;
 /// A stream that was full is tried again after this long.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
 /// So many small batches in a row have to fit before large ones are sent again.
@@ -101,6 +96,8 @@ pub struct Relay {
     /// This process relays until then, without asking.
     lease: Mutex<Option<Instant>>,
     refilled: Counter<u64>,
+    patience: Duration,
+    prune_every: Duration,
 }
 
 impl Relay {
@@ -123,20 +120,47 @@ impl Relay {
             read_at: Mutex::default(),
             lease: Mutex::default(),
             refilled,
+            patience: watchdog::PATIENCE,
+            prune_every: prune::EVERY,
         }
+    }
+
+    /// The same with other times: how long a loop that has work may get nowhere, and between two clearings of tables.
+    pub fn with_times(self, patience: Duration, prune_every: Duration) -> Self {
+        Self { patience, prune_every, ..self }
     }
 
     /// Publishes until told to stop, then once more, so that nothing that was said stays behind.
     pub async fn run(self, stop: CancellationToken) {
-        tokio::join!(self.publishing(&stop), self.audits(&stop), self.pruning(&stop));
+        let watchdog = |name: &str| {
+            let name = format!("{}.relay {name}", self.desk.service());
+            Watchdog::new(&name, self.patience, self.report.part(&name))
+        };
+        let [publishing, audits, pruning] = [Pulse::default(), Pulse::default(), Pulse::default()];
+        tokio::join!(
+            watchdog("publishing").over(&publishing, || self.publishing(&stop, &publishing)),
+            watchdog("audits").over(&audits, || self.audits(&stop, &audits)),
+            watchdog("pruning").over(&pruning, || self.pruning(&stop, &pruning)),
+        );
     }
 
-    async fn publishing(&self, stop: &CancellationToken) {
+    /// Forgets what is only in memory: it is in the tables and the streams, or it will be done again.
+    async fn start_afresh(&self) {
+        *self.marks.lock().await = Marks::default();
+        *self.verified.lock().await = None;
+        *self.read_at.lock().await = None;
+        *self.lease.lock().await = None;
+        self.full.lock().await.clear();
+        self.desk.handoff().distrust();
+    }
+
+    async fn publishing(&self, stop: &CancellationToken, pulse: &Pulse) {
+        self.start_afresh().await;
         let mut failures: u32 = 0;
         let mut next_verify = Instant::now() + VERIFY_EVERY;
         loop {
             let stopping = stop.is_cancelled();
-            match self.step(stopping, &mut next_verify).await {
+            match self.step(stopping, &mut next_verify, pulse).await {
                 Ok(more) => {
                     failures = 0;
                     self.say_how_it_is().await;
@@ -149,38 +173,49 @@ impl Relay {
                     tracing::warn!(service = self.desk.service(), %error, failures, "outbox waits");
                     self.report.unwell(error.trouble(), error.to_string());
                     // a stream may be gone: bring it back, compare what it holds
-                    let _ = self.connection.ensure_streams().await;
+                    pulse.works(|_| "bringing streams back".to_owned());
+                    self.connection.restore_streams().await;
                     next_verify = Instant::now();
                 }
             }
             if stopping {
                 return;
             }
+            pulse.rests();
             let quiet = if self.full.lock().await.is_empty() { PERIOD } else { FULL_PAUSE };
             let pause = if failures == 0 { quiet } else { Duration::from_millis(100 << failures.min(5)) };
             let mut until = Instant::now() + pause;
             if failures == 0 {
                 until = until.min(self.marks.lock().await.due().unwrap_or(until));
             }
+            let mut turns = self.connection.turns();
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.desk.handoff().notified(), if failures == 0 => {}
+                // whoever waits for the broker need not wait longer than it is away
+                _ = turns.changed(), if failures > 0 => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }
     }
 
     /// What is due: a look at the streams, a batch, marks. Answers whether there is more to do at once.
-    async fn step(&self, stopping: bool, next_verify: &mut Instant) -> Result<bool, RelayError> {
+    async fn step(
+        &self,
+        stopping: bool,
+        next_verify: &mut Instant,
+        pulse: &Pulse,
+    ) -> Result<bool, RelayError> {
+        pulse.works(|_| "looking for what waits".to_owned());
         if Instant::now() >= *next_verify {
             *next_verify = Instant::now() + VERIFY_EVERY;
-            self.write_marks().await?;
-            self.verify_again().await?;
+            self.write_marks(pulse).await?;
+            self.verify_again(pulse).await?;
         }
-        let more = self.round().await;
+        let more = self.round(pulse).await;
         let due = self.marks.lock().await.due().is_some_and(|due| stopping || due <= Instant::now());
         if due || more.is_err() {
-            self.write_marks().await?;
+            self.write_marks(pulse).await?;
         }
         more
     }
@@ -196,15 +231,15 @@ impl Relay {
     }
 
     /// Publishes a batch in order. Answers whether there is more to do at once.
-    async fn round(&self) -> Result<bool, RelayError> {
+    async fn round(&self, pulse: &Pulse) -> Result<bool, RelayError> {
         if !self.holds_lease().await? {
             return Ok(false);
         }
-        self.verify_if_reconnected().await?;
+        self.verify_if_reconnected(pulse).await?;
         let rows = self.read().await?;
-        if rows.is_empty() {
-            return Ok(false);
-        }
+        let Some(first) = rows.first() else { return Ok(false) };
+        let (seq, subject, more) = (first.seq, first.subject.clone(), rows.len() - 1);
+        pulse.works(move |_| format!("publishing row {seq}, {subject}, and {more} more"));
         FailPoint::OutboxRead.reached().await;
         let present = self.connection.identity();
         let published = self.publish(&rows).await;
@@ -294,8 +329,11 @@ impl Relay {
     }
 
     /// Writes down what was taken since the last time.
-    async fn write_marks(&self) -> Result<(), RelayError> {
+    async fn write_marks(&self, pulse: &Pulse) -> Result<(), RelayError> {
         let mut marks = self.marks.lock().await;
+        let rows = marks.len();
+        let first = marks.places().first().map_or(0, |(row, _)| *row);
+        pulse.works(move |_| format!("writing down where {rows} rows are, the first of them row {first}"));
         if marks.is_empty() {
             return Ok(());
         }
@@ -350,33 +388,5 @@ impl Relay {
         // renewed in good time: nobody else takes it before it has run out
         *self.lease.lock().await = held.then(|| began + LEASE / 2);
         Ok(held)
-    }
-
-    async fn pruning(&self, stop: &CancellationToken) {
-        loop {
-            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(PRUNE_EVERY) => {} }
-            if let Err(error) = self.prune().await {
-                tracing::warn!(service = self.desk.service(), %error, "inbox and outbox not pruned");
-            }
-        }
-    }
-
-    /// Removes what nobody will ask for again: see [`INBOX_KEEP`] and `Limits::outbox_keep_days`.
-    pub(crate) async fn prune(&self) -> Result<u64, store::StoreError> {
-        let now = self.desk.clock().now().micros();
-        let before = |age: Duration| Timestamp(now - age.as_micros() as i64);
-        let days = u64::from(self.connection.limits().outbox_keep_days.clamp(1, 29));
-        let mut tx = self.desk.store().begin().await?;
-        let mut removed = inbox::prune(&mut tx, before(INBOX_KEEP)).await?;
-        tx.commit().await?;
-        loop {
-            let mut tx = self.desk.store().begin().await?;
-            let rows = outbox::prune(&mut tx, before(Duration::from_secs(days * DAY)), PRUNE_AT_ONCE).await?;
-            tx.commit().await?;
-            removed += rows;
-            if rows < PRUNE_AT_ONCE as u64 {
-                return Ok(removed);
-            }
-        }
     }
 }

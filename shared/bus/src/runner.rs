@@ -5,11 +5,14 @@ mod pace;
 mod sweep;
 
 use crate::fail::FailPoint;
+use crate::wait::{ANSWER, Wait, flat};
+use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::{FutureExt, StreamExt};
 use opentelemetry::metrics::Counter;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use sweep::Sweep;
@@ -69,10 +72,13 @@ pub struct Runner {
     /// The last batch could not be written.
     store_failed: AtomicBool,
     pace: pace::Pace,
+    patience: Duration,
 }
 
 /// One durable consumer.
 struct Source {
+    /// What it is at, for whoever watches it.
+    pulse: Pulse,
     stream: String,
     /// Durable name, and the name under which the inbox remembers.
     consumer: String,
@@ -101,13 +107,19 @@ impl Runner {
             .build();
         let store_failed = AtomicBool::new(false);
         let pace = pace::Pace::new();
-        Self { desk, connection, subscriptions, retry, report, handled, store_failed, pace }
+        let patience = watchdog::PATIENCE;
+        Self { desk, connection, subscriptions, retry, report, handled, store_failed, pace, patience }
+    }
+
+    /// The same with another time for which a message, or whatever else a loop is at, may get nowhere.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Runs until told to stop; finishes the batch in hand.
     pub async fn run(self, stop: CancellationToken) {
         let sources = self.sources();
-        futures::future::join_all(sources.iter().map(|source| self.consume(source, &stop))).await;
+        futures::future::join_all(sources.iter().map(|source| self.watched(source, &stop))).await;
     }
 
     fn sources(&self) -> Vec<Source> {
@@ -119,6 +131,7 @@ impl Runner {
             let filter =
                 key.map_or_else(|| format!("cmd.{service}.>"), |key| format!("cmd.{service}.*.*.{key}"));
             sources.push(Source {
+                pulse: Pulse::default(),
                 stream: topology::command_stream(service),
                 consumer: consumer.clone(),
                 filters: vec![filter],
@@ -131,6 +144,7 @@ impl Runner {
                 .keys()
                 .map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>"));
             sources.push(Source {
+                pulse: Pulse::default(),
                 stream: topology::EVENTS.to_owned(),
                 consumer,
                 filters: filters.collect(),
@@ -139,13 +153,21 @@ impl Runner {
         sources
     }
 
+    async fn watched(&self, source: &Source, stop: &CancellationToken) {
+        let name = format!("{}.runner {}", self.desk.service(), source.stream);
+        let watchdog = Watchdog::new(&name, self.patience, self.report.part(&name));
+        watchdog.over(&source.pulse, || self.consume(source, stop)).await;
+    }
+
     async fn consume(&self, source: &Source, stop: &CancellationToken) {
         let mut failures: u32 = 0;
+        let report = self.report.part(&source.stream);
         while !stop.is_cancelled() {
+            source.pulse.works(|_| "opening the consumer".to_owned());
             let outcome = match self.open(source).await {
                 Ok(messages) => {
                     failures = 0;
-                    self.report.well("listening");
+                    report.well("listening");
                     self.pump(source, messages, stop).await
                 }
                 Err(reason) => Err(reason),
@@ -159,8 +181,10 @@ impl Runner {
                     failures,
                     "not listening"
                 );
-                self.report.unwell(Trouble::of_broker(&reason), format!("{}: {reason}", source.stream));
-                let _ = self.connection.ensure_streams().await;
+                report.unwell(Trouble::of_broker(&reason), format!("{}: {reason}", source.stream));
+                source.pulse.works(|_| "bringing streams back".to_owned());
+                self.connection.restore_streams().await;
+                source.pulse.rests();
                 let pause = Duration::from_millis(100 << failures.min(5));
                 tokio::select! { () = stop.cancelled() => {} () = tokio::time::sleep(pause) => {} }
             }
@@ -168,12 +192,9 @@ impl Runner {
     }
 
     async fn open(&self, source: &Source) -> Result<pull::Stream, String> {
-        let stream = self
-            .connection
-            .jetstream()
-            .get_stream_no_info(&source.stream)
-            .await
-            .map_err(|e| e.to_string())?;
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        let stream = wait.answer(self.connection.jetstream().get_stream_no_info(&source.stream)).await?;
+        let stream = stream.map_err(|e| e.to_string())?;
         let config = pull::Config {
             durable_name: Some(source.consumer.clone()),
             filter_subjects: source.filters.clone(),
@@ -185,15 +206,14 @@ impl Runner {
             max_ack_pending: 4_000,
             ..pull::Config::default()
         };
-        let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;
-        consumer
+        let consumer = wait.answer(stream.create_consumer(config)).await?.map_err(|e| e.to_string())?;
+        let messages = consumer
             .stream()
             .max_messages_per_batch(2 * BATCH)
             .expires(Duration::from_secs(30))
             .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await
-            .map_err(|e| e.to_string())
+            .messages();
+        wait.answer(messages).await?.map_err(|e| e.to_string())
     }
 
     async fn pump(
@@ -206,10 +226,12 @@ impl Runner {
         let mut batches = messages.ready_chunks(BATCH);
         let mut sweep = Sweep::of(source);
         loop {
+            source.pulse.rests();
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = sweep.due() => {
+                    source.pulse.works(|_| "clearing the queue of what was obeyed".to_owned());
                     sweep.run(&self.connection).await;
                     continue;
                 }
@@ -231,9 +253,10 @@ impl Runner {
             }
         }
         // what was fetched and not begun goes back at once instead of after the acknowledgement time
+        let mut wait = Wait::new(&self.connection, ANSWER);
         while let Some(Some(batch)) = batches.next().now_or_never() {
             for message in batch.into_iter().flatten() {
-                let _ = message.ack_with(AckKind::Nak(None)).await;
+                let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
             }
         }
         Ok(())
@@ -244,19 +267,27 @@ impl Runner {
         if batch.is_empty() {
             return;
         }
+        let batch = Arc::new(batch);
+        let (named, count) = (batch.clone(), batch.len());
+        source.pulse.works(move |at| {
+            let (subject, id) = (&named[at].subject, delivery::id(&named[at]));
+            format!("message {subject}, {id}, number {} of {count}", at + 1)
+        });
         FailPoint::Received.reached().await;
         let verdicts = {
-            let _alive = delivery::keep_alive(&batch, self.retry.ack_wait);
+            let _alive = delivery::keep_alive(batch.clone(), self.retry.ack_wait);
             self.decide(source, &batch).await
         };
         FailPoint::Committed.reached().await;
-        for (message, verdict) in batch.iter().zip(verdicts) {
-            let answer = match verdict {
-                Verdict::Done => message.ack().await,
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        for (index, (message, verdict)) in batch.iter().zip(verdicts).enumerate() {
+            source.pulse.at(index);
+            let kind = match verdict {
+                Verdict::Done => AckKind::Ack,
                 // the delay stands on the NAK itself: a plain one ignores any back-off
-                Verdict::Again(delay) => message.ack_with(AckKind::Nak(Some(delay))).await,
+                Verdict::Again(delay) => AckKind::Nak(Some(delay)),
             };
-            if let Err(error) = answer {
+            if let Err(error) = flat(wait.answer(message.ack_with(kind)).await) {
                 // it will be delivered again, and the inbox knows it
                 tracing::debug!(%error, "answer not sent");
             }

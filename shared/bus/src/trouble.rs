@@ -19,6 +19,8 @@ pub enum Trouble {
     BrokerAway,
     /// Too many messages wait for the broker.
     OutboxFull,
+    /// A loop had work and got nowhere; it was started again.
+    Stuck,
     /// Something else; the detail tells.
     Other,
 }
@@ -34,6 +36,7 @@ impl Trouble {
             Self::BrokerFull => "BROKER_FULL",
             Self::BrokerAway => "BROKER_AWAY",
             Self::OutboxFull => "OUTBOX_FULL",
+            Self::Stuck => "STUCK",
             Self::Other => "OTHER",
         }
     }

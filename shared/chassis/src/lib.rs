@@ -15,7 +15,7 @@ mod telemetry;
 
 pub use health::{ComponentHealth, Health, HealthHandle};
 pub use process::{Chassis, ChassisSettings, Desks, run};
-pub use reconcile::reconcile;
+pub use reconcile::Loop;
 pub use sealing::{SealError, Sealer};
 pub use settings::{SettingsError, load};
 pub use tasks::{Stage, Tasks};

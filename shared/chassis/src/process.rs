@@ -1,7 +1,7 @@
 //! A process: connected, watched, and ended in order.
 
 use crate::telemetry::{Telemetry, TelemetrySettings};
-use crate::{Health, Sealer, Stage, Tasks, ops, store_watch, tables};
+use crate::{Health, Loop, Sealer, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
 use bus::rebuild::Rebuild;
 use bus::{BusSettings, Connection, Desk, Outside, Relay, RetryPolicy, Runner, Subscriptions};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use store::{MigrationFile, Store};
 
 /// What every process needs, besides the settings of its service.
@@ -55,12 +56,14 @@ pub struct Chassis {
     pub sealer: Arc<Sealer>,
     /// When failed messages are tried again.
     pub retry: RetryPolicy,
+    /// How long what the bus does, a message say, may get nowhere before it is begun again.
+    pub patience: Duration,
     /// The desks of the services in this process.
     pub desks: Desks,
 }
 
 /// How long closing a database may take.
-const CLOSING: std::time::Duration = std::time::Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The desks of the services in one process: for whoever has to look at all of them. Cheap to clone.
 #[derive(Clone, Default)]
@@ -128,6 +131,7 @@ impl Chassis {
             meter: opentelemetry::global::meter(process),
             sealer: Arc::new(Sealer::from_file(&settings.sealing_key_file)?),
             retry: RetryPolicy::default(),
+            patience: bus::watchdog::PATIENCE,
             desks: Desks::default(),
         })
     }
@@ -193,7 +197,8 @@ impl Chassis {
             subscriptions,
             self.retry.clone(),
             self.health.component(&name).report(),
-        );
+        )
+        .with_patience(self.patience);
         self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
     }
 
@@ -201,17 +206,29 @@ impl Chassis {
     pub fn take_from_outside(&self, desk: &Desk, taker: impl bus::FromOutside) {
         let name = format!("{}.outside", desk.service());
         let outside =
-            Outside::new(desk.clone(), self.bus.clone(), taker, self.health.component(&name).report());
+            Outside::new(desk.clone(), self.bus.clone(), taker, self.health.component(&name).report())
+                .with_patience(self.patience);
         self.tasks.spawn(Stage::Work, &name, |stop| outside.run(stop));
+    }
+
+    /// Starts a reconciler: a loop of passes that shows in health and metrics under its name.
+    pub fn reconcile<F, Fut>(&self, plan: Loop, pass: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (name, health) = (plan.name(), self.health.component(plan.name()));
+        let meter = self.meter.clone();
+        self.tasks.spawn(Stage::Work, name, |stop| plan.run(stop, health, meter, pass));
     }
 
     /// Asks the database regularly whether it can be written, and measures the outbox.
     fn watch_store(&self, desk: &Desk) {
         let store = self.health.component(&format!("{}.store", desk.service()));
         let outbox = self.health.component(&format!("{}.outbox", desk.service()));
-        let (desk, limit) = (desk.clone(), self.bus.limits().outbox_waiting);
+        let (desk, bus) = (desk.clone(), self.bus.clone());
         self.tasks.spawn(Stage::Relay, "store watch", move |stop| async move {
-            tokio::select! { () = stop.cancelled() => {} () = store_watch::watch(&desk, &store, &outbox, limit) => {} }
+            tokio::select! { () = stop.cancelled() => {} () = store_watch::watch(&desk, &bus, &store, &outbox) => {} }
         });
     }
 

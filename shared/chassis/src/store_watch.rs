@@ -1,25 +1,34 @@
-//! A service's database under watch: whether it can be written, and how much waits in its outbox.
+//! A service's database under watch: whether it can be written, and how much waits in its outbox, and how long.
 
 use crate::HealthHandle;
-use bus::{Desk, OutboxSize, Trouble};
+use bus::{Connection, Desk, OldestWaiting, OutboxSize, Trouble};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Gauge;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Between two questions.
 const PERIOD: Duration = Duration::from_secs(2);
 /// A database that takes longer than this to write one row is held by somebody.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// A message that has waited so long, with a broker that is there, waits for something that should not be.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
 /// Asks for ever.
-pub(crate) async fn watch(desk: &Desk, store: &HealthHandle, outbox: &HealthHandle, limit: i64) {
+pub(crate) async fn watch(desk: &Desk, bus: &Connection, store: &HealthHandle, outbox: &HealthHandle) {
+    let mut first = First::default();
     let measures = Measures::new(desk.service());
     loop {
         check(desk, store).await;
         match bus::outbox_size(desk.store()).await {
             Ok(size) => {
                 measures.record(desk, &size);
-                judge(outbox, &size, limit);
+                let waits = first.waits(size.oldest.as_ref(), desk.clock().now().micros());
+                match judge(&size, waits, bus.limits().outbox_waiting, bus.is_up()) {
+                    Ok(detail) => outbox.ok(detail),
+                    Err((trouble, detail)) => outbox.troubled(trouble, detail),
+                }
             }
             Err(error) => outbox.troubled(Trouble::of_store(&error), error.to_string()),
         }
@@ -46,13 +55,49 @@ async fn check(desk: &Desk, health: &HealthHandle) {
     }
 }
 
-fn judge(health: &HealthHandle, size: &OutboxSize, limit: i64) {
-    if size.waiting > limit {
-        let detail = format!("{} messages wait for the broker, at most {limit} should", size.waiting);
-        health.troubled(Trouble::OutboxFull, detail);
-    } else {
-        health.ok(format!("{} messages wait for the broker", size.waiting));
+/// The message that stands first, and since when it was seen there.
+#[derive(Default)]
+struct First(Option<(i64, Instant)>);
+
+impl First {
+    /// How long this message has waited for its turn. What a stream lost waits again since now, though it is old; and
+    /// where many wait, each is first only for a moment.
+    fn waits(&mut self, oldest: Option<&OldestWaiting>, now_us: i64) -> Duration {
+        let Some(oldest) = oldest else {
+            self.0 = None;
+            return Duration::ZERO;
+        };
+        let seen = match self.0 {
+            Some((seq, seen)) if seq == oldest.seq => seen,
+            _ => Instant::now(),
+        };
+        self.0 = Some((oldest.seq, seen));
+        let age = u64::try_from(now_us - oldest.since.micros()).unwrap_or(0);
+        seen.elapsed().min(Duration::from_micros(age))
     }
+}
+
+/// How the outbox is, in a sentence.
+fn judge(
+    size: &OutboxSize,
+    waits: Duration,
+    limit: i64,
+    broker_is_there: bool,
+) -> Result<String, (Trouble, String)> {
+    let count = size.waiting;
+    let Some(oldest) = &size.oldest else { return Ok("no message waits for the broker".to_owned()) };
+    let OldestWaiting { seq, stream, subject, .. } = oldest;
+    let detail = format!(
+        "{count} messages wait for the broker, the first of them for {} s: row {seq}, {subject}, for {stream}",
+        waits.as_secs()
+    );
+    if count > limit {
+        return Err((Trouble::OutboxFull, format!("{detail}; at most {limit} should wait")));
+    }
+    if waits >= LONGEST_WAIT && broker_is_there {
+        return Err((Trouble::Stuck, format!("{detail}; the broker is there")));
+    }
+    Ok(detail)
 }
 
 struct Measures {
@@ -85,9 +130,54 @@ impl Measures {
     }
 
     fn record(&self, desk: &Desk, size: &OutboxSize) {
-        let age = size.oldest.map_or(0, |oldest| desk.clock().now().micros() - oldest.micros());
+        let age =
+            size.oldest.as_ref().map_or(0, |oldest| desk.clock().now().micros() - oldest.since.micros());
         self.waiting.record(u64::try_from(size.waiting).unwrap_or(0), &self.label);
         self.oldest.record(age.max(0) as f64 / 1e6, &self.label);
         self.rows.record(u64::try_from(size.rows).unwrap_or(0), &self.label);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::Timestamp;
+
+    fn waiting(seq: i64, count: i64) -> OutboxSize {
+        let oldest = OldestWaiting {
+            seq,
+            since: Timestamp(0),
+            stream: "EVENTS".to_owned(),
+            subject: "evt.scheduler.v1.InstanceReady.acme.i".to_owned(),
+        };
+        OutboxSize { waiting: count, oldest: Some(oldest), rows: count }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stands_first_for_long_is_named_and_one_that_has_just_come_first_is_not() {
+        let (mut first, hour_us) = (First::default(), 3_600_000_000);
+        let mut how = async |size: &OutboxSize, broker| {
+            let waits = first.waits(size.oldest.as_ref(), hour_us);
+            tokio::time::sleep(LONGEST_WAIT).await;
+            judge(size, waits, 100, broker)
+        };
+        assert!(how(&waiting(7, 9), true).await.is_ok(), "seen for the first time, however old");
+        assert!(how(&waiting(8, 9), true).await.is_ok(), "another one: things move");
+        let (trouble, detail) = how(&waiting(8, 9), true).await.expect_err("it does not move");
+        assert_eq!(trouble, Trouble::Stuck);
+        for part in ["row 8", "evt.scheduler.v1.InstanceReady.acme.i", "EVENTS", "9 messages", "15 s"] {
+            assert!(detail.contains(part), "{detail}");
+        }
+        assert!(how(&waiting(8, 9), false).await.is_ok(), "the broker is away, which is said elsewhere");
+        assert_eq!(how(&waiting(8, 101), true).await.expect_err("too many").0, Trouble::OutboxFull);
+        assert!(how(&OutboxSize::default(), true).await.is_ok());
+        assert!(how(&waiting(8, 9), true).await.is_ok(), "it waits again, since now");
+    }
+
+    #[test]
+    fn the_age_is_never_more_than_that_of_the_row() {
+        let mut first = First::default();
+        assert_eq!(first.waits(waiting(1, 1).oldest.as_ref(), 0), Duration::ZERO);
+        assert_eq!(first.waits(None, 0), Duration::ZERO);
     }
 }

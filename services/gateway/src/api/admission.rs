@@ -56,7 +56,7 @@ fn first_in_the_way(parts: &[ComponentHealth]) -> Option<ComponentHealth> {
             | Trouble::OutboxFull,
         ) => true,
         // what is committed waits in the outbox for a broker that is away
-        Some(Trouble::BrokerAway | Trouble::Other) | None => false,
+        Some(Trouble::BrokerAway | Trouble::Stuck | Trouble::Other) | None => false,
     };
     let found = parts.iter().filter(in_the_way);
     found.min_by_key(|part| !part.name.starts_with("gateway.")).cloned()

@@ -28,7 +28,7 @@ async fn outbox(desk: Desk) -> wire::OutboxDiagnosis {
         Ok(size) => wire::OutboxDiagnosis {
             service,
             waiting: u64::try_from(size.waiting).unwrap_or(0),
-            oldest_at_us: size.oldest.map_or(0, |at| at.micros()),
+            oldest_at_us: size.oldest.map_or(0, |oldest| oldest.since.micros()),
             problem: String::new(),
         },
         Err(error) => {

@@ -7,6 +7,8 @@
 use super::verify::absent;
 use super::{Relay, RelayError, memory};
 use crate::fail::FailPoint;
+use crate::wait::{ANSWER, Wait};
+use crate::watchdog::Pulse;
 use crate::{outbox, topology, watch};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
@@ -21,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 const PAGE: i64 = 2_000;
 /// Messages put in again by one refill; more follow at once in the next.
 const MOST_AT_ONCE: usize = 50_000;
-/// A server that says nothing for so long is asked again later.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at whether an audit is due.
 const PERIOD: Duration = Duration::from_millis(500);
+/// So many audits in a row may fail before it is said.
+const FAILURES_IN_SILENCE: u32 = 10;
 /// An undisturbed stream is compared again after this long.
 const AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// The server forgets the ids of messages after this long: what it called a duplicate of a message it has lost is
@@ -34,10 +36,12 @@ const AFTER_REFILL: Duration = Duration::from_secs(150);
 impl Relay {
     /// Compares whole streams: after each start of the server or of this process, when places went missing, and now
     /// and then.
-    pub(super) async fn audits(&self, stop: &CancellationToken) {
+    pub(super) async fn audits(&self, stop: &CancellationToken, pulse: &Pulse) {
         let mut due = tokio::time::Instant::now();
         let mut server = String::new();
+        let mut failures: u32 = 0;
         loop {
+            pulse.rests();
             tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(PERIOD) => {} }
             let present = self.connection.identity().server;
             let wanted = self.audit_wanted.swap(false, Ordering::SeqCst);
@@ -46,35 +50,48 @@ impl Relay {
             }
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
-                outcome = self.audit(&present) => outcome,
+                outcome = self.audit(&present, pulse) => outcome,
             };
             match outcome {
                 Ok(refilled) => {
+                    failures = 0;
+                    self.report.part("audits").well("streams are compared");
                     server = present;
                     due = tokio::time::Instant::now() + if refilled > 0 { AFTER_REFILL } else { AGAIN };
                     if refilled >= MOST_AT_ONCE as u64 {
                         self.audit_wanted.store(true, Ordering::SeqCst);
                     }
                 }
-                Err(error) => tracing::debug!(service = self.desk.service(), %error, "audit put off"),
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    tracing::debug!(service = self.desk.service(), %error, failures, "audit put off");
+                    // while the broker is away the loop that publishes says so
+                    if failures >= FAILURES_IN_SILENCE {
+                        let detail = format!("streams cannot be compared: {error}");
+                        self.report.part("audits").unwell(error.trouble(), detail);
+                    }
+                    self.audit_wanted.store(true, Ordering::SeqCst);
+                }
             }
         }
     }
 
     /// Compares the outbox with `EVENTS`. Answers how many rows the stream had lost; they wait to be published again.
-    async fn audit(&self, server: &str) -> Result<u64, RelayError> {
+    async fn audit(&self, server: &str, pulse: &Pulse) -> Result<u64, RelayError> {
+        pulse.works(|_| "comparing EVENTS with the outbox".to_owned());
         if !self.holds_lease().await? {
             return Ok(0);
         }
         // an end that was lost is found there, and is none of a hole
-        self.verify_if_reconnected().await?;
+        self.verify_if_reconnected(pulse).await?;
         let known = memory::all(self.desk.store()).await?;
         let Some(known) = known.into_iter().find(|k| k.stream == topology::EVENTS && k.last > 0) else {
             return Ok(0);
         };
-        let found = self.connection.jetstream().get_stream(topology::EVENTS).await;
+        let asked = self.connection.jetstream().get_stream(topology::EVENTS);
+        let found = Wait::new(&self.connection, ANSWER).answer(asked).await.map_err(RelayError::broker)?;
         let found = found.map_err(|e| RelayError::broker(e.to_string()))?;
-        let missing = self.missing_between(topology::EVENTS, 0, known.last).await?;
+        let missing = self.missing_between(topology::EVENTS, 0, known.last, pulse).await?;
         if self.connection.identity().server != server {
             // what was read was of two servers
             return Err(RelayError::broker("another server meanwhile".to_owned()));
@@ -87,6 +104,7 @@ impl Relay {
             self.refill(&known, &known.incarnation, loss).await?;
             self.desk.handoff().committed(None);
         }
+        FailPoint::Audited.reached().await;
         let mut tx = self.desk.store().begin().await?;
         memory::audited(&mut tx, topology::EVENTS, server, absent(&found)).await?;
         tx.commit().await?;
@@ -100,6 +118,7 @@ impl Relay {
         stream: &str,
         after: i64,
         upto: i64,
+        pulse: &Pulse,
     ) -> Result<BTreeSet<i64>, RelayError> {
         let mut missing = BTreeSet::new();
         let mut messages = self.own_events(after + 1).await?;
@@ -115,6 +134,7 @@ impl Relay {
                     Some(message) => Some(message),
                     None => messages.next().await?,
                 };
+                pulse.beats();
                 let Some((place, id)) = message else { break };
                 if place > last {
                     ahead = Some((place, id));
@@ -139,10 +159,12 @@ impl Relay {
     /// them now.
     pub(super) async fn own_events(&self, from: i64) -> Result<OwnEvents, RelayError> {
         let failed = |e: String| RelayError::broker(e);
-        let stream = self.connection.jetstream().get_stream_no_info(topology::EVENTS).await;
-        let stream = stream.map_err(|e| failed(e.to_string()))?;
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        let asked = self.connection.jetstream().get_stream_no_info(topology::EVENTS);
+        let stream = wait.answer(asked).await.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         let subjects = self.own_prefixes().map(|prefix| format!("{prefix}>")).to_vec();
-        let newest = watch::newest(&stream, &subjects, 0).await.map_err(|e| failed(e.to_string()))?;
+        let newest = wait.answer(watch::newest(&stream, &subjects, 0)).await.map_err(failed)?;
+        let newest = newest.map_err(|e| failed(e.to_string()))?;
         if newest < u64::try_from(from).unwrap_or(0) {
             return Ok(OwnEvents { messages: None, newest });
         }
@@ -154,9 +176,10 @@ impl Relay {
             headers_only: true,
             ..OrderedConfig::default()
         };
-        let consumer = stream.create_consumer(config).await.map_err(|e| failed(e.to_string()))?;
-        let messages = consumer.messages().await.map_err(|e| failed(e.to_string()))?;
-        Ok(OwnEvents { messages: Some(messages), newest })
+        let consumer = wait.answer(stream.create_consumer(config)).await.map_err(failed)?;
+        let consumer = consumer.map_err(|e| failed(e.to_string()))?;
+        let messages = wait.answer(consumer.messages()).await.map_err(failed)?;
+        Ok(OwnEvents { messages: Some(messages.map_err(|e| failed(e.to_string()))?), newest })
     }
 }
 
@@ -170,7 +193,7 @@ impl OwnEvents {
     /// The next place and id.
     pub async fn next(&mut self) -> Result<Option<(i64, String)>, RelayError> {
         let Some(messages) = &mut self.messages else { return Ok(None) };
-        let message = tokio::time::timeout(PATIENCE, messages.next()).await;
+        let message = tokio::time::timeout(ANSWER, messages.next()).await;
         let message = message.map_err(|_| RelayError::broker("the stream is not delivered".to_owned()))?;
         let message = message.ok_or_else(|| RelayError::broker("the subscription ended".to_owned()))?;
         let message = message.map_err(|e| RelayError::broker(e.to_string()))?;

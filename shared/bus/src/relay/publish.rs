@@ -3,19 +3,18 @@
 use super::Relay;
 use crate::fail::FailPoint;
 use crate::outbox::Waiting;
+use crate::wait::{ANSWER, Wait, flat};
 use crate::{Trouble, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 use futures::StreamExt;
 use kernel::MessageId;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Below this many rows for one stream a batch costs more than it saves.
 pub(super) const SMALLEST_BATCH: usize = 50;
 /// The server's limit (ADR-50).
 pub(super) const LARGEST_BATCH: usize = 1_000;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server's answer to the last message of a batch.
 #[derive(serde::Deserialize)]
@@ -73,9 +72,16 @@ impl Relay {
     /// Publishes rows, events first and in order within each stream. Tells what the server has taken, and why the rest was not.
     pub(super) async fn publish<'r>(&self, rows: &'r [Waiting]) -> Published<'r> {
         let mut published = Published::default();
+        // one deadline for all rows and all streams: what was not answered then is looked for in the streams, and
+        // published again under the same ids
+        let mut wait = Wait::new(&self.connection, ANSWER);
         for (stream, rows) in by_stream(rows) {
+            if let Some(reason) = wait.over() {
+                published.failure.get_or_insert_with(|| format!("{stream}: {reason}"));
+                break;
+            }
             if rows.len() >= SMALLEST_BATCH {
-                match self.together(&rows).await {
+                match self.together(&rows, &mut wait).await {
                     Ok(taken) => {
                         published.acknowledged.extend(taken);
                         continue;
@@ -85,11 +91,16 @@ impl Relay {
                         published.refused(stream, reason);
                         continue;
                     }
-                    // one of them is there already, or no answer came: alone, each finds out for itself
+                    // no answer came, and no time is left to ask for each
+                    Err(reason) if wait.over().is_some() => {
+                        published.refused(stream, format!("{stream}: {reason}"));
+                        continue;
+                    }
+                    // one of them is there already: alone, each finds out for itself
                     Err(reason) => tracing::debug!(reason, rows = rows.len(), "batch not taken; one by one"),
                 }
             }
-            let (taken, reason) = self.one_by_one(&rows).await;
+            let (taken, reason) = self.one_by_one(&rows, &mut wait).await;
             published.acknowledged.extend(taken);
             if let Some(reason) = reason {
                 published.refused(stream, reason);
@@ -99,11 +110,15 @@ impl Relay {
     }
 
     /// All rows or none, in consecutive places of the stream.
-    async fn together<'r>(&self, rows: &[&'r Waiting]) -> Result<Vec<Acknowledged<'r>>, String> {
+    async fn together<'r>(
+        &self,
+        rows: &[&'r Waiting],
+        wait: &mut Wait,
+    ) -> Result<Vec<Acknowledged<'r>>, String> {
         let client = self.connection.client();
         let failed = |e: &dyn std::fmt::Display| e.to_string();
         let inbox = client.new_inbox();
-        let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| failed(&e))?;
+        let mut answers = wait.answer(client.subscribe(inbox.clone())).await?.map_err(|e| failed(&e))?;
         let batch = MessageId::new().to_string();
         for (index, row) in rows.iter().enumerate() {
             let (first, last) = (index == 0, index + 1 == rows.len());
@@ -115,17 +130,17 @@ impl Relay {
             }
             let (subject, payload) = (row.subject.clone(), row.payload.clone().into());
             let sent = if first || last {
-                client.publish_with_reply_and_headers(subject, inbox.clone(), headers, payload).await
+                let sending = client.publish_with_reply_and_headers(subject, inbox.clone(), headers, payload);
+                wait.answer(sending).await
             } else {
-                client.publish_with_headers(subject, headers, payload).await
+                wait.answer(client.publish_with_headers(subject, headers, payload)).await
             };
-            sent.map_err(|e| failed(&e))?;
+            sent?.map_err(|e| failed(&e))?;
         }
         FailPoint::BatchSent.reached().await;
         // the first message is answered as soon as the batch is open, the last when it is on disk
         for expected in 0..2 {
-            let answer = tokio::time::timeout(PATIENCE, answers.next()).await;
-            let answer = answer.map_err(|_| "no answer".to_owned())?.ok_or("the connection closed")?;
+            let answer = wait.answer(answers.next()).await?.ok_or("the connection closed")?;
             if answer.status.is_some() {
                 return Err("nobody keeps this subject".to_owned());
             }
@@ -150,15 +165,20 @@ impl Relay {
     }
 
     /// Sends all rows without waiting in between, then collects the acknowledgements.
-    async fn one_by_one<'r>(&self, rows: &[&'r Waiting]) -> (Vec<Acknowledged<'r>>, Option<String>) {
+    async fn one_by_one<'r>(
+        &self,
+        rows: &[&'r Waiting],
+        wait: &mut Wait,
+    ) -> (Vec<Acknowledged<'r>>, Option<String>) {
         let mut failure = None;
         let mut flying = Vec::with_capacity(rows.len());
         for row in rows {
             let message = PublishMessage::build().payload(row.payload.clone().into()).headers(headers(row));
-            match self.connection.jetstream().send_publish(row.subject.clone(), message).await {
+            let sending = self.connection.jetstream().send_publish(row.subject.clone(), message);
+            match flat(wait.answer(sending).await) {
                 Ok(future) => flying.push((*row, future)),
-                Err(error) => {
-                    failure = Some(format!("{}: {error}", row.subject));
+                Err(reason) => {
+                    failure = Some(format!("{}: {reason}", row.subject));
                     break;
                 }
             }
@@ -166,10 +186,10 @@ impl Relay {
         FailPoint::Sent.reached().await;
         let mut acknowledged = Vec::with_capacity(flying.len());
         for (row, future) in flying {
-            match future.await {
+            match flat(wait.answer(future.into_future()).await) {
                 Ok(ack) => acknowledged.push(Acknowledged { row, sequence: ack.sequence as i64 }),
-                Err(error) => {
-                    failure.get_or_insert_with(|| format!("{}: {error}", row.subject));
+                Err(reason) => {
+                    failure.get_or_insert_with(|| format!("{}: {reason}", row.subject));
                 }
             }
         }

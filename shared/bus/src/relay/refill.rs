@@ -2,7 +2,8 @@
 //! event says so.
 
 use super::memory::{self, Known};
-use super::{INBOX_KEEP, Relay, RelayError};
+use super::prune::INBOX_KEEP;
+use super::{Relay, RelayError};
 use crate::{Cause, outbox, topology};
 use contracts::bus::v1::{RefillReason, StreamRefilled};
 use kernel::{PLATFORM, Timestamp};

@@ -7,6 +7,8 @@ use super::memory::{self, Known};
 use super::refill::Loss;
 use super::{Relay, RelayError};
 use crate::fail::FailPoint;
+use crate::wait::{ANSWER, Wait};
+use crate::watchdog::Pulse;
 use crate::{outbox, topology};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use contracts::bus::v1::RefillReason;
@@ -16,28 +18,32 @@ use std::sync::atomic::Ordering;
 /// Nobody acknowledges anything in this stream, so it tells whether a whole store is new or one stream only.
 const WITNESS: &str = topology::DEAD;
 
+/// Rows marked in one go.
+const ADOPTED_AT_ONCE: usize = 1_000;
+
 impl Relay {
     /// A server that went away may come back with less than it had, and others may publish first: its length proves
     /// nothing. Nothing is published or marked on a new connection before the streams were looked at.
-    pub(super) async fn verify_if_reconnected(&self) -> Result<(), RelayError> {
+    pub(super) async fn verify_if_reconnected(&self, pulse: &Pulse) -> Result<(), RelayError> {
         let present = self.connection.identity();
         let verified = self.verified.lock().await;
         if verified.as_ref() == Some(&present) {
             return Ok(());
         }
         drop(verified);
-        self.verify().await?;
+        self.verify(pulse).await?;
         *self.verified.lock().await = Some(present);
         Ok(())
     }
 
     /// The same now and then on a connection that never broke: somebody may have deleted a stream.
-    pub(super) async fn verify_again(&self) -> Result<(), RelayError> {
-        if self.holds_lease().await? { self.verify().await } else { Ok(()) }
+    pub(super) async fn verify_again(&self, pulse: &Pulse) -> Result<(), RelayError> {
+        if self.holds_lease().await? { self.verify(pulse).await } else { Ok(()) }
     }
 
     /// Compares each stream with what is remembered of it.
-    async fn verify(&self) -> Result<(), RelayError> {
+    async fn verify(&self, pulse: &Pulse) -> Result<(), RelayError> {
+        pulse.works(|_| "comparing the streams with what is known of them".to_owned());
         let mut known = memory::all(self.desk.store()).await?;
         if !known.is_empty() && known.iter().all(|k| k.stream != WITNESS) {
             known.push(Known { stream: WITNESS.to_owned(), ..Known::default() });
@@ -45,8 +51,10 @@ impl Relay {
         let mut looked_at = Vec::with_capacity(known.len());
         for known in known {
             let found = self.find(&known.stream).await?;
+            pulse.beats();
             looked_at.push((known, found));
         }
+        FailPoint::StreamsSeen.reached().await;
         let anew = |known: &Known, found: &Stream| {
             !known.incarnation.is_empty() && known.incarnation != incarnation(found)
         };
@@ -58,27 +66,36 @@ impl Relay {
                 let reason = if wiped { RefillReason::Wiped } else { RefillReason::Deleted };
                 Some(Loss { after: 0, single: BTreeSet::new(), reason })
             } else {
-                self.lost_end(known, found).await?
+                self.lost_end(known, found, pulse).await?
             };
-            self.settle(known, found, loss).await?;
+            self.settle(known, found, loss, pulse).await?;
         }
         Ok(())
     }
 
     async fn find(&self, stream: &str) -> Result<Stream, RelayError> {
         let failed = |e: String| RelayError::broker(format!("stream {stream}: {e}"));
-        match self.connection.jetstream().get_stream(stream).await {
+        let mut wait = Wait::new(&self.connection, ANSWER);
+        let asked = wait.answer(self.connection.jetstream().get_stream(stream)).await.map_err(failed)?;
+        match asked {
             Ok(found) => Ok(found),
             Err(error) if topology::is_missing(&error) => {
-                self.connection.ensure_streams().await.map_err(|e| failed(e.to_string()))?;
-                self.connection.jetstream().get_stream(stream).await.map_err(|e| failed(e.to_string()))
+                let made = wait.answer(self.connection.ensure_streams()).await.map_err(failed)?;
+                made.map_err(|e| failed(e.to_string()))?;
+                let asked = wait.answer(self.connection.jetstream().get_stream(stream)).await;
+                asked.map_err(failed)?.map_err(|e| failed(e.to_string()))
             }
             Err(error) => Err(failed(error.to_string())),
         }
     }
 
     /// What the end of a stream lacks.
-    async fn lost_end(&self, known: &Known, found: &Stream) -> Result<Option<Loss>, RelayError> {
+    async fn lost_end(
+        &self,
+        known: &Known,
+        found: &Stream,
+        pulse: &Pulse,
+    ) -> Result<Option<Loss>, RelayError> {
         let state = &found.cached_info().state;
         let held = state.last_sequence as i64;
         // nothing was acknowledged, so nothing can be lost
@@ -91,20 +108,27 @@ impl Relay {
             return Ok(Some(Loss { after: 0, single: BTreeSet::new(), reason: RefillReason::RolledBack }));
         }
         let bound = held.min(known.last);
-        let sound = self.sound_place(found, &known.stream, bound).await?;
+        let sound = self.sound_place(found, &known.stream, bound, pulse).await?;
         // between the sound place and the end others may have written where our messages were
-        let single = self.missing_between(&known.stream, sound, bound).await?;
+        let single = self.missing_between(&known.stream, sound, bound, pulse).await?;
         Ok(Some(Loss { after: bound, single, reason: RefillReason::RolledBack }))
     }
 
     /// A place, at most `bound`, at which the stream still holds our message: looked for backwards in steps that double.
-    async fn sound_place(&self, found: &Stream, stream: &str, bound: i64) -> Result<i64, RelayError> {
+    async fn sound_place(
+        &self,
+        found: &Stream,
+        stream: &str,
+        bound: i64,
+        pulse: &Pulse,
+    ) -> Result<i64, RelayError> {
         let mut back = 0;
         while let Some(place) = outbox::place_before(self.desk.store(), stream, bound, back).await? {
             if self.holds(found, stream, place).await? {
                 return Ok(place);
             }
             back = back * 2 + 1;
+            pulse.beats();
         }
         Ok(0)
     }
@@ -115,7 +139,9 @@ impl Relay {
         if ours.is_empty() {
             return Ok(true);
         }
-        match found.direct_get(u64::try_from(place).unwrap_or(0)).await {
+        let asked = found.direct_get(u64::try_from(place).unwrap_or(0));
+        let asked = Wait::new(&self.connection, ANSWER).answer(asked).await;
+        match asked.map_err(RelayError::broker)? {
             Ok(message) => {
                 let there = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());
                 Ok(ours.iter().any(|id| Some(id.as_str()) == there))
@@ -126,7 +152,13 @@ impl Relay {
     }
 
     /// Writes down a loss, takes note of rows that are there already, and remembers the stream as it is.
-    async fn settle(&self, known: &Known, found: &Stream, loss: Option<Loss>) -> Result<(), RelayError> {
+    async fn settle(
+        &self,
+        known: &Known,
+        found: &Stream,
+        loss: Option<Loss>,
+        pulse: &Pulse,
+    ) -> Result<(), RelayError> {
         let present = incarnation(found);
         if let Some(loss) = loss {
             FailPoint::LossNoticed.reached().await;
@@ -142,7 +174,7 @@ impl Relay {
             return Ok(());
         }
         let held = found.cached_info().state.last_sequence as i64;
-        self.adopt(held).await?;
+        self.adopt(held, pulse).await?;
         if absent(found) != known.absent {
             self.audit_wanted.store(true, Ordering::SeqCst);
         }
@@ -151,7 +183,7 @@ impl Relay {
 
     /// Rows that wait though the stream holds them: a process died between the acknowledgement and the mark. The
     /// server forgets ids after two minutes, so they would be in the stream twice.
-    async fn adopt(&self, held: i64) -> Result<(), RelayError> {
+    async fn adopt(&self, held: i64, pulse: &Pulse) -> Result<(), RelayError> {
         let known = memory::all(self.desk.store()).await?;
         let last = known.iter().find(|k| k.stream == topology::EVENTS).map_or(0, |k| k.last);
         if held <= last || outbox::pending(self.desk.store()).await? == 0 {
@@ -161,12 +193,16 @@ impl Relay {
         let mut places = Vec::new();
         while let Some((place, id)) = reader.next().await? {
             places.push((place, id));
+            pulse.beats();
         }
         let mut tx = self.desk.store().begin().await?;
-        let adopted = outbox::adopt(&mut tx, topology::EVENTS, &places).await?;
-        if let Some(newest) = adopted {
-            memory::reached(&mut tx, topology::EVENTS, newest).await?;
+        for places in places.chunks(ADOPTED_AT_ONCE) {
+            if let Some(newest) = outbox::adopt(&mut tx, topology::EVENTS, places).await? {
+                memory::reached(&mut tx, topology::EVENTS, newest).await?;
+            }
+            pulse.beats();
         }
+        FailPoint::Adopted.reached().await;
         Ok(tx.commit().await?)
     }
 }

@@ -10,6 +10,7 @@ use opentelemetry::KeyValue;
 use sqlx::Executor;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use store::StoreError;
@@ -19,19 +20,25 @@ use tracing::Instrument;
 const STORE_DELAY: Duration = Duration::from_secs(1);
 
 /// Tells the server that work goes on, until dropped.
-pub(super) fn keep_alive(batch: &[Message], ack_wait: Duration) -> tokio_util::task::AbortOnDropHandle<()> {
-    let batch: Vec<Message> =
-        batch.iter().map(|m| Message { message: m.message.clone(), context: m.context.clone() }).collect();
+pub(super) fn keep_alive(
+    batch: Arc<Vec<Message>>,
+    ack_wait: Duration,
+) -> tokio_util::task::AbortOnDropHandle<()> {
     tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         let mut beat = tokio::time::interval(ack_wait / 3);
         beat.tick().await;
         loop {
             beat.tick().await;
-            for message in &batch {
+            for message in batch.iter() {
                 let _ = message.ack_with(AckKind::Progress).await;
             }
         }
     }))
+}
+
+/// The id of a message as it says it.
+pub(super) fn id(message: &Message) -> &str {
+    message.headers.as_ref().and_then(|h| h.get("Nats-Msg-Id")).map_or("without an id", |id| id.as_str())
 }
 
 fn deliveries(message: &Message) -> i64 {
@@ -47,9 +54,10 @@ impl Runner {
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             (0..batch.len()).partition(|index| deliveries(&batch[*index]) <= 1);
         for index in again {
+            source.pulse.at(index);
             verdicts[index] = self.alone_or_later(source, &batch[index]).await;
         }
-        let messages: Vec<&Message> = fresh.iter().map(|index| &batch[*index]).collect();
+        let messages: Vec<(usize, &Message)> = fresh.iter().map(|index| (*index, &batch[*index])).collect();
         let mut decided = Vec::with_capacity(messages.len());
         while decided.len() < messages.len() {
             let left = &messages[decided.len()..];
@@ -61,12 +69,12 @@ impl Runner {
         }
         let failed = verdicts.contains(&Verdict::Again(STORE_DELAY));
         if !failed && self.store_failed.swap(false, Ordering::SeqCst) {
-            self.report.well("listening");
+            self.report.part("store").well("listening");
         }
         verdicts
     }
 
-    async fn decide_fresh(&self, source: &Source, batch: &[&Message]) -> Vec<Verdict> {
+    async fn decide_fresh(&self, source: &Source, batch: &[(usize, &Message)]) -> Vec<Verdict> {
         if batch.len() > 1 {
             match self.swiftly(source, batch).await {
                 Ok(true) => return vec![Verdict::Done; batch.len()],
@@ -79,7 +87,8 @@ impl Runner {
             }
         }
         let mut verdicts = Vec::with_capacity(batch.len());
-        for message in batch {
+        for (index, message) in batch {
+            source.pulse.at(*index);
             verdicts.push(self.alone_or_later(source, message).await);
         }
         verdicts
@@ -90,7 +99,7 @@ impl Runner {
             Ok(verdict) => verdict,
             Err(error) => {
                 tracing::error!(%error, service = self.desk.service(), "store does not take messages");
-                self.report.unwell(Trouble::of_store(&error), error.to_string());
+                self.report.part("store").unwell(Trouble::of_store(&error), error.to_string());
                 self.store_failed.store(true, Ordering::SeqCst);
                 Verdict::Again(STORE_DELAY)
             }
@@ -99,9 +108,9 @@ impl Runner {
 
     /// The whole batch as one, for the common case that every message can be handled: one statement claims all. False:
     /// one of them fails, and nothing was done.
-    async fn swiftly(&self, source: &Source, batch: &[&Message]) -> Result<bool, StoreError> {
+    async fn swiftly(&self, source: &Source, batch: &[(usize, &Message)]) -> Result<bool, StoreError> {
         let mut envelopes = Vec::with_capacity(batch.len());
-        for message in batch {
+        for (_, message) in batch {
             match read(message) {
                 Ok(envelope) => envelopes.push(envelope),
                 Err(_) => return Ok(false),
@@ -119,7 +128,8 @@ impl Runner {
             tracing::debug!(?failure, "batch is done again, message by message");
             return Ok(false);
         }
-        for envelope in &envelopes {
+        for (envelope, (index, _)) in envelopes.iter().zip(batch) {
+            source.pulse.at(*index);
             // the second of two copies in one batch finds its claim taken
             if !fresh.remove(&envelope.id.to_string()) {
                 continue;
@@ -158,10 +168,15 @@ impl Runner {
         Ok(())
     }
 
-    async fn together(&self, source: &Source, batch: &[&Message]) -> Result<Vec<Verdict>, StoreError> {
+    async fn together(
+        &self,
+        source: &Source,
+        batch: &[(usize, &Message)],
+    ) -> Result<Vec<Verdict>, StoreError> {
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
-        for message in batch {
+        for (index, message) in batch {
+            source.pulse.at(*index);
             verdicts.push(self.one(&mut work, source, message, 1).await?);
         }
         work.commit().await?;

@@ -7,6 +7,8 @@
 
 use super::Source;
 use crate::Connection;
+use crate::fail::FailPoint;
+use crate::wait::{ANSWER, Wait, flat};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,14 +64,16 @@ impl<'s> Sweep<'s> {
 
     /// Answers whether nothing of what was delivered is left.
     async fn remove(&self, connection: &Connection) -> Result<bool, String> {
-        let stream = connection.jetstream().get_stream_no_info(&self.source.stream).await;
-        let stream = stream.map_err(|e| e.to_string())?;
-        let info = stream.consumer_info(&self.source.consumer).await.map_err(|e| e.to_string())?;
+        FailPoint::Swept.reached().await;
+        let mut wait = Wait::new(connection, ANSWER);
+        let stream = connection.jetstream().get_stream_no_info(&self.source.stream);
+        let stream = flat(wait.answer(stream).await)?;
+        let info = flat(wait.answer(stream.consumer_info(&self.source.consumer)).await)?;
         let floor = info.ack_floor.stream_sequence;
         if floor > 0 {
             // the filter keeps the commands of other consumers: those of other hosts
             let purge = stream.purge().filter(&self.source.filters[0]).sequence(floor + 1);
-            purge.await.map_err(|e| e.to_string())?;
+            flat(wait.answer(purge.into_future()).await)?;
         }
         Ok(info.num_ack_pending == 0)
     }

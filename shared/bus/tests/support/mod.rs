@@ -1,6 +1,9 @@
 //! A small service on a real broker: it obeys StartInstance by writing a row and saying InstanceChanged.
 #![allow(dead_code, missing_docs)]
 
+pub mod line;
+pub mod scenario;
+
 use async_trait::async_trait;
 use bus::{
     Cause, Connection, Desk, Failure, Handle, Relay, Report, RetryPolicy, Runner, Subscriptions, Work,
@@ -92,6 +95,10 @@ pub struct Service {
     pub script: Script,
     pub runs: Arc<AtomicU32>,
     pub stop: CancellationToken,
+    /// How long a loop may get nowhere, and between two clearings of old rows.
+    pub times: (Duration, Duration),
+    /// What relay and runner said of themselves: well, and the sentence.
+    pub heard: Arc<Mutex<Vec<(bool, String)>>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -122,6 +129,8 @@ impl Service {
             script: Script::default(),
             runs: Arc::default(),
             stop: CancellationToken::new(),
+            times: (bus::watchdog::PATIENCE, Duration::from_secs(3600)),
+            heard: Arc::default(),
             tasks: Vec::new(),
         };
         service.relay();
@@ -130,7 +139,8 @@ impl Service {
     }
 
     pub fn relay(&mut self) {
-        let relay = Relay::new(self.desk.clone(), self.connection.clone(), Report::none());
+        let relay = Relay::new(self.desk.clone(), self.connection.clone(), self.report())
+            .with_times(self.times.0, self.times.1);
         self.tasks.push(tokio::spawn(relay.run(self.stop.clone())));
     }
 
@@ -139,8 +149,14 @@ impl Service {
         let subscriptions =
             Subscriptions::new("scheduler").on::<StartInstance>(handler).on::<InstanceChanged>(OnChanged);
         let runner =
-            Runner::new(self.desk.clone(), self.connection.clone(), subscriptions, quick(), Report::none());
+            Runner::new(self.desk.clone(), self.connection.clone(), subscriptions, quick(), self.report())
+                .with_patience(self.times.0);
         self.tasks.push(tokio::spawn(runner.run(self.stop.clone())));
+    }
+
+    fn report(&self) -> Report {
+        let heard = self.heard.clone();
+        Report::new(move |outcome, detail| heard.lock().expect("lock").push((outcome.is_ok(), detail)))
     }
 
     /// Sends a command the way services do: through the outbox.

@@ -4,6 +4,9 @@ use crate::whereabouts::Sought;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Between two looks for requests that are overdue.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -56,6 +59,15 @@ impl Ledger {
     /// Requests that are not settled.
     pub fn outstanding(&self) -> Vec<Asked> {
         self.rows().iter().filter(|asked| asked.settled.is_none()).cloned().collect()
+    }
+
+    /// Resolves when a request is not settled so long after it was asked and the last mishap was over (`calm`).
+    pub async fn overdue(&self, calm: Instant, patience: Duration) {
+        let mut round = tokio::time::interval(LOOK_EVERY);
+        let late = |asked: &Asked| asked.at.max(calm).elapsed() > patience;
+        while !self.outstanding().iter().any(late) {
+            round.tick().await;
+        }
     }
 
     /// The id of an instance, as the newest answer about it gave it.
@@ -164,6 +176,20 @@ mod tests {
         assert_eq!((times.outstanding, times.later), (vec![3 * second], vec![second]));
         assert_eq!(times.all, [second, 4 * second, second]);
         assert_eq!(ledger.outstanding().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_is_overdue_by_its_own_time() {
+        let (ledger, begun, second) = (Ledger::default(), Instant::now(), Duration::from_secs(1));
+        let entry = ledger.ask("create web".to_owned());
+        let over = async |calm, patience| {
+            tokio::time::timeout(Duration::from_millis(20), ledger.overdue(calm, patience)).await.is_ok()
+        };
+        ledger.rows()[0].at = begun - 10 * second;
+        assert!(over(begun - 5 * second, 4 * second).await && !over(begun - 5 * second, 60 * second).await);
+        assert!(!over(begun, 4 * second).await, "the mishaps are only just over");
+        ledger.settled(entry);
+        assert!(!over(begun - 5 * second, 4 * second).await);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::proxy::Proxy;
 use crate::whereabouts::{Search, Sought};
 use reqwest::Method;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +95,9 @@ impl Stage {
         match tokio::time::timeout(LOOKING, looking).await {
             Ok((survey, found)) => {
                 survey.iter().for_each(|line| text += &format!("{line}\n"));
+                let mut places = BTreeMap::<String, usize>::new();
+                found.iter().for_each(|one| *places.entry(one.place.in_short()).or_default() += 1);
+                places.iter().for_each(|(place, count)| text += &format!("{count} of them: {place}\n"));
                 found.iter().for_each(|one| text += &format!("- {one}\n"));
             }
             Err(_) => text += "looking for them took too long\n",

@@ -88,6 +88,26 @@ pub enum Place {
     Settled,
 }
 
+impl Place {
+    /// The place without what differs from one message to the next, so that many late ones can be counted by it.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Nowhere => "written down by nobody".to_owned(),
+            Self::Outbox { service, .. } => format!("in the outbox of {service}"),
+            Self::Stream { stream, consumer, .. } => format!("in {stream}, not delivered to {consumer}"),
+            Self::Delivered { stream, consumer, .. } => {
+                format!("in {stream}, delivered, not acknowledged by {consumer}")
+            }
+            Self::Lost { stream, consumer, .. } => format!("LOST from {stream} to {consumer}"),
+            Self::Dead { consumer, .. } => format!("a dead letter of {consumer}"),
+            Self::Behind { who, whose, .. } => format!("{who} is behind what {whose} has"),
+            Self::Unplaced { .. } => "without a host".to_owned(),
+            Self::Host { host, .. } => format!("with host {host}"),
+            Self::Settled => "settled by now".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -92,7 +92,7 @@ fn forbidden_words(tree: &Tree) -> Vec<Violation> {
 }
 
 /// Tests that may sleep, and why.
-const SLEEPS: [(&str, &str); 8] = [
+const SLEEPS: [(&str, &str); 9] = [
     ("shared/testkit/src/eventually.rs", "it is what others wait with"),
     ("shared/bus/tests/support/mod.rs", "a handler that is slow on purpose"),
     ("shared/bus/tests/once.rs", "shows that nothing more arrives within a time"),
@@ -102,6 +102,7 @@ const SLEEPS: [(&str, &str); 8] = [
     ),
     ("tests/architecture/files.rs", "holds the words themselves"),
     ("tests/src/chaos/monkey.rs", "the time between two mishaps, and how long a mishap lasts"),
+    ("tests/src/chaos/users.rs", "users do not all begin at once"),
     ("tests/src/proxy.rs", "a bad network holds messages back"),
     ("tests/benches/src/memory.rs", "an idle node is one that was left alone for a while"),
 ];

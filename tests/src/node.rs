@@ -1,6 +1,7 @@
 //! An all-in-one node as a child process, in a folder of its own.
 
 use crate::cli::Cli;
+use crate::kept;
 use crate::programs::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -177,6 +178,9 @@ impl Drop for Node {
             if String::from_utf8_lossy(&line).split('\0').any(|a| Path::new(a) == conf) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
+        }
+        if std::thread::panicking() {
+            kept::keep(&kept::running_story(), &[("node", self.folder.path())]);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Every service as a process of its own, looked after as an init system would: one that ends is started again.
 
+use crate::kept;
 use crate::programs::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +13,9 @@ use testkit::eventually;
 /// The services, in the order in which they are started.
 pub const SERVICES: [&str; 4] = ["storage", "scheduler", "host-driver", "gateway"];
 
+/// Between two looks at the services.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// The processes of a platform, in a folder laid out like a node's.
 pub struct Platform {
     folder: tempfile::TempDir,
@@ -18,6 +23,7 @@ pub struct Platform {
     children: Vec<(&'static str, Option<Child>)>,
     /// How often a process was started again because it had ended by itself.
     pub ended: u32,
+    kept: bool,
 }
 
 impl Platform {
@@ -29,7 +35,8 @@ impl Platform {
             .and_then(|l| l.local_addr())
             .expect("a free port")
             .port();
-        let mut platform = Self { folder, port, children: SERVICES.map(|s| (s, None)).into(), ended: 0 };
+        let mut platform =
+            Self { folder, port, children: SERVICES.map(|s| (s, None)).into(), ended: 0, kept: false };
         for service in SERVICES {
             platform.configure(service, nats, host);
             platform.start_again(service);
@@ -69,6 +76,11 @@ impl Platform {
         );
         std::fs::create_dir_all(&data).expect("a folder");
         std::fs::write(self.folder.path().join(format!("{service}.toml")), text).expect("a settings file");
+    }
+
+    /// Settings, logs and data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where databases and hosts are kept.
@@ -113,12 +125,12 @@ impl Platform {
         *self.child(service) = Some(child);
     }
 
-    /// Kills a service with SIGKILL; it stays down until it is started again.
-    pub fn kill(&mut self, service: &str) {
-        if let Some(mut child) = self.child(service).take() {
-            child.kill().expect("our own child");
-            child.wait().expect("our own child");
-        }
+    /// Kills a service with SIGKILL; it stays down until it is started again. False: it did not run any more.
+    pub fn kill(&mut self, service: &str) -> bool {
+        let Some(mut child) = self.child(service).take() else { return false };
+        child.kill().expect("our own child");
+        let ended = child.wait().expect("our own child");
+        ended.signal() == Some(Signal::SIGKILL as i32)
     }
 
     /// Stops (SIGSTOP) or continues (SIGCONT) a service.
@@ -128,6 +140,22 @@ impl Platform {
             let pid = i32::try_from(child.id()).expect("a process id");
             kill(Pid::from_raw(pid), signal).expect("our own child");
         }
+    }
+
+    /// The processes as the system sees them: "scheduler: process 17, T (stopped)"; "not running" when there is none.
+    pub fn processes(&self) -> Vec<(&'static str, String)> {
+        let state = |child: &Child| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+            format!("process {}, {}", child.id(), state.unwrap_or("gone").trim())
+        };
+        let said = |child: &Option<Child>| child.as_ref().map_or_else(|| "not running".to_owned(), state);
+        self.children.iter().map(|(service, child)| (*service, said(child))).collect()
+    }
+
+    /// Whether a service is stopped by [`Self::pause`].
+    pub fn is_held(&self, service: &str) -> bool {
+        self.processes().iter().any(|(name, state)| *name == service && state.contains("T (stopped)"))
     }
 
     /// Starts every service that ended by itself.
@@ -144,6 +172,15 @@ impl Platform {
         }
     }
 
+    /// Looks after the services for ever.
+    pub async fn look_after(&mut self) {
+        let mut round = tokio::time::interval(LOOK_EVERY);
+        loop {
+            round.tick().await;
+            self.tend();
+        }
+    }
+
     /// The end of every service's log, for messages.
     pub fn logs(&self) -> String {
         let mut text = String::new();
@@ -157,21 +194,30 @@ impl Platform {
     }
 }
 
-impl Drop for Platform {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.logs());
-            // for whoever looks into it
-            if std::env::var_os("BERTH_KEEP").is_some() {
-                self.folder.disable_cleanup(true);
-                eprintln!("kept: {}", self.folder.path().display());
-            }
-        }
+impl Platform {
+    /// Kills all services; what they had is kept with what else belongs to the story. Answers where.
+    pub fn keep(&mut self, story: &str, more: &[(&str, &Path)]) -> PathBuf {
+        self.end();
+        self.kept = true;
+        kept::keep(story, &[&[("platform", self.folder.path())], more].concat())
+    }
+
+    fn end(&mut self) {
         for (_, child) in &mut self.children {
-            if let Some(child) = child {
+            if let Some(mut child) = child.take() {
                 let _ = child.kill();
                 let _ = child.wait();
             }
         }
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.kept {
+            eprintln!("{}", self.logs());
+            self.keep(&kept::running_story(), &[]);
+        }
+        self.end();
     }
 }

@@ -2,14 +2,24 @@
 
 use std::path::PathBuf;
 
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    profile().parent().expect("target/debug is below target").to_owned()
+}
+
+/// The folder of what cargo built for this test: target/debug.
+fn profile() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let folder = test.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+    folder.expect("tests run from cargo's target folder").to_owned()
+}
+
 /// A program of this workspace, as built by cargo.
 ///
 /// # Panics
 /// When it was not built: the message says how to build it.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let folder = test.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
-    let path = folder.expect("tests run from cargo's target folder").join(name);
+    let path = profile().join(name);
     assert!(path.exists(), "{} is not there; build it with: cargo build --workspace --bins", path.display());
     path
 }

@@ -4,6 +4,7 @@
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +39,16 @@ pub struct Counts {
     pub published_twice: AtomicU64,
 }
 
+impl Counts {
+    /// Messages to which anything was done.
+    pub fn messages(&self) -> u64 {
+        [&self.delivered_twice, &self.delivered_late, &self.published_twice]
+            .map(|count| count.load(Ordering::Relaxed))
+            .iter()
+            .sum()
+    }
+}
+
 /// A listener that passes everything on to a broker.
 pub struct Proxy {
     address: SocketAddr,
@@ -49,9 +60,19 @@ struct Shared {
     broker: String,
     nuisance: Mutex<Nuisance>,
     seed: AtomicU64,
-    cut: Mutex<CancellationToken>,
+    line: Mutex<Line>,
+    /// How often each client introduced itself, by its name.
+    greeted: Mutex<BTreeMap<String, u64>>,
     counts: Counts,
     calm: AtomicBool,
+}
+
+/// The connections that break together.
+#[derive(Clone, Default)]
+struct Line {
+    cut: CancellationToken,
+    /// One copy for each connection that is open.
+    open: Arc<()>,
 }
 
 impl Proxy {
@@ -63,7 +84,8 @@ impl Proxy {
             broker: broker.to_owned(),
             nuisance: Mutex::default(),
             seed: AtomicU64::new(seed),
-            cut: Mutex::new(CancellationToken::new()),
+            line: Mutex::default(),
+            greeted: Mutex::default(),
             counts: Counts::default(),
             calm: AtomicBool::new(true),
         });
@@ -82,10 +104,19 @@ impl Proxy {
         self.shared.calm.store(nuisance.twice == 0 && nuisance.late == 0, Ordering::SeqCst);
     }
 
-    /// Breaks every connection.
-    pub fn cut(&self) {
-        let mut cut = self.shared.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *cut).cancel();
+    /// Breaks every connection. Answers how many there were.
+    pub fn cut(&self) -> usize {
+        let mut line = self.shared.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let Line { cut, open } = std::mem::take(&mut *line);
+        let broken = Arc::strong_count(&open) - 1;
+        cut.cancel();
+        broken
+    }
+
+    /// How often a client of this name has connected.
+    pub fn connected(&self, name: &str) -> u64 {
+        let greeted = self.shared.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        greeted.get(name).copied().unwrap_or(0)
     }
 
     /// What was done so far.
@@ -107,10 +138,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let Ok(server) = TcpStream::connect(&shared.broker).await else { continue };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-        let cut = shared.cut.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let line = shared.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = Arc::new(line.open);
         for (from, to, down) in [(from_client, to_server, false), (from_server, to_client, true)] {
-            let (shared, cut) = (shared.clone(), cut.clone());
+            let (shared, cut, open) = (shared.clone(), line.cut.clone(), open.clone());
             tokio::spawn(async move {
+                let _open = open;
                 let (sender, mut queue) = mpsc::unbounded_channel::<Vec<u8>>();
                 let mut to = to;
                 let writing = async {
@@ -142,6 +175,9 @@ async fn pass(
     let mut chance = SmallRng::seed_from_u64(seed);
     loop {
         let Some(frame) = read(&mut reader).await? else { return Ok(()) };
+        if let Some(name) = introduction(&frame).filter(|_| !down) {
+            *shared.greeted.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        }
         let kind = if shared.calm.load(Ordering::SeqCst) { Kind::Other } else { kind(&frame, down) };
         let nuisance = *shared.nuisance.lock().unwrap_or_else(PoisonError::into_inner);
         let hit = |chance: &mut SmallRng, percent| chance.random_range(0..100) < percent;
@@ -176,6 +212,12 @@ async fn pass(
 
 fn send(to: &mpsc::UnboundedSender<Vec<u8>>, frame: Vec<u8>) -> io::Result<()> {
     to.send(frame).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+}
+
+/// The name of a client that introduces itself: CONNECT {"name": …}
+fn introduction(frame: &[u8]) -> Option<String> {
+    let options: serde_json::Value = serde_json::from_slice(frame.strip_prefix(b"CONNECT ")?).ok()?;
+    Some(options["name"].as_str().unwrap_or_default().to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,5 +285,12 @@ mod tests {
         );
         assert_eq!(kind(b"PUB $JS.API.INFO _INBOX.1 0\r\n\r\n", false), Kind::Other);
         assert_eq!(kind(b"PING\r\n", true), Kind::Other);
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_introduction() {
+        let said = introduction(b"CONNECT {\"verbose\":false,\"name\":\"gateway\"}\r\n");
+        assert_eq!(said.as_deref(), Some("gateway"));
+        assert_eq!(introduction(b"PING\r\n"), None);
     }
 }

@@ -3,6 +3,7 @@
 use crate::eventually;
 use bus::{BusSettings, Connection, Report};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ impl NatsServer {
 
     /// Starts the server again after [`Self::kill`], with what it stored.
     pub async fn up(&mut self) {
-        let log = std::fs::File::create(self.folder.path().join("log")).expect("a log file");
+        // what it said before it was killed is kept
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"));
         let file = self.folder.path().join("nats-server.conf");
         std::fs::write(&file, &self.configuration).expect("a configuration");
         let mut command = Command::new("nats-server");
@@ -53,7 +55,7 @@ impl NatsServer {
             .arg("-c")
             .arg(&file)
             .stdout(Stdio::null())
-            .stderr(log);
+            .stderr(log.expect("a log file"));
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("cannot start nats-server ({error}); install it with: deploy/prerequisites.sh run")
         });
@@ -145,6 +147,11 @@ impl NatsServer {
         let _ = std::fs::remove_dir_all(&to);
         let copied = Command::new("cp").arg("-a").args([&from, &to]).status().expect("cp runs");
         assert!(copied.success(), "{} is copied", from.display());
+    }
+
+    /// Where it keeps its store, its configuration and its log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `nats://127.0.0.1:port`

@@ -61,6 +61,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         sql: include_str!("../../migrations/1400_external_events.sql"),
     },
     MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
+    MigrationFile { version: 1600, name: "staged", sql: include_str!("../../migrations/1600_staged.sql") },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.

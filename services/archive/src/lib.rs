@@ -20,6 +20,7 @@ pub use verify::{ReadError, Reader, Verdict, hash, verify};
 use ::store::MigrationFile;
 use adapters::key::Key;
 use adapters::vault::Vault;
+use anyhow::Context;
 use bus::{Connection, Desk};
 use chassis::{Chassis, Loop};
 use metrics::Metrics;
@@ -55,9 +56,24 @@ pub fn archiving(
 /// How long a pass may take: it seals all there is, segment by segment, and goes on where it was when it is begun again.
 const LONG_BACKLOG: Duration = Duration::from_secs(1800);
 
+/// An archive that has segments is gone on with where it is, under its own key: a new key beside an old archive, or an
+/// empty folder where a disk is not mounted, would make two halves of which neither can be proven.
+pub async fn went_before(settings: &Settings, database: &::store::Store) -> anyhow::Result<()> {
+    let Some(newest) = store::segments::newest(database.reader()).await? else { return Ok(()) };
+    Key::read(&settings.key_file).with_context(|| {
+        format!(
+            "the archive has {} segments, and the key that signed them cannot be read. Put the key file back; to begin a \
+             new archive on purpose, move the database away and give it a `url` of its own",
+            newest.number
+        )
+    })?;
+    Vault::open(&settings.url, false).map(|_| ())
+}
+
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
     let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    went_before(settings, desk.store()).await?;
     let archiving = Arc::new(archiving(settings, desk, &chassis.bus, &chassis.meter)?);
     let period = settings.period();
     let plan = Loop::every(period, "archive.archiving").patient_for(LONG_BACKLOG);

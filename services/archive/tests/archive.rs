@@ -44,6 +44,40 @@ async fn every_event_is_archived_once_and_in_order_also_after_kills() {
 }
 
 #[tokio::test]
+async fn an_archive_is_not_begun_anew_beside_the_old_one() {
+    let mut bed = Bed::start().await;
+    let database = Database::sqlite(MIGRATIONS).await;
+    let settings = bed.settings(5, 3_600);
+    archive::went_before(&settings, &database.store).await.expect("a new archive may be begun");
+    assert!(!settings.key_file.exists());
+    bed.say(5).await;
+    let archiving = bed.archiving(&database.store, 5, 3_600);
+    archiving.pass().await.expect("a pass");
+    archive::went_before(&settings, &database.store).await.expect("it is gone on with");
+
+    // the disk with the archive is not mounted: an empty folder is in its place
+    let aside = bed.folder.path().join("aside");
+    std::fs::rename(bed.store(), &aside).expect("moved");
+    let error = archive::went_before(&settings, &database.store).await.expect_err("refused").to_string();
+    assert!(error.contains("no such folder"), "{error}");
+    std::fs::create_dir(bed.store()).expect("made");
+    bed.say(5).await;
+    let error = archiving.pass().await.expect_err("refused").to_string();
+    assert!(error.contains("segment 1") && error.contains("mounted"), "{error}");
+    assert_eq!(std::fs::read_dir(bed.store()).expect("listed").count(), 0, "nothing is written");
+    std::fs::remove_dir(bed.store()).expect("removed");
+    std::fs::rename(&aside, bed.store()).expect("mounted");
+    archiving.pass().await.expect("a pass");
+    assert_eq!(bed.names().await, flavors(1..=10));
+
+    let key = bed.folder.path().join("archive.key");
+    std::fs::rename(&key, bed.folder.path().join("kept.key")).expect("moved");
+    let error = archive::went_before(&settings, &database.store).await.expect_err("refused").to_string();
+    assert!(error.contains("Put the key file back"), "{error}");
+    assert!(!key.exists(), "no other key is made");
+}
+
+#[tokio::test]
 async fn a_stream_made_anew_or_trimmed_is_told_as_what_it_is() {
     let mut bed = Bed::start().await;
     let database = Database::sqlite(MIGRATIONS).await;

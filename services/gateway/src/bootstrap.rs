@@ -18,6 +18,8 @@ use std::path::Path;
 
 const BOOTSTRAP: &str = "bootstrap";
 const ADMINISTRATOR: &str = "admin";
+/// Characters that nobody guesses.
+const SHORTEST_TOKEN: usize = 32;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -61,16 +63,22 @@ pub async fn admin_token(desk: &Desk, key: &TokenKey, file: &Path) -> anyhow::Re
     // several gateways on one database that start together make one token
     desk.store().lock(work.tx(), "bootstrap token").await?;
     let was_made = tokens::was_made(&mut *work.tx(), BOOTSTRAP).await?;
-    if !file.exists() {
-        if was_made {
-            return Ok(());
-        }
+    let place = || format!("the administrator's token {}", file.display());
+    let token = match private_file::read(file).with_context(place)? {
+        Some(token) => token,
+        None if was_made => return Ok(()),
         // the file comes first: a token in the table that nobody knows would lock everybody out
-        private_file::make_once(file, &random_hex())
-            .with_context(|| format!("writing {}", file.display()))?;
-    }
-    let token = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let hash = key.hash(token.trim());
+        None => private_file::read_or_make(file, random_hex).with_context(place)?,
+    };
+    let token = token.trim();
+    // an empty token would be known to everybody
+    anyhow::ensure!(
+        token.len() >= SHORTEST_TOKEN,
+        "{} holds {} characters: expected a token of {SHORTEST_TOKEN} or more. Put its content back, or remove it",
+        place(),
+        token.len()
+    );
+    let hash = key.hash(token);
     if tokens::by_hash(&mut *work.tx(), &hash).await?.is_some() {
         return Ok(());
     }

@@ -75,6 +75,32 @@ async fn the_token_file_is_private_and_the_table_holds_only_hashes() {
 }
 
 #[tokio::test]
+async fn an_administrators_token_that_is_cut_off_is_refused_and_not_taken_in() {
+    let gateway = Gateway::start().await;
+    let file = gateway.folder.path().join("gateway/admin.token");
+    gateway.chassis.stop().await;
+    for garbled in ["", "short\n"] {
+        std::fs::write(&file, garbled).expect("written");
+        let settings = gateway::Settings {
+            listen: "127.0.0.1:0".into(),
+            data_dir: gateway.folder.path().join("gateway"),
+            datastore_url: format!("file://{}/datastore", gateway.folder.path().display()),
+            ..gateway::Settings::default()
+        };
+        let process = chassis::ChassisSettings {
+            bus: gateway.nats.settings(),
+            ops_listen: String::new(),
+            sealing_key_file: gateway.folder.path().join("sealing.key"),
+            ..chassis::ChassisSettings::default()
+        };
+        let chassis = chassis::Chassis::start("gateway", &process).await.expect("the chassis starts");
+        let error = gateway::start(&settings, &chassis).await.expect_err("refused").to_string();
+        assert!(error.contains("admin.token"), "{error}");
+        chassis.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn every_method_of_the_interface_is_routed_and_implemented() {
     let gateway = Gateway::start().await;
     // the token of this test has to last

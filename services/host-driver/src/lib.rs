@@ -22,6 +22,7 @@ pub use settings::{Settings, SimulatedSettings, simulated_host};
 pub use store::VmKey;
 
 use ::store::MigrationFile;
+use anyhow::Context;
 use bus::{Desk, Subscriptions};
 use chassis::{Chassis, HealthHandle, Loop, Sealer, Stage};
 use domain::Policy;
@@ -50,6 +51,12 @@ pub const MIGRATIONS: &[MigrationFile] = &[
 
 /// How many VMs the database of a process that does not run has orders for, those that are gone left out.
 pub async fn living_vms(database_url: &str) -> anyhow::Result<usize> {
+    // looking must not make one: an empty database is a trace of a host
+    if let Some(file) = ::store::file_of(database_url)
+        && !file.try_exists().with_context(|| format!("looking for {}", file.display()))?
+    {
+        return Ok(0);
+    }
     let store = ::store::Store::open(database_url, &[bus::MIGRATIONS, MIGRATIONS].concat()).await?;
     let living = store::vms::living(store.reader()).await?.len();
     store.close().await;

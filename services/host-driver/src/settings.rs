@@ -2,7 +2,7 @@
 
 use crate::adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
 use crate::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
-use crate::adapters::{ImageCache, LocalDisks};
+use crate::adapters::{ImageCache, LocalDisks, host_id};
 use crate::domain::DriverKind;
 use crate::domain::quarantine::Keep;
 use crate::hosts::{Backend, Host, Hosts};
@@ -97,22 +97,7 @@ impl Default for Settings {
 impl Settings {
     /// The id of this process, kept in the data folder: commands are keyed by it, and the machine has it as a host.
     pub fn agent_id(&self) -> anyhow::Result<HostId> {
-        let path = self.data_dir.join("host-id");
-        std::fs::create_dir_all(&self.data_dir)
-            .with_context(|| format!("data_dir {}", self.data_dir.display()))?;
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            return text
-                .trim()
-                .parse()
-                .with_context(|| format!("{} does not hold a host id", path.display()));
-        }
-        let id = HostId::new();
-        let unfinished = path.with_extension("new");
-        std::fs::write(&unfinished, format!("{id}\n"))
-            .and_then(|()| std::fs::File::open(&unfinished)?.sync_all())
-            .and_then(|()| std::fs::rename(&unfinished, &path))
-            .with_context(|| format!("writing {}", path.display()))?;
-        Ok(id)
+        host_id::read_or_make(&self.data_dir, &self.database_url)
     }
 
     /// How long files are kept that were put aside.

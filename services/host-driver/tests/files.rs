@@ -218,4 +218,11 @@ async fn only_old_files_that_nothing_uses_are_evicted() {
     assert_eq!(place.images.evict_except(&in_use, at(60)).await.unwrap(), 0, "brand-new");
     assert_eq!(place.images.evict_except(&in_use, at(3600)).await.unwrap(), 1);
     assert!(place.images.path(&used).exists() && !place.images.path(&unused).exists());
+
+    // somebody looked which files orders name; an order for an old file came and found it; only then the files go
+    let nobody = BTreeSet::new();
+    place.images.fetch(&used, Bytes(0)).await.unwrap();
+    assert_eq!(place.images.evict_except(&nobody, at(7200)).await.unwrap(), 0, "it was asked for since");
+    assert!(place.images.path(&used).exists());
+    assert_eq!(place.images.evict_except(&nobody, at(7200)).await.unwrap(), 1, "nobody named it again");
 }

@@ -138,7 +138,6 @@ impl Parts {
         let sweep = Sweep {
             desk: desk.clone(),
             datastore: datastore.clone(),
-            upload_age: Duration::from_secs(settings.upload_age_s),
             idle: Duration::from_secs(settings.unfinished_idle_s),
             metrics,
             health: health.component("storage.datastore"),

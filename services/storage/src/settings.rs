@@ -39,8 +39,6 @@ pub struct Settings {
     pub parallel_imports: usize,
     /// Milliseconds between the event that an image is being deleted and the removal of its files.
     pub deletion_grace_ms: u64,
-    /// Seconds after which an upload nobody imported is removed.
-    pub upload_age_s: u64,
     /// Seconds without a change after which an unfinished file is removed.
     pub unfinished_idle_s: u64,
     /// The program that checks qcow2 files.
@@ -66,7 +64,6 @@ impl Default for Settings {
             retry_ms: 2_000,
             parallel_imports: 2,
             deletion_grace_ms: 10_000,
-            upload_age_s: 24 * 3600,
             unfinished_idle_s: 3600,
             qemu_img: "qemu-img".into(),
             qemu_img_deadline_s: 300,

@@ -5,7 +5,7 @@ mod bed;
 
 use bed::web::Web;
 use bed::{Bed, DEADLINE, everywhere, everywhere_with, from_web, instance, raw_disk, sha256};
-use contracts::common::v1::{DiskFormat, OperationState};
+use contracts::common::v1::{ArtifactRole, DiskFormat, OperationState};
 use contracts::gateway::v1::{Quota, TenantQuotaSet};
 use contracts::scheduler::v1::{InstanceAccepted, InstanceDeleted, InstanceRefused};
 use contracts::storage::v1::ImagePhase;
@@ -18,6 +18,15 @@ fn failed(code: &str) -> (OperationState, String) {
 
 fn succeeded() -> (OperationState, String) {
     (OperationState::Succeeded, String::new())
+}
+
+/// The least that is a kernel.
+fn kernel_bytes() -> Vec<u8> {
+    let mut kernel = vec![0u8; 2048];
+    kernel[0x1f1] = 1;
+    kernel[0x1f4..0x1f8].copy_from_slice(&64u32.to_le_bytes());
+    kernel[0x1fe..0x206].copy_from_slice(b"\x55\xAA\0\0HdrS");
+    kernel
 }
 
 async fn accept(bed: &mut Bed, id: InstanceId, name: &str, image: &ImageId) {
@@ -74,7 +83,7 @@ async fn another_tenants_image_is_not_found() {
 async fn a_name_belongs_to_one_living_image_of_a_tenant() {
     everywhere(async |bed| {
         let first = bed.ready("debian", &raw_disk("a")).await;
-        let source = bed.stage(contracts::common::v1::ArtifactRole::Disk, &raw_disk("b"));
+        let source = bed.stage(ArtifactRole::Disk, &raw_disk("b"));
         let (_, operation) = bed.deliver_import("debian", vec![source.clone()]).await;
         assert_eq!(bed.ends(&operation).await, failed("NAME_TAKEN"));
         bed.bench.tenant = "other".into();
@@ -190,6 +199,85 @@ async fn a_file_on_its_way_out_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_replica_that_looked_long_ago_does_not_take_what_came_back() {
+    everywhere(async |bed| {
+        let (disk, name) = (raw_disk("a"), sha256(&raw_disk("a")));
+        let first = bed.ready("first", &disk).await;
+        // another replica sees that the file is to go, and hangs
+        let hung = bed.parts.removals.clone();
+        let seen = vec![name.clone()];
+        let operation = bed.deliver_delete(&first).await;
+        assert_eq!(bed.ends(&operation).await, succeeded());
+        assert!(bed.files("images").is_empty());
+        // meanwhile the file is brought in again: its image is claimed, kept, and ready
+        let second = bed.ready("second", &disk).await;
+        hung.remove(seen.clone()).await.unwrap();
+        assert_eq!(bed.files("images"), std::slice::from_ref(&name), "the file of a ready image stays");
+        assert!(bed.files("removed").is_empty());
+        assert_eq!(bed.rows("file_removals").await, 0);
+
+        // it hung after it had set the file aside, and died: whoever comes next puts it back
+        let aside = bed.datastore().join("removed").join(format!("{name}.1"));
+        std::fs::rename(bed.datastore().join("images").join(&name), &aside).unwrap();
+        bed.crash();
+        bed.pass().await;
+        assert_eq!(bed.files("images"), std::slice::from_ref(&name));
+
+        // while it was aside the same bytes were brought in by somebody else: each has a file, and in the end it is one
+        std::fs::rename(bed.datastore().join("images").join(&name), &aside).unwrap();
+        let third = bed.ready("third", &disk).await;
+        bed.pass().await;
+        assert_eq!((bed.files("images"), bed.files("removed").len()), (vec![name.clone()], 0));
+
+        for image in [second, third] {
+            let operation = bed.deliver_delete(&image).await;
+            assert_eq!(bed.ends(&operation).await, succeeded());
+        }
+        assert!(bed.files("images").is_empty() && bed.files("removed").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_import_that_claims_a_file_while_a_replica_hangs_keeps_it() {
+    let disk = raw_disk("x");
+    let digest = sha256(&disk);
+    everywhere(async |bed| {
+        // claimed and kept, not ready yet: the second file of the image is on its way
+        let web = Web::serve([("disk", raw_disk("slow"))]).await;
+        let here = bed.stage(ArtifactRole::Kernel, &kernel_bytes());
+        let kernel = sha256(&kernel_bytes());
+        let slow = from_web(&web.url("slow/disk"), &sha256(&raw_disk("slow")), DiskFormat::Raw);
+        let (image, import) = bed.deliver_import("two", vec![here, slow]).await;
+        bed.pass().await;
+        tokio::time::timeout(DEADLINE, web.fetched()).await.expect("the file is asked for");
+        assert_eq!(bed.files("images"), std::slice::from_ref(&kernel));
+        bed.parts.removals.remove(vec![kernel.clone(), digest.clone()]).await.unwrap();
+        assert_eq!(bed.files("images"), std::slice::from_ref(&kernel), "it is claimed");
+        web.open();
+        assert_eq!(bed.ends(&import).await, succeeded());
+        assert_eq!(bed.image(&image).phase(), ImagePhase::Ready);
+        assert_eq!(bed.files("images").len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_set_aside_by_nobodys_order_is_put_back() {
+    everywhere(async |bed| {
+        bed.ready("keeper", &raw_disk("k")).await;
+        let name = sha256(b"of a database that is lost");
+        let aside = bed.datastore().join("removed").join(format!("{name}.1"));
+        std::fs::create_dir_all(aside.parent().unwrap()).unwrap();
+        std::fs::write(&aside, "of a database that is lost").unwrap();
+        bed.pass().await;
+        assert!(bed.files("images").contains(&name), "it is reported as a stray and kept");
+        assert!(bed.files("removed").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_tables_can_be_rebuilt_from_what_was_said() {
     everywhere_with(
         |settings| settings.deletion_grace_ms = 60_000,
@@ -227,7 +315,7 @@ async fn the_tables_can_be_rebuilt_from_what_was_said() {
                 bed.deliver_delete(&image).await;
             }
             bed.deliver_import("kept", vec![]).await;
-            let source = bed.stage(contracts::common::v1::ArtifactRole::Disk, &raw_disk("c"));
+            let source = bed.stage(ArtifactRole::Disk, &raw_disk("c"));
             bed.deliver_import("waiting", vec![source]).await;
             let said = bed.bench.said().await;
             bed.log.extend(said);

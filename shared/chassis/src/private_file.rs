@@ -26,10 +26,49 @@ pub fn make_once(path: &Path, text: &str) -> std::io::Result<bool> {
     }
 }
 
+/// Reads a file; `None` only when it is known that there is none. One that is there and cannot be read is an error:
+/// what is in it is not to be made again as something else.
+pub fn read(path: &Path) -> std::io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a file, or makes it with what `fresh` says when there is none. Of many processes that start together the first
+/// one's text holds for all.
+pub fn read_or_make(path: &Path, fresh: impl FnOnce() -> String) -> std::io::Result<String> {
+    if let Some(text) = read(path)? {
+        return Ok(text);
+    }
+    make_once(path, &fresh())?;
+    std::fs::read_to_string(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_made_again() {
+        let folder = tempfile::tempdir().expect("folder");
+        let fresh = || -> String { panic!("nothing is made") };
+        let (bytes, place, around) =
+            (folder.path().join("bytes"), folder.path().join("place"), folder.path().join("around"));
+        std::fs::write(&bytes, [0xff, 0xfe]).expect("written");
+        std::fs::create_dir(&place).expect("made");
+        // it is there, and nobody can even say what it is
+        std::os::unix::fs::symlink(&around, &around).expect("linked");
+        for path in [&bytes, &place, &around] {
+            read_or_make(path, fresh).expect_err("refused");
+        }
+        assert_eq!(std::fs::read(&bytes).expect("as it was"), [0xff, 0xfe]);
+        std::fs::write(&bytes, "").expect("written");
+        assert_eq!(read_or_make(&bytes, fresh).expect("empty is not absent"), "");
+        assert_eq!(read_or_make(&folder.path().join("new"), || "x".into()).expect("made"), "x");
+    }
 
     #[test]
     fn of_many_that_make_a_file_one_wins_and_all_read_the_same() {

@@ -60,12 +60,8 @@ impl Sealer {
     /// Reads the key file (64 hex digits); makes one, readable by its owner only, when there is none.
     pub fn from_file(path: &Path) -> Result<Self, SealError> {
         let failed = |reason: String| SealError::Key { path: path.display().to_string(), reason };
-        if !path.exists() {
-            // processes that start together on one machine may all come here: the first one's key holds
-            let key: [u8; KEY_BYTES] = rand::random();
-            crate::private_file::make_once(path, &hex::encode(key)).map_err(|e| failed(e.to_string()))?;
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
+        let fresh = || hex::encode(rand::random::<[u8; KEY_BYTES]>());
+        let text = crate::private_file::read_or_make(path, fresh).map_err(|e| failed(e.to_string()))?;
         let mut key = [0; KEY_BYTES];
         hex::decode_to_slice(text.trim(), &mut key)
             .map_err(|_| failed("expected 64 hex digits".to_owned()))?;

@@ -13,5 +13,5 @@ mod rows;
 pub use dialect::Dialect;
 pub use error::{StoreError, StoreTrouble};
 pub use migrate::MigrationFile;
-pub use pool::{Store, Tx};
+pub use pool::{Store, Tx, file_of};
 pub use rows::{RowDump, dump_table, key_columns};

@@ -3,6 +3,7 @@
 use crate::{Dialect, MigrationFile, StoreError, StoreTrouble, migrate};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection, Executor};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -121,9 +122,18 @@ fn pool_options(size: u32) -> AnyPoolOptions {
     AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE).test_before_acquire(false)
 }
 
-async fn open_sqlite(url: &str) -> Result<Inner, StoreError> {
+/// The file of a SQLite database; `None` when the database is none.
+pub fn file_of(url: &str) -> Option<PathBuf> {
+    (Dialect::of(url).ok()? == Dialect::Sqlite).then(|| PathBuf::from(sqlite_path(url)))
+}
+
+fn sqlite_path(url: &str) -> &str {
     let path = url.trim_start_matches("sqlite://").trim_start_matches("sqlite:");
-    let path = path.split('?').next().unwrap_or(path);
+    path.split('?').next().unwrap_or(path)
+}
+
+async fn open_sqlite(url: &str) -> Result<Inner, StoreError> {
+    let path = sqlite_path(url);
     if let Some(folder) = std::path::Path::new(path).parent() {
         tokio::fs::create_dir_all(folder)
             .await

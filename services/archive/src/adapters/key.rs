@@ -21,7 +21,10 @@ fn signed(segment: &[u8]) -> Vec<u8> {
 }
 
 fn read_hex(path: &Path) -> anyhow::Result<[u8; KEY_BYTES]> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("key {}", path.display()))?;
+    from_hex(path, &std::fs::read_to_string(path).with_context(|| format!("key {}", path.display()))?)
+}
+
+fn from_hex(path: &Path, text: &str) -> anyhow::Result<[u8; KEY_BYTES]> {
     let mut bytes = [0; KEY_BYTES];
     hex::decode_to_slice(text.trim(), &mut bytes)
         .with_context(|| format!("key {}: expected 64 hex digits", path.display()))?;
@@ -36,11 +39,10 @@ impl Key {
 
     /// Reads the key file; makes one, for its owner only, when there is none.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        if !path.exists() {
-            let fresh = hex::encode(rand::random::<[u8; KEY_BYTES]>());
-            private_file::make_once(path, &fresh).with_context(|| format!("key {}", path.display()))?;
-        }
-        Self::read(path)
+        let fresh = || hex::encode(rand::random::<[u8; KEY_BYTES]>());
+        let text =
+            private_file::read_or_make(path, fresh).with_context(|| format!("key {}", path.display()))?;
+        Ok(Self(SigningKey::from_bytes(&from_hex(path, &text)?)))
     }
 
     /// What checks the signatures of this key.

@@ -76,6 +76,14 @@ impl Archiving {
     /// follow from the table is somebody else's, and nothing is written over it.
     async fn adopt(&self) -> anyhow::Result<Option<Segment>> {
         let mut newest = segments::newest(self.desk.store().reader()).await?;
+        if let Some(Segment { number, .. }) = &newest
+            && self.vault.head(*number).await?.is_none()
+        {
+            anyhow::bail!(
+                "segment {number} was written and is not in the archive any more: is its disk mounted? Nothing is archived \
+                 until it is back"
+            );
+        }
         loop {
             let number = newest.as_ref().map_or(1, |segment| segment.number + 1);
             let Some(head) = self.vault.head(number).await? else { return Ok(newest) };

@@ -199,10 +199,12 @@ impl Running {
 /// The process that runs the node in a folder, if one does.
 pub(super) fn process_of(folder: &Path) -> Result<Option<String>, Failure> {
     let path = folder.join("berth.pid");
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(try_lock(&path)?.err())
+    Ok(if is_there(&path)? { try_lock(&path)?.err() } else { None })
+}
+
+fn is_there(path: &Path) -> Result<bool, Failure> {
+    let failed = |error| Failure::new(Exit::Failed, format!("cannot look for {}: {error}", path.display()));
+    path.try_exists().map_err(failed)
 }
 
 /// The lock, or the id of the process that holds it.
@@ -285,7 +287,7 @@ pub(super) async fn down(args: DownArgs, global: &GlobalArgs) -> Result<(), Fail
     let (folder, _) = node::data_dir(global.data_dir.as_ref(), &Environment::of_process());
     let path = folder.join("berth.pid");
     let none = || Failure::new(Exit::NotFound, format!("no node runs in {}", folder.display()));
-    if !path.exists() {
+    if !is_there(&path)? {
         return Err(none());
     }
     let pid = match try_lock(&path)? {

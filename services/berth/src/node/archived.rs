@@ -39,9 +39,16 @@ impl Archive {
         Ok(Key::read(&self.key_file)?.public())
     }
 
+    /// Whether there is an archive at all.
+    pub fn is_there(&self) -> anyhow::Result<bool> {
+        self.key_file.try_exists().with_context(|| format!("looking for {}", self.key_file.display()))
+    }
+
     /// Hash of the newest segment that the node wrote: it has to be there. `None`: the node knows of none.
     pub async fn newest(&self) -> anyhow::Result<Option<String>> {
-        if !self.database.exists() {
+        // a database that cannot be looked for is not one that knows of nothing: what is cut off would look whole
+        let there = self.database.try_exists();
+        if !there.with_context(|| format!("looking for {}", self.database.display()))? {
             return Ok(None);
         }
         let newest =
@@ -52,7 +59,7 @@ impl Archive {
     /// Everything that happened before event `first` of the stream that is there now.
     pub async fn past(&self, incarnation: &str, first: u64) -> anyhow::Result<Past> {
         ensure!(
-            self.key_file.exists(),
+            self.is_there()?,
             "the stream begins at event {first}, and there is no archive of what was before"
         );
         let reader = Reader::new(self.open()?, self.public_key()?).await?;

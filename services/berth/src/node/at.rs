@@ -141,7 +141,7 @@ fn state(object: &serde_json::Value) -> String {
 /// Applies what is archived; answers the last segment.
 async fn from_archive(settings: &NodeSettings, replay: &mut Replay) -> anyhow::Result<Option<Segment>> {
     let archive = archive(settings);
-    if !archive.key_file.exists() {
+    if !archive.is_there()? {
         replay.found.notes.push("there is no archive yet".to_owned());
         return Ok(None);
     }

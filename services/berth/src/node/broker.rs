@@ -1,7 +1,7 @@
 //! The node's own nats-server: a child process with a configuration of its own, started again whenever it ends.
 
 use anyhow::{Context, bail};
-use chassis::HealthHandle;
+use chassis::{HealthHandle, private_file};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -140,33 +140,48 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// A node that was killed leaves its server running, with the store open: it has to go before a new one may start.
+/// A node that was killed leaves its server running, with the store open: it has to go before a new one may start, for two
+/// servers on one store would ruin it. It is found by its configuration, which no other process is started with: a file
+/// with a process id that is missing or damaged would say nothing.
 async fn end_leftover(folder: &Path) -> anyhow::Result<()> {
-    let Ok(text) = tokio::fs::read_to_string(folder.join("nats-server.pid")).await else { return Ok(()) };
-    let Ok(pid) = text.trim().parse::<i32>() else { return Ok(()) };
-    let ours = || {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let conf = folder.join("nats-server.conf");
-        String::from_utf8_lossy(&line).split('\0').any(|argument| Path::new(argument) == conf)
-    };
-    for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, Duration::from_secs(5))] {
-        if !ours() {
-            return Ok(());
-        }
-        tracing::info!(pid, ?signal, "ending the nats-server that an earlier node left behind");
-        let _ = kill(Pid::from_raw(pid), signal);
-        let _ = tokio::time::timeout(patience, async {
-            while ours() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    let conf = folder.join("nats-server.conf");
+    for pid in processes_with(&conf).context("looking for a nats-server that an earlier node left behind")? {
+        for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, Duration::from_secs(5))] {
+            if !has_argument(pid, &conf) {
+                break;
             }
-        })
-        .await;
+            tracing::info!(pid, ?signal, "ending the nats-server that an earlier node left behind");
+            let _ = kill(Pid::from_raw(pid), signal);
+            let _ = tokio::time::timeout(patience, async {
+                while has_argument(pid, &conf) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+        }
+        if has_argument(pid, &conf) {
+            bail!("nats-server {pid} of an earlier node does not end; end it by hand: kill -9 {pid}")
+        }
     }
-    if ours() {
-        bail!("nats-server {pid} of an earlier node does not end; end it by hand: kill -9 {pid}")
-    } else {
-        Ok(())
+    Ok(())
+}
+
+fn processes_with(argument: &Path) -> std::io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        if let Ok(pid) = entry?.file_name().to_string_lossy().parse()
+            && has_argument(pid, argument)
+        {
+            found.push(pid);
+        }
     }
+    Ok(found)
+}
+
+/// False also for a process that has ended.
+fn has_argument(pid: i32, argument: &Path) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).split('\0').any(|given| Path::new(given) == argument)
 }
 
 /// The streams of a node that had no accounts yet go where its account looks for them.
@@ -194,7 +209,8 @@ async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
         }
         return Ok(settings.port);
     }
-    let last = tokio::fs::read_to_string(&file).await.ok().and_then(|text| text.trim().parse::<u16>().ok());
+    let last = private_file::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    let last = last.and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(port) = last.filter(|port| is_free(*port)) {
         return Ok(port);
     }
@@ -207,12 +223,13 @@ async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
 }
 
 fn password(file: &Path) -> anyhow::Result<String> {
-    if let Ok(text) = std::fs::read_to_string(file) {
-        return Ok(text.trim().to_owned());
+    let place = || format!("the broker's password {}", file.display());
+    let text = private_file::read_or_make(file, || hex::encode(rand::random::<[u8; 24]>()));
+    let text = text.with_context(place)?;
+    if text.trim().is_empty() {
+        bail!("{} is empty: remove it, and a new one is made", place());
     }
-    let password = hex::encode(rand::random::<[u8; 24]>());
-    write_private(file, &password)?;
-    Ok(password)
+    Ok(text.trim().to_owned())
 }
 
 fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
@@ -391,6 +408,35 @@ mod tests {
         .await;
         broker.stop().await;
         assert!(!Path::new(&format!("/proc/{}", pid())).exists(), "stopped for good");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_left_behind_is_ended_whatever_its_file_says() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (settings, conf) = (settings(folder.path()), folder.path().join("nats-server.conf"));
+        let port = choose_port(&settings).await.expect("a port");
+        write_private(&conf, &configuration(&settings, port, "secret")).expect("written");
+        let mut child = spawn(&settings, &conf).expect("spawned");
+        wait_until_listening((settings.listen, port), &mut child, folder.path()).await.expect("listens");
+        assert_eq!(processes_with(&conf).expect("looked").len(), 1);
+        // the file with its number was cut off by a full disk
+        std::fs::write(folder.path().join("nats-server.pid"), "").expect("written");
+        end_leftover(folder.path()).await.expect("ended");
+        assert!(processes_with(&conf).expect("looked").is_empty());
+        child.wait().await.expect("it has ended");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_read_is_not_made_anew() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("password");
+        let made = password(&file).expect("made");
+        assert_eq!(password(&file).expect("read"), made);
+        for garbled in [&b""[..], b"\xff\xfe"] {
+            std::fs::write(&file, garbled).expect("written");
+            password(&file).expect_err("refused");
+            assert_eq!(std::fs::read(&file).expect("as it was"), garbled);
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use super::assembly::Folders;
 use super::settings::{NodeDriver, NodeSettings};
 use anyhow::Context;
+use chassis::private_file;
 
 /// The node was made with another driver and still has VMs of it.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,8 @@ pub async fn remember_driver(
         NodeDriver::Libvirt => "libvirt",
         NodeDriver::Simulated => "simulated",
     };
-    let made_with = std::fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
+    let made_with = private_file::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    let made_with = made_with.unwrap_or_default().trim().to_owned();
     if made_with == asked {
         return Ok(Ok(()));
     }

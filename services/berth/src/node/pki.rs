@@ -1,6 +1,6 @@
 //! The node's own certificate authority: made at first start, so that nothing has to listen without TLS.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
@@ -24,8 +24,9 @@ pub(super) fn authority(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The certificates of a node that was up before, when it has any.
-pub(super) fn existing(folder: &Path) -> Option<Pki> {
-    Some(Pki::of(folder)).filter(Pki::exists)
+pub(super) fn existing(folder: &Path) -> anyhow::Result<Option<Pki>> {
+    let pki = Pki::of(folder);
+    Ok(pki.is_whole()?.then_some(pki))
 }
 
 impl Pki {
@@ -33,18 +34,40 @@ impl Pki {
         Self { ca: folder.join("ca.pem"), certificate: folder.join("node.pem"), key: folder.join("node.key") }
     }
 
-    fn exists(&self) -> bool {
-        self.ca.exists() && self.certificate.exists() && self.key.exists()
+    /// All files are there; false: none is. Clients trust what was made once: some of it is not made anew over the rest.
+    fn is_whole(&self) -> anyhow::Result<bool> {
+        let mut missing = Vec::new();
+        for file in [&self.ca, &self.certificate, &self.key] {
+            if !file.try_exists().with_context(|| format!("looking for {}", file.display()))? {
+                missing.push(file);
+            }
+        }
+        match missing.as_slice() {
+            [] => Ok(true),
+            [_, _, _] => Ok(false),
+            [first, ..] => bail!(
+                "{} is missing and the other files of the node's certificates are there: put it back, or move the others \
+                 away to make new ones, which clients then have to be told of",
+                first.display()
+            ),
+        }
     }
 
     /// Reads the files in `folder`, or makes them for a server that is reached at `addresses`.
     pub fn ensure(folder: &Path, addresses: &[IpAddr]) -> anyhow::Result<Self> {
         let pki = Self::of(folder);
-        if pki.exists() {
+        if pki.is_whole()? {
             return Ok(pki);
         }
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        pki.make(addresses)?;
+        let place = || format!("making {}", folder.display());
+        std::fs::create_dir_all(folder).with_context(place)?;
+        let beside = folder.parent().unwrap_or(folder);
+        let unfinished =
+            tempfile::Builder::new().prefix("pki-new-").tempdir_in(beside).with_context(place)?;
+        Self::of(unfinished.path()).make(addresses)?;
+        // all of them appear at once, in the place of the empty folder: a process that is killed here leaves none
+        std::fs::rename(unfinished.path(), folder).with_context(place)?;
+        let _gone = unfinished.keep();
         Ok(pki)
     }
 
@@ -101,12 +124,32 @@ mod tests {
 
     #[test]
     fn files_are_made_once_and_the_key_is_private() {
-        let folder = tempfile::tempdir().expect("folder");
+        let data = tempfile::tempdir().expect("folder");
+        let folder = data.path().join("pki");
         let address: IpAddr = "192.0.2.7".parse().expect("address");
-        let first = Pki::ensure(folder.path(), &[address]).expect("made");
+        let first = Pki::ensure(&folder, &[address]).expect("made");
         let ca = std::fs::read_to_string(&first.ca).expect("read");
         assert_eq!(std::fs::metadata(&first.key).expect("key").permissions().mode() & 0o777, 0o600);
-        let again = Pki::ensure(folder.path(), &[]).expect("read");
+        let again = Pki::ensure(&folder, &[]).expect("read");
         assert_eq!(std::fs::read_to_string(&again.ca).expect("read"), ca);
+    }
+
+    #[test]
+    fn what_is_missing_is_not_made_anew_over_the_rest() {
+        let data = tempfile::tempdir().expect("folder");
+        let folder = data.path().join("pki");
+        let pki = Pki::ensure(&folder, &[]).expect("made");
+        let key = std::fs::read(&pki.key).expect("read");
+        for file in [&pki.ca, &pki.certificate] {
+            let aside = file.with_extension("aside");
+            std::fs::rename(file, &aside).expect("moved");
+            let error = Pki::ensure(&folder, &[]).expect_err("refused").to_string();
+            assert!(error.contains("is missing"), "{error}");
+            assert!(existing(&folder).is_err());
+            std::fs::rename(&aside, file).expect("put back");
+        }
+        assert_eq!(std::fs::read(&pki.key).expect("read"), key);
+        assert!(existing(&folder).expect("whole").is_some());
+        assert_eq!(std::fs::read_dir(data.path()).expect("read").count(), 1, "nothing half-made is left");
     }
 }

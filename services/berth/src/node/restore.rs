@@ -28,7 +28,7 @@ pub struct Restored {
 /// The node must not run: its broker is started for this alone. An error leaves the old database where it was.
 pub async fn replay_rebuild(settings: NodeSettings, service: &str) -> anyhow::Result<Restored> {
     let folders = Folders::of(&settings);
-    let pki = pki::existing(&folders.pki());
+    let pki = pki::existing(&folders.pki())?;
     let health = chassis::Health::default();
     let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
     let outcome = async {
@@ -63,9 +63,7 @@ async fn replace(
     let rebuilt = rebuilt.context("the old database is as it was")?;
     let kept = set_aside(&place)?;
     for (from, to) in files_of(&fresh).into_iter().zip(files_of(&place)) {
-        if from.exists() {
-            std::fs::rename(&from, &to).with_context(|| format!("renaming {}", from.display()))?;
-        }
+        rename(&from, &to)?;
     }
     Ok(Restored { rebuilt, kept })
 }
@@ -85,17 +83,21 @@ fn set_aside(database: &Path) -> anyhow::Result<Option<PathBuf>> {
     let mut name = database.as_os_str().to_owned();
     name.push(format!(".{}", SystemClock.now().micros()));
     let aside = PathBuf::from(name);
-    let mut moved = None;
+    // also what lies beside a missing database: it may hold what was written last
+    let mut kept = false;
     for (from, to) in files_of(database).into_iter().zip(files_of(&aside)) {
-        match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            outcome => {
-                outcome.with_context(|| format!("renaming {}", from.display()))?;
-                moved = Some(aside.clone());
-            }
-        }
+        kept |= rename(&from, &to)?;
     }
-    Ok(moved)
+    Ok(kept.then_some(aside))
+}
+
+/// Gives a file another name. False: there is none.
+fn rename(from: &Path, to: &Path) -> anyhow::Result<bool> {
+    match std::fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("renaming {}", from.display())),
+    }
 }
 
 /// Removes what a rebuild that was cut short left behind: nobody ever served from it.
@@ -113,14 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_beside_a_missing_database_is_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = folder.path().join("scheduler.db");
-        assert!(set_aside(&database).expect("nothing to do").is_none());
-        std::fs::write(folder.path().join("scheduler.db-wal"), "the last transactions").expect("written");
-        let aside = set_aside(&database).expect("moved").expect("something was there");
-        let mut name = aside.into_os_string();
-        name.push("-wal");
-        assert_eq!(std::fs::read_to_string(name).expect("kept"), "the last transactions");
+    fn what_lies_beside_a_missing_database_is_set_aside_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let database = folder.path().join("x.db");
+        assert_eq!(set_aside(&database).expect("nothing there"), None);
+        let log = files_of(&database)[1].clone();
+        std::fs::write(&log, "written last").expect("written");
+        let aside = set_aside(&database).expect("set aside").expect("something was there");
+        assert!(!log.exists());
+        assert_eq!(std::fs::read_to_string(&files_of(&aside)[1]).expect("kept"), "written last");
     }
 }

@@ -22,11 +22,7 @@ impl TokenKey {
     /// Reads the key file (64 hex digits); makes one, for its owner only, when there is none.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("token key {}", path.display());
-        if !path.exists() {
-            // of several gateways on one machine that start together, the first one's key holds
-            private_file::make_once(path, &random_hex()).with_context(place)?;
-        }
-        let text = std::fs::read_to_string(path).with_context(place)?;
+        let text = private_file::read_or_make(path, random_hex).with_context(place)?;
         let mut key = [0; KEY_BYTES];
         hex::decode_to_slice(text.trim(), &mut key)
             .with_context(|| format!("{}: expected 64 hex digits", place()))?;

@@ -67,11 +67,8 @@ impl CalloutKey {
     /// Reads the key (a seed of NATS, "SA…"); makes one, for its owner only, when there is none.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let place = || format!("key for clients of the broker {}", path.display());
-        if !path.exists() {
-            let seed = KeyPair::new_account().seed().with_context(place)?;
-            private_file::make_once(path, &seed).with_context(place)?;
-        }
-        let seed = std::fs::read_to_string(path).with_context(place)?;
+        let fresh = KeyPair::new_account().seed().with_context(place)?;
+        let seed = private_file::read_or_make(path, || fresh).with_context(place)?;
         let pair = KeyPair::from_seed(seed.trim()).with_context(place)?;
         if !matches!(pair.key_pair_type(), KeyPairType::Account) {
             bail!("{}: expected the seed of an account, SA…", place());

@@ -82,10 +82,14 @@ impl Staging {
         Ok(Incoming { writer, hash: Sha256::new(), size: 0, limit: self.limit })
     }
 
-    /// Ids of the finished files.
-    pub async fn list(&self) -> anyhow::Result<Vec<String>> {
+    /// Ids of the finished files, and when each was finished.
+    pub async fn list(&self) -> anyhow::Result<Vec<(String, Timestamp)>> {
         let files: Vec<_> = self.store.list(Some(&Path::from("staging"))).try_collect().await?;
-        Ok(files.iter().filter_map(|file| file.location.filename().map(str::to_owned)).collect())
+        let staged = files.iter().filter_map(|file| {
+            let id = file.location.filename()?.to_owned();
+            Some((id, Timestamp(file.last_modified.timestamp_micros())))
+        });
+        Ok(staged.collect())
     }
 
     /// Whether a finished file of this id is there.
@@ -105,16 +109,11 @@ impl Staging {
         }
     }
 
-    /// Removes files that nobody imported within `age`. Returns how many.
-    pub async fn sweep(&self, now: Timestamp, age: Duration) -> anyhow::Result<usize> {
+    /// Removes what killed processes left half written, `age` after its last byte. Returns how many.
+    pub async fn sweep_unfinished(&self, now: Timestamp, age: Duration) -> anyhow::Result<usize> {
         let old = |at_us: i64| now.since(Timestamp(at_us)) > age;
-        let files: Vec<_> = self.store.list(Some(&Path::from("staging"))).try_collect().await?;
         let mut removed = 0;
-        for file in files.into_iter().filter(|file| old(file.last_modified.timestamp_micros())) {
-            self.store.delete(&file.location).await?;
-            removed += 1;
-        }
-        // what a killed process left half written is not listed: it has a '#' in its name
+        // it is not listed: it has a '#' in its name
         let mut entries = tokio::fs::read_dir(self.folder.join("staging")).await?;
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name();
@@ -223,17 +222,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_files_are_removed_and_new_ones_stay() {
+    async fn what_was_left_half_written_is_removed_and_what_is_whole_stays() {
         let (folder, staging) = area(100);
         let mut file = staging.begin(UploadId::new()).await.expect("begun");
         file.write(Bytes::from_static(b"x"), 0).await.expect("written");
         file.finish().await.expect("finished");
+        let whole = names(folder.path());
         std::fs::write(folder.path().join("staging/018f#1"), "half").expect("written");
         let day = Duration::from_secs(86_400);
         let now = kernel::Clock::now(&kernel::SystemClock);
-        assert_eq!(staging.sweep(now, day).await.expect("swept"), 0);
-        assert_eq!(staging.sweep(now.after(day * 2), day).await.expect("swept"), 2);
-        assert!(names(folder.path()).is_empty());
+        assert_eq!(staging.sweep_unfinished(now, day).await.expect("swept"), 0);
+        assert_eq!(staging.sweep_unfinished(now.after(day * 2), day).await.expect("swept"), 1);
+        assert_eq!(names(folder.path()), whole);
     }
 
     #[test]

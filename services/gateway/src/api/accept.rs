@@ -238,7 +238,7 @@ impl Api {
         deadline_us: i64,
         command: impl FnOnce(String) -> M,
     ) -> Result<Accepted, Status> {
-        self.intake.accept(asked, object_id, deadline_us, command).await
+        self.intake.accept(asked, object_id, (deadline_us, Vec::new()), command).await
     }
 }
 
@@ -249,7 +249,7 @@ impl Entry {
         let operation = self.operation.clone();
         let accepted = Accepted::of(&operation);
         // the event comes before the command: readers of the stream see the cause first
-        self.work.say(&OperationAccepted { operation: Some(operation) });
+        self.work.say(&OperationAccepted { operation: Some(operation), upload_ids: Vec::new() });
         if let Some(record) = self.asked.audit(&accepted) {
             self.work.say(&record);
         }

@@ -3,7 +3,7 @@
 use super::accept::{Accepted, Asked};
 use super::{Api, caller};
 use crate::domain::page::Page;
-use crate::store::images;
+use crate::store::{images, uploads};
 use crate::translate::images::read;
 use crate::translate::status;
 use contracts::gateway::v1 as wire;
@@ -20,6 +20,7 @@ impl Api {
         self.check_import(&asked.caller, &request.name, &request.sources).await?;
         let image_id = ImageId::new().to_string();
         let (id, tenant) = (image_id.clone(), asked.caller.tenant.clone());
+        let staged = uploads::named(&request.sources);
         let command = |operation_id| ImportImage {
             image_id: id,
             operation_id,
@@ -30,7 +31,7 @@ impl Api {
             kernel_cmdline: request.kernel_cmdline,
             guest_agent: !request.without_guest_agent,
         };
-        self.accept(asked, &image_id, 0, command).await
+        self.intake.accept(asked, &image_id, (0, staged), command).await
     }
 }
 

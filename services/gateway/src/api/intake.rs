@@ -4,7 +4,7 @@
 //! fails is tried again with each request alone, so that nobody answers for a neighbour.
 
 use super::accept::{Accepted, Asked};
-use crate::store::operations;
+use crate::store::{operations, uploads};
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
 use bus::{Cause, Desk, Pulse, Report, Watchdog, Work, watchdog};
@@ -31,6 +31,8 @@ struct Waiting {
     operation_id: OperationId,
     object_id: String,
     deadline_us: i64,
+    /// Staged files that the command names.
+    uploads: Vec<String>,
     tell: Tell,
     answer: oneshot::Sender<Verdict>,
 }
@@ -60,12 +62,12 @@ pub fn intake(desk: &Desk, meter: &Meter, report: Report) -> (Intake, Taker) {
 
 impl Intake {
     /// Takes on a request that is one command; it is committed when this answers. `deadline_us` 0 = somebody else
-    /// watches the time.
+    /// watches the time. `uploads`: staged files that the command names; they are kept until its object came to its end.
     pub async fn accept<M: Message>(
         &self,
         asked: &Asked,
         object_id: &str,
-        deadline_us: i64,
+        (deadline_us, uploads): (i64, Vec<String>),
         command: impl FnOnce(String) -> M,
     ) -> Verdict {
         let operation_id = OperationId::new();
@@ -76,6 +78,7 @@ impl Intake {
             operation_id,
             object_id: object_id.to_owned(),
             deadline_us,
+            uploads,
             tell: Box::new(move |work| work.tell(&command)),
             answer,
         };
@@ -175,6 +178,10 @@ async fn take_in(desk: &Desk, mut work: Work, batch: &[Waiting]) -> Result<Vec<V
             desk.store().lock(work.tx(), &format!("idempotency {tenant} {key}")).await?;
         }
     }
+    let files: BTreeSet<&str> = batch.iter().flat_map(|one| &one.uploads).map(String::as_str).collect();
+    for file in files {
+        uploads::lock(desk.store(), work.tx(), file).await?;
+    }
     let mut seen: HashMap<(String, String), Operation> = HashMap::new();
     for found in operations::by_keys(work.tx(), &keys).await? {
         seen.insert((found.tenant.clone(), found.idempotency_key.clone()), found);
@@ -187,6 +194,13 @@ async fn take_in(desk: &Desk, mut work: Work, batch: &[Waiting]) -> Result<Vec<V
             Ok(Some(accepted)) => verdicts.push(Ok(accepted)),
             Err(conflict) => verdicts.push(Err(conflict)),
             Ok(None) => {
+                // given up since it was looked for: nobody imports what is about to be removed
+                let missing = uploads::missing(work.tx(), &one.uploads, &key.0).await?;
+                if let Some(missing) = missing {
+                    verdicts.push(Err(status::upload_unknown(missing, "sources")));
+                    continue;
+                }
+                uploads::wanted(work.tx(), &one.uploads, &one.object_id).await?;
                 let operation = begin(&mut work, one);
                 verdicts.push(Ok(Accepted::of(&operation)));
                 if !key.1.is_empty() {
@@ -211,7 +225,7 @@ fn begin(work: &mut Work, one: &Waiting) -> Operation {
     let operation = translate::accepted(new, work.now());
     work.set_cause(one.asked.cause(one.operation_id));
     // the event comes before the command: readers of the stream see the cause first
-    work.say(&OperationAccepted { operation: Some(operation.clone()) });
+    work.say(&OperationAccepted { operation: Some(operation.clone()), upload_ids: one.uploads.clone() });
     if let Some(record) = one.asked.audit(&Accepted::of(&operation)) {
         work.say(&record);
     }

@@ -73,9 +73,7 @@ impl Api {
             let reader = self.desk.store().reader();
             let own = uploads::is_of(reader, id, &caller.tenant).await.map_err(status::broken)?;
             if !own || !self.staging.holds(id).await.map_err(status::broken)? {
-                let text = format!("nothing is staged under {id}: send the file again");
-                let field = format!("sources[{index}].upload_id");
-                return Err(status::refused(Code::NotFound, Refusal::new("UPLOAD_UNKNOWN", text), &field));
+                return Err(status::upload_unknown(id, &format!("sources[{index}].upload_id")));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Progress of operations.
 
 use super::Projection;
-use crate::store::operations;
+use crate::store::{operations, uploads};
 use crate::translate::operations as translate;
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
@@ -74,6 +74,7 @@ impl Handle<OperationAccepted> for Accepted {
         let Some(operation) = event.operation else {
             return Err(Failure::Poison("an acceptance without an operation".into()));
         };
+        uploads::wanted(work.tx(), &event.upload_ids, &operation.object_id).await?;
         self.0.store.lock(work.tx(), &format!("operation {}", operation.id)).await?;
         let row = match find(work, &operation.id).await? {
             None => operation,

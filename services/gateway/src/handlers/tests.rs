@@ -56,7 +56,12 @@ fn instance(revision: u64, phase: scheduler::InstancePhase) -> Option<scheduler:
 /// The story of one instance, from its acceptance to its deletion, and of a program in it.
 async fn story(bench: &mut Bench) -> Result<(), Failure> {
     use scheduler::InstancePhase as Phase;
-    bench.deliver(&OperationAccepted { operation: Some(new_operation("o1", "CreateInstance")) }).await?;
+    bench
+        .deliver(&OperationAccepted {
+            operation: Some(new_operation("o1", "CreateInstance")),
+            ..Default::default()
+        })
+        .await?;
     let running = |step| progress("o1", OperationState::Running, step);
     let started = scheduler::InstanceAccepted {
         instance: instance(1, Phase::Pending),
@@ -79,7 +84,12 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
         scheduler::InstanceStarted { instance: instance(3, Phase::Running), operations: running("booted") };
     bench.deliver(&late).await?;
 
-    bench.deliver(&OperationAccepted { operation: Some(new_operation("o2", "ExecInstance")) }).await?;
+    bench
+        .deliver(&OperationAccepted {
+            operation: Some(new_operation("o2", "ExecInstance")),
+            ..Default::default()
+        })
+        .await?;
     let output = Sealed { key_id: "k".into(), nonce: vec![1], ciphertext: vec![2, 3] };
     let finished = ExecFinished {
         instance_id: "i".into(),
@@ -95,7 +105,12 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     };
     bench.deliver(&abandoned).await?;
 
-    bench.deliver(&OperationAccepted { operation: Some(new_operation("o3", "CreateInstance")) }).await?;
+    bench
+        .deliver(&OperationAccepted {
+            operation: Some(new_operation("o3", "CreateInstance")),
+            ..Default::default()
+        })
+        .await?;
     let refused = scheduler::InstanceRefused {
         instance: Some(scheduler::Instance {
             id: "nothing".into(),
@@ -198,7 +213,8 @@ async fn an_acceptance_that_comes_late_gives_the_same_operation() {
     bench.deliver(&placed).await.expect("handled");
     let reader = database.store.reader();
     assert!(operations::get(reader, "default", "o1").await.expect("read").is_none(), "nobody's yet");
-    let accepted = OperationAccepted { operation: Some(new_operation("o1", "CreateInstance")) };
+    let accepted =
+        OperationAccepted { operation: Some(new_operation("o1", "CreateInstance")), ..Default::default() };
     bench.deliver(&accepted).await.expect("handled");
     let shown = operations::get(reader, "default", "o1").await.expect("read").expect("there");
     assert_eq!(

@@ -62,10 +62,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         sql: include_str!("../../migrations/1400_external_events.sql"),
     },
     MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
+    MigrationFile { version: 1600, name: "staged", sql: include_str!("../../migrations/1600_staged.sql") },
     MigrationFile {
-        version: 1600,
+        version: 1601,
         name: "quarantine",
-        sql: include_str!("../../migrations/1600_quarantine.sql"),
+        sql: include_str!("../../migrations/1601_quarantine.sql"),
     },
 ];
 

@@ -20,6 +20,12 @@ pub fn not_found(what: &str, field: &str, name: &str) -> Status {
     refused(Code::NotFound, refusal, field)
 }
 
+/// Nothing is staged under this id for the caller.
+pub fn upload_unknown(id: &str, field: &str) -> Status {
+    let text = format!("nothing is staged under {id}: send the file again");
+    refused(Code::NotFound, Refusal::new("UPLOAD_UNKNOWN", text), field)
+}
+
 /// Something of ours broke. The cause goes to the log; the caller learns that it was not their fault, and whether the
 /// store is full, locked or read only.
 pub fn broken(error: impl std::fmt::Display + 'static) -> Status {

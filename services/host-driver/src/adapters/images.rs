@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -51,7 +51,9 @@ impl Datastore {
 pub struct ImageCache {
     folder: PathBuf,
     datastore: Datastore,
-    fetching: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    turns: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Files that were asked for since the cache was last looked through.
+    asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl ImageCache {
@@ -65,7 +67,12 @@ impl ImageCache {
                 std::fs::remove_file(leftover.path())?;
             }
         }
-        Ok(Self { folder, datastore: open_datastore(datastore_url)?, fetching: Arc::default() })
+        Ok(Self {
+            folder,
+            datastore: open_datastore(datastore_url)?,
+            turns: Arc::default(),
+            asked: Arc::default(),
+        })
     }
 
     /// Where a file of an image is once it was fetched.
@@ -87,12 +94,9 @@ impl ImageCache {
 
     /// Brings a file into the cache unless it is there. `size` 0 = not said.
     pub async fn fetch(&self, sha256: &str, size: Bytes) -> Result<(), Fault> {
-        let one_at_a_time = {
-            let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-            fetching.entry(sha256.to_owned()).or_default().clone()
-        };
-        let _turn = one_at_a_time.lock().await;
+        let _turn = self.turn(sha256).await;
         let path = self.path(sha256);
+        self.asked().insert(sha256.to_owned());
         if tokio::fs::try_exists(&path).await? {
             return Ok(());
         }
@@ -104,9 +108,7 @@ impl ImageCache {
             return Err(fault);
         }
         tokio::fs::rename(&unfinished, &path).await?;
-        tokio::fs::File::open(&self.folder).await?.sync_all().await?;
-        self.fetching.lock().unwrap_or_else(PoisonError::into_inner).remove(sha256);
-        Ok(())
+        Ok(tokio::fs::File::open(&self.folder).await?.sync_all().await?)
     }
 
     async fn fetch_into(&self, sha256: &str, size: Bytes, unfinished: &Path) -> Result<(), Fault> {
@@ -163,25 +165,56 @@ impl ImageCache {
         Ok((hex::encode(hash.finalize()), length))
     }
 
-    /// Removes files that none of these digests names and that are not brand-new. Returns how many.
+    /// Removes files that none of these digests names, that are not brand-new, and that nobody asked for since the last
+    /// time. Returns how many. An order may have come after somebody looked which files orders name: it has asked for its
+    /// files by now, or it will, and then fetches what is gone.
     pub async fn evict_except(&self, in_use: &BTreeSet<String>, now: Timestamp) -> std::io::Result<usize> {
+        let asked_before = self.asked().clone();
         let mut entries = tokio::fs::read_dir(&self.folder).await?;
         let mut evicted = 0;
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let metadata = entry.metadata().await?;
-            // the time of the last change of the name, not of the bytes: a linked file is old at birth
-            let changed = std::os::unix::fs::MetadataExt::ctime(&metadata);
-            let changed = Timestamp(changed.saturating_mul(1_000_000));
-            let young = now.since(changed) < YOUNG;
-            if in_use.contains(&name) || young {
+            if in_use.contains(&name) || is_young(&entry, now).await? {
+                continue;
+            }
+            let _turn = self.turn(&name).await;
+            if self.asked().contains(&name) {
                 continue;
             }
             tokio::fs::remove_file(entry.path()).await?;
             evicted += 1;
         }
+        // whoever looks from now on sees the orders behind these
+        self.asked().retain(|sha256| !asked_before.contains(sha256));
         Ok(evicted)
     }
+
+    /// Whoever fetches or evicts a file does it alone.
+    async fn turn(&self, sha256: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let one_at_a_time = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            // those that nobody holds or waits for
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(sha256.to_owned()).or_default().clone()
+        };
+        one_at_a_time.lock_owned().await
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Fetched so short a time ago that the order behind it may not be known yet. What is being fetched is young as well.
+async fn is_young(entry: &tokio::fs::DirEntry, now: Timestamp) -> std::io::Result<bool> {
+    let metadata = match entry.metadata().await {
+        // finished under another name meanwhile
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        metadata => metadata?,
+    };
+    // the time of the last change of the name, not of the bytes: a linked file is old at birth
+    let changed = std::os::unix::fs::MetadataExt::ctime(&metadata);
+    Ok(now.since(Timestamp(changed.saturating_mul(1_000_000))) < YOUNG)
 }
 
 fn open_datastore(url: &str) -> anyhow::Result<Datastore> {

@@ -2,6 +2,7 @@
 
 pub mod disks;
 pub mod fault;
+pub mod host_id;
 pub mod hypervisor;
 pub mod images;
 pub mod libvirt;

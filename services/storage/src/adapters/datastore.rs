@@ -1,4 +1,5 @@
-//! Where files are kept: `staging/<upload id>` for what was sent, `images/<sha256>` for what was verified.
+//! Where files are kept: `staging/<upload id>` for what was sent, `images/<sha256>` for what was verified,
+//! `removed/<sha256>.<id>` for what is about to go.
 //!
 //! Every file is first whole and measured in a scratch folder on a local disk, because qemu-img must see it there;
 //! then it appears in `images/` in one step. In a datastore that is a folder, that step is a rename.
@@ -41,6 +42,23 @@ pub struct Datastore {
 
 const STAGING: &str = "staging";
 const IMAGES: &str = "images";
+const REMOVED: &str = "removed";
+
+/// A file that was set aside, to be removed or put back.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    /// Of its bytes.
+    pub sha256: String,
+    key: Key,
+}
+
+/// What is not there need not be taken away.
+fn there(done: object_store::Result<()>) -> Result<(), DatastoreError> {
+    match done {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
 
 /// When the file was last written to or got a name: a staged file that was just taken keeps its old time of writing.
 fn touched(meta: &std::fs::Metadata) -> SystemTime {
@@ -174,12 +192,31 @@ impl Datastore {
         }
     }
 
-    /// Removes a kept file; one that is gone already is fine.
-    pub async fn remove(&self, sha256: &str) -> Result<(), DatastoreError> {
-        match self.store.delete(&image(sha256)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+    /// Takes a kept file out of its place, under a name that no other file ever has: whoever keeps the same bytes from
+    /// now on keeps a file of its own. One that is not there is fine.
+    pub async fn set_aside(&self, sha256: &str) -> Result<(), DatastoreError> {
+        let name = format!("{sha256}.{}", kernel::MessageId::new());
+        there(self.store.rename(&image(sha256), &Key::from_iter([REMOVED, &name])).await)
+    }
+
+    /// Files that were set aside.
+    pub async fn aside(&self) -> Result<Vec<Aside>, DatastoreError> {
+        let found: Vec<_> = self.store.list(Some(&Key::from(REMOVED))).try_collect().await?;
+        let aside = found.into_iter().filter_map(|meta| {
+            let (sha256, _) = meta.location.filename()?.split_once('.')?;
+            Some(Aside { sha256: sha256.to_owned(), key: meta.location })
+        });
+        Ok(aside.collect())
+    }
+
+    /// Puts a file back that was set aside. If its bytes are kept again already, it is one file.
+    pub async fn put_back(&self, aside: &Aside) -> Result<(), DatastoreError> {
+        there(self.store.rename(&aside.key, &image(&aside.sha256)).await)
+    }
+
+    /// Removes a file that was set aside; one that is gone already is fine.
+    pub async fn remove(&self, aside: &Aside) -> Result<(), DatastoreError> {
+        there(self.store.delete(&aside.key).await)
     }
 
     /// Digests of all kept files.
@@ -188,26 +225,15 @@ impl Datastore {
         Ok(found.iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect())
     }
 
-    /// Removes what nobody will come back for: uploads older than `upload_age`, and files that were being written
-    /// and have not changed for `idle`. Returns how many.
-    pub async fn sweep(&self, upload_age: Duration, idle: Duration) -> Result<u64, DatastoreError> {
+    /// Removes what nobody will come back for: files that were being written and have not changed for `idle`. Finished
+    /// uploads are not touched: only the gateway knows which imports were accepted that name them. Returns how many.
+    pub async fn sweep(&self, idle: Duration) -> Result<u64, DatastoreError> {
         // compared with times of files, which this machine's kernel gave them
         #[allow(clippy::disallowed_methods)]
         let now = SystemTime::now();
         let too_old =
             |changed: SystemTime, age: Duration| now.duration_since(changed).is_ok_and(|passed| passed > age);
         let mut removed = 0;
-        let uploads: Vec<_> = self.store.list(Some(&Key::from(STAGING))).try_collect().await?;
-        for upload in uploads {
-            if too_old(upload.last_modified.into(), upload_age) {
-                match self.store.delete(&upload.location).await {
-                    Ok(()) => removed += 1,
-                    // gateways sweep too
-                    Err(object_store::Error::NotFound { .. }) => {}
-                    Err(e) => return Err(e.into()),
-                }
-            }
-        }
         let mut folders = vec![self.scratch.clone()];
         folders.extend(self.root.iter().flat_map(|root| [root.join(STAGING), root.join(IMAGES)]));
         for folder in folders {

@@ -35,8 +35,21 @@ async fn a_staged_file_is_measured_and_kept_once() {
         assert_eq!(scratch_files(&datastore).await, 0);
         let sha256 = datastore.kept().await.expect("list").remove(0);
         for _ in 0..2 {
-            datastore.remove(&sha256).await.expect("removed, also when it is gone");
+            datastore.set_aside(&sha256).await.expect("set aside, also when it is gone");
         }
+        let aside = datastore.aside().await.expect("list");
+        assert_eq!((aside.len(), aside[0].sha256.as_str()), (1, sha256.as_str()));
+        assert_eq!(datastore.size_of(&sha256).await.expect("answer"), None);
+        for _ in 0..2 {
+            datastore.put_back(&aside[0]).await.expect("put back, also when it is");
+            assert_eq!(datastore.size_of(&sha256).await.expect("answer"), Some(5));
+        }
+        datastore.set_aside(&sha256).await.expect("set aside");
+        let aside = datastore.aside().await.expect("list");
+        for _ in 0..2 {
+            datastore.remove(&aside[0]).await.expect("removed, also when it is gone");
+        }
+        assert!(datastore.aside().await.expect("list").is_empty());
         assert_eq!(datastore.size_of(&sha256).await.expect("answer"), None);
         assert!(
             datastore.take_staged("u1").await.expect("answer").is_some(),
@@ -54,14 +67,16 @@ async fn sweeping_takes_what_is_old_and_nothing_else() {
         let file = datastore.take_staged("u1").await.expect("answer").expect("staged");
         datastore.adopt(file).await.expect("kept");
         std::fs::write(datastore.scratch().join("import-left-behind"), b"half").expect("written");
-        assert_eq!(datastore.sweep(never, never).await.expect("swept"), 0);
-        assert_eq!(datastore.sweep(now, now).await.expect("swept"), 2);
+        assert_eq!(datastore.sweep(never).await.expect("swept"), 0);
+        assert_eq!(datastore.sweep(now).await.expect("swept"), 1);
         assert_eq!(datastore.kept().await.expect("list").len(), 1, "kept files are not swept");
+        let staged = datastore.take_staged("u1").await.expect("answer");
+        assert!(staged.is_some(), "nor is an upload, for which an import may wait");
     }
     let root = folder.path().join("store");
     std::fs::write(root.join("staging/u2#1"), b"half").expect("written");
     let datastore = Datastore::open(&format!("file://{}", root.display()), None).expect("open");
-    assert_eq!(datastore.sweep(never, now).await.expect("swept"), 1, "an upload whose writer died");
+    assert_eq!(datastore.sweep(now).await.expect("swept"), 1, "an upload whose writer died");
 }
 
 #[tokio::test]
@@ -75,8 +90,7 @@ async fn an_old_upload_that_was_just_taken_is_not_swept_from_under_the_import() 
     let upload = std::fs::File::options().write(true).open(root.join("staging/u1")).expect("upload");
     upload.set_modified(yesterday).expect("old");
     let file = datastore.take_staged("u1").await.expect("answer").expect("staged");
-    let (age, idle) = (Duration::from_secs(7200), Duration::from_secs(3600));
-    assert_eq!(datastore.sweep(age, idle).await.expect("swept"), 1, "the upload itself is old");
+    assert_eq!(datastore.sweep(Duration::from_secs(3600)).await.expect("swept"), 0);
     assert!(file.path.exists());
 }
 

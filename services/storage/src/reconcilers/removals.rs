@@ -2,13 +2,18 @@
 //!
 //! A deletion waits a moment before it touches files: an instance that was accepted just before the scheduler heard of
 //! the deletion turns up in that time and calls it off.
+//!
+//! Between a look at the tables and the removal of a file no transaction is open, so a file is never removed from its
+//! place: see [`Removals::remove`].
 
 use super::imports::begin;
-use crate::adapters::datastore::Datastore;
+use crate::adapters::datastore::{Aside, Datastore};
 use crate::domain::image::{Image, Phase};
 use crate::domain::lifecycle::{self, Input};
+use crate::store::files::Fate;
 use crate::store::{self, files, images, uses, work as attempts};
 use bus::{Cause, Desk};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,12 +43,7 @@ impl Removals {
                 None => self.give_up_files(&image).await?,
             }
         }
-        for sha256 in files::removals(reader).await? {
-            self.datastore.remove(&sha256).await?;
-            let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
-            files::removed(work.tx(), &sha256).await?;
-            work.commit().await?;
-        }
+        self.remove(files::removals(reader).await?).await?;
         for image in images::in_phase(reader, Phase::Deleting).await? {
             self.conclude(&image).await?;
         }
@@ -55,6 +55,52 @@ impl Removals {
             });
         }
         Ok(())
+    }
+
+    /// Removes files that were to be removed when somebody looked. That may be long ago: another process may have removed
+    /// one of them since and an import may have brought it in again. So each is first set aside, which nobody can undo by
+    /// keeping the same bytes, then the tables are asked once more, and only then it goes. A process that dies in between
+    /// leaves it aside, and it is judged again here.
+    pub async fn remove(&self, seen: Vec<String>) -> anyhow::Result<()> {
+        for sha256 in &seen {
+            self.datastore.set_aside(sha256).await?;
+        }
+        let mut aside: BTreeMap<String, Vec<Aside>> = seen.into_iter().map(|it| (it, Vec::new())).collect();
+        for file in self.datastore.aside().await? {
+            aside.entry(file.sha256.clone()).or_default().push(file);
+        }
+        for (sha256, files) in aside {
+            self.judge(&sha256, &files).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of files that were set aside.
+    async fn judge(&self, sha256: &str, aside: &[Aside]) -> anyhow::Result<()> {
+        let own = || Cause::own(self.desk.service());
+        let mut work = self.desk.begin(own()).await?;
+        self.desk.store().lock(work.tx(), files::LOCK).await?;
+        let fate = files::fate(work.tx(), sha256).await?;
+        drop(work);
+        if fate != Fate::Remove {
+            for file in aside {
+                tracing::info!(sha256, ?fate, "a file that was set aside is put back");
+                self.datastore.put_back(file).await?;
+            }
+        } else {
+            for file in aside {
+                self.datastore.remove(file).await?;
+            }
+        }
+        let mut work = self.desk.begin(own()).await?;
+        self.desk.store().lock(work.tx(), files::LOCK).await?;
+        match fate {
+            Fate::Remove => files::removed(work.tx(), sha256).await?,
+            // given up while it was put back: it is not to stay behind
+            Fate::Held => files::remove_if_orphan(work.tx(), sha256).await?,
+            Fate::Unknown => {}
+        }
+        Ok(work.commit().await?)
     }
 
     /// The image claims nothing any more, or is ready again because somebody uses it.

@@ -1,4 +1,4 @@
-//! Clears up what nobody will come back for: old uploads, and files whose writer died.
+//! Clears up what nobody will come back for: files whose writer died.
 //!
 //! A file in `images/` that no table knows is reported and not removed: after a lost database it may be all there is.
 
@@ -17,8 +17,6 @@ pub struct Sweep {
     pub desk: Desk,
     /// Where files are kept.
     pub datastore: Datastore,
-    /// Age at which an upload is removed.
-    pub upload_age: Duration,
     /// Time without a change after which an unfinished file is removed.
     pub idle: Duration,
     /// Numbers for operators.
@@ -34,7 +32,7 @@ impl Sweep {
             Ok(()) => self.health.ok("writable"),
             Err(error) => self.health.bad(error.to_string()),
         }
-        let removed = self.datastore.sweep(self.upload_age, self.idle).await?;
+        let removed = self.datastore.sweep(self.idle).await?;
         if removed > 0 {
             tracing::info!(removed, "old files swept");
         }

@@ -79,6 +79,26 @@ pub async fn is_held(tx: &mut AnyConnection, sha256: &str) -> Result<bool, Store
     Ok(sqlx::query(sql).bind(sha256).fetch_optional(tx).await?.is_some())
 }
 
+/// What is to become of a file that was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody has it, and it was given up: it goes.
+    Remove,
+    /// Somebody has it or claims it.
+    Held,
+    /// Nobody has it, and nobody gave it up that these tables know of: it stays, as a file no image has.
+    Unknown,
+}
+
+/// What is to become of a file that was set aside before this was asked.
+pub async fn fate(tx: &mut AnyConnection, sha256: &str) -> Result<Fate, StoreError> {
+    if is_held(tx, sha256).await? {
+        return Ok(Fate::Held);
+    }
+    let given_up = sqlx::query("SELECT sha256 FROM file_removals WHERE sha256 = $1").bind(sha256);
+    Ok(if given_up.fetch_optional(tx).await?.is_some() { Fate::Remove } else { Fate::Unknown })
+}
+
 /// Files that are to be removed.
 pub async fn removals(pool: &AnyPool) -> Result<Vec<String>, StoreError> {
     let rows = sqlx::query("SELECT sha256 FROM file_removals ORDER BY sha256").fetch_all(pool).await?;

@@ -166,7 +166,8 @@ impl Bed {
 
     /// Names of the files in a folder of the datastore.
     pub fn files(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.datastore().join(folder)).unwrap();
+        // one in which nothing ever was is not made
+        let Ok(entries) = std::fs::read_dir(self.datastore().join(folder)) else { return Vec::new() };
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
 

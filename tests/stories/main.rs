@@ -9,6 +9,7 @@ mod doctor;
 mod event_stream;
 mod identity_provider;
 mod libvirt_restarts;
+mod lost_commands;
 mod lost_databases;
 mod no_room;
 mod one_instance;

@@ -103,6 +103,7 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
                 reboot_counter: event.reboot_counter,
                 stop_grace_s: event.stop_grace_s,
                 spec: event.spec,
+                answer_again: false,
             };
             let row = incoming::order(&order).map_err(wrong)?;
             let known = vms::find(tx, row.key).await?.map(|known| known.intent);

@@ -21,6 +21,7 @@ use bus::{Desk, Subscriptions};
 use chassis::{Chassis, Stage, reconcile};
 use handlers::*;
 use opentelemetry::metrics::Meter;
+use reconcilers::orders::Orders;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -37,6 +38,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         sql: include_str!("../migrations/1002_fleet_changes.sql"),
     },
     MigrationFile { version: 1200, name: "quotas", sql: include_str!("../migrations/1200_quotas.sql") },
+    MigrationFile { version: 1300, name: "orders", sql: include_str!("../migrations/1300_orders.sql") },
 ];
 
 /// What handlers and reconcilers share.
@@ -89,6 +91,11 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
             async move { reconcilers::placement::pass(&desk, &context).await }
         })
     });
+    let orders = Arc::new(Orders::new(desk.clone(), context.metrics.clone(), settings.order_patience()));
+    let period = settings.order_patience() / 6;
+    chassis.tasks.spawn(Stage::Work, "orders", move |stop| {
+        reconcile("orders", stop, Arc::default(), period, move || orders.clone().pass())
+    });
     let (wake, period) = (Arc::new(Notify::new()), settings.deadline_period());
     chassis.tasks.spawn(Stage::Work, "deadlines", move |stop| {
         reconcile("deadlines", stop, wake, period, move || {
@@ -99,7 +106,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     Ok(())
 }
 
-/// Everything but the loops that follow the clock, placement and deadlines: a simulation runs their passes itself,
+/// Everything but the loops that follow the clock, placement, orders and deadlines: a simulation runs their passes itself,
 /// when its virtual time says so.
 pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Context)> {
     settings.check()?;

@@ -30,6 +30,7 @@ pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;
+pub mod unanswered;
 pub mod watch;
 mod work;
 

@@ -62,6 +62,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
     MigrationFile { version: 1600, name: "staged", sql: include_str!("../../migrations/1600_staged.sql") },
+    MigrationFile {
+        version: 1601,
+        name: "unanswered",
+        sql: include_str!("../../migrations/1601_unanswered.sql"),
+    },
 ];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.

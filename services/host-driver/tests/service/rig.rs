@@ -96,6 +96,7 @@ impl Rig {
                 driver: common::Driver::Simulated.into(),
                 ..wire::VmSpec::default()
             }),
+            ..wire::EnsureVm::default()
         }
     }
 

@@ -269,6 +269,8 @@ pub struct Instance {
     pub stop_grace_s: u32,
     /// It was once up where it is: its local disk holds data, so it is never moved by itself.
     pub has_booted: bool,
+    /// The newest intent that its host was seen to follow.
+    pub confirmed_intent: u64,
 }
 
 /// What a new instance is made of.
@@ -312,7 +314,13 @@ impl Instance {
             observation_revision: 0,
             stop_grace_s: 0,
             has_booted: false,
+            confirmed_intent: 0,
         }
+    }
+
+    /// Its host was told something and has not answered that yet.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.reservation().is_some() && self.confirmed_intent < self.intent_revision
     }
 
     /// Where it holds a reservation: on its host, until it is deleted.

@@ -43,6 +43,7 @@ pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {
         observation_revision: from.observation_revision,
         stop_grace_s: from.stop_grace_s,
         has_booted: from.has_booted,
+        confirmed_intent: from.confirmed_intent,
     })
 }
 
@@ -75,6 +76,7 @@ pub fn instance_out(from: &Instance) -> wire::Instance {
         driver: names::driver_out(placement.map(|placement| placement.driver)),
         has_booted: from.has_booted,
         gpu_indexes: placement.map(|placement| placement.gpu_indexes.clone()).unwrap_or_default(),
+        confirmed_intent: from.confirmed_intent,
     }
 }
 

@@ -69,6 +69,7 @@ pub fn ensure_vm(instance: &Instance, intent: Intent, agent_id: String) -> vm::E
         power: names::power_out(intent.power),
         reboot_counter: intent.reboot_counter,
         stop_grace_s: intent.stop_grace_s,
+        answer_again: false,
         spec: Some(vm::VmSpec {
             instance_id: instance.id.to_string(),
             tenant: instance.tenant.clone(),

@@ -77,6 +77,7 @@ fn whole_instance() -> Instance {
         driver: Driver::Libvirt.into(),
         has_booted: true,
         gpu_indexes: vec![2],
+        confirmed_intent: 5,
     }
 }
 

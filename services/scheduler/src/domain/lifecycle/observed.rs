@@ -20,6 +20,7 @@ pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {
         return;
     }
     instance.observation_revision = observation.revision;
+    instance.confirmed_intent = instance.confirmed_intent.max(observation.intent_revision);
     instance.addresses.clone_from(&observation.addresses);
     take_steps(course, &observation);
     if observation.intent_revision < course.instance.intent_revision {

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 /// Rows of one look.
 const PAGE: i64 = 1_000;
-/// Orders told again in one pass; the next pass takes the rest.
-const BATCH: usize = 200;
+/// Orders told again in one pass; the next pass takes the rest. Few: a scheduler that is itself behind with what hosts said
+/// must not be held up further by answers to what it asks again.
+const BATCH: usize = 20;
 /// The longest pause between two reminders of one order.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 

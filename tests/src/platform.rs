@@ -30,6 +30,11 @@ impl Platform {
     /// Starts all services on the broker at `nats` with so many simulated hosts, and waits for the first token.
     /// `host` is further lines of the host-driver's `[service]`.
     pub async fn start(nats: &str, host: &str) -> Self {
+        Self::start_with(nats, &[("host-driver", host)]).await
+    }
+
+    /// The same with further lines of the `[service]` of any service.
+    pub async fn start_with(nats: &str, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::Builder::new().prefix("berth-platform").tempdir().expect("a temporary folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
@@ -38,7 +43,9 @@ impl Platform {
         let mut platform =
             Self { folder, port, children: SERVICES.map(|s| (s, None)).into(), ended: 0, kept: false };
         for service in SERVICES {
-            platform.configure(service, nats, host);
+            let more: Vec<&str> =
+                more.iter().filter(|(of, _)| *of == service).map(|(_, lines)| *lines).collect();
+            platform.configure(service, nats, &more.join("\n"));
             platform.start_again(service);
         }
         let token = platform.data_dir().join("gateway/admin.token");
@@ -50,7 +57,7 @@ impl Platform {
         platform
     }
 
-    fn configure(&self, service: &str, nats: &str, host: &str) {
+    fn configure(&self, service: &str, nats: &str, more: &str) {
         let data = self.data_dir();
         let path = |name: &str| data.join(name).display().to_string();
         let name = service.replace('-', "_");
@@ -65,13 +72,13 @@ impl Platform {
                 path("gateway")
             ),
             _ => format!(
-                "{database}\n{datastore}\ndata_dir = '{}'\ndrivers = ['simulated']\nsimulated.state_dir = '{}'\n{host}",
+                "{database}\n{datastore}\ndata_dir = '{}'\ndrivers = ['simulated']\nsimulated.state_dir = '{}'",
                 path("host"),
                 path("worlds")
             ),
         };
         let text = format!(
-            "sealing_key_file = '{}'\n[bus]\nurl = '{nats}'\n[telemetry]\nlog = 'warn'\n[service]\n{own}\n",
+            "sealing_key_file = '{}'\n[bus]\nurl = '{nats}'\n[telemetry]\nlog = 'warn'\n[service]\n{own}\n{more}\n",
             path("keys/sealing.key"),
         );
         std::fs::create_dir_all(&data).expect("a folder");

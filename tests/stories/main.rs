@@ -10,6 +10,7 @@ mod event_stream;
 mod identity_provider;
 mod kept_disk;
 mod libvirt_restarts;
+mod lost_commands;
 mod lost_databases;
 mod mishaps;
 mod no_room;

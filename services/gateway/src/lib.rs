@@ -43,6 +43,7 @@ use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
 use reconcilers::ended_tokens::EndedTokens;
+use reconcilers::unanswered::Unanswered;
 use reconcilers::webhooks::Dispatch;
 use serde::Deserialize;
 use server::doors::Doors;
@@ -81,6 +82,9 @@ pub struct Settings {
     pub requests_in_flight: usize,
     /// Requests of one token in a second, spread evenly, with a reserve of as many; 0 = no limit.
     pub token_requests_per_second: u32,
+    /// Seconds after which the command of an operation is sent again of which no service has said anything and which is
+    /// not in its queue any more. More than the 120 s in which the broker takes a second copy for a duplicate.
+    pub unanswered_after_s: u64,
     /// Most bytes of one uploaded file.
     pub upload_limit_bytes: u64,
     /// Days for which sessions and tokens are kept after their end; 1 or more.
@@ -115,6 +119,7 @@ impl Default for Settings {
             token_key_file: PathBuf::new(),
             requests_in_flight: 4_096,
             token_requests_per_second: 0,
+            unanswered_after_s: 150,
             upload_limit_bytes: 256 << 30,
             keep_ended_tokens_days: 30,
             new_tenant_quota: NewTenantQuota::default(),
@@ -225,6 +230,14 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     };
     chassis.reconcile(Loop::every(reconcilers::exec_timeouts::PERIOD, "gateway.exec_timeouts"), pass);
 
+    let patience = Duration::from_secs(settings.unanswered_after_s.max(1));
+    let unanswered = Arc::new(Unanswered::new(desk.clone(), chassis.bus.clone(), patience, &chassis.meter));
+    let period = unanswered.period();
+    let pass = move || {
+        let unanswered = unanswered.clone();
+        async move { unanswered.pass().await }
+    };
+    chassis.reconcile(Loop::every(period, "gateway.unanswered"), pass);
     let ended = Arc::new(EndedTokens::new(desk.clone(), keep_ended_tokens, &chassis.meter));
     let pass = move || {
         let ended = ended.clone();

@@ -106,6 +106,7 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
                 spec: event.spec,
                 disposal: event.disposal,
                 take_back: event.take_back,
+                answer_again: false,
             };
             let row = incoming::order(&order).map_err(wrong)?;
             let known = vms::find(tx, row.key).await?.map(|known| known.intent);

@@ -21,6 +21,7 @@ use bus::{Desk, Subscriptions};
 use chassis::{Chassis, Loop, Stage};
 use handlers::*;
 use opentelemetry::metrics::Meter;
+use reconcilers::orders::Orders;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,6 +39,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         sql: include_str!("../migrations/1002_fleet_changes.sql"),
     },
     MigrationFile { version: 1200, name: "quotas", sql: include_str!("../migrations/1200_quotas.sql") },
+    MigrationFile { version: 1300, name: "orders", sql: include_str!("../migrations/1300_orders.sql") },
 ];
 
 /// What handlers and reconcilers share.
@@ -93,6 +95,9 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
         let (desk, context) = own.clone();
         async move { reconcilers::placement::pass(&desk, &context).await }
     });
+    let orders = Arc::new(Orders::new(desk.clone(), context.metrics.clone(), settings.order_patience()));
+    let plan = Loop::every(settings.order_patience() / 6, "scheduler.orders").patient_for(MANY_ROWS);
+    chassis.reconcile(plan, move || orders.clone().pass());
     let plan = Loop::every(settings.deadline_period(), "scheduler.deadlines").patient_for(MANY_ROWS);
     chassis.reconcile(plan, move || {
         let (desk, context) = (desk.clone(), context.clone());
@@ -101,7 +106,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     Ok(())
 }
 
-/// Everything but the loops that follow the clock, placement and deadlines: a simulation runs their passes itself,
+/// Everything but the loops that follow the clock, placement, orders and deadlines: a simulation runs their passes itself,
 /// when its virtual time says so.
 pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Context)> {
     settings.check()?;

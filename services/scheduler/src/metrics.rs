@@ -15,6 +15,7 @@ pub struct Metrics {
     operations: Counter<u64>,
     fleet_reads: Counter<u64>,
     over_quota: Counter<u64>,
+    told_again: Counter<u64>,
 }
 
 impl Metrics {
@@ -44,6 +45,10 @@ impl Metrics {
                 .u64_counter("berth_scheduler_quota_refusals")
                 .with_description("Instances that were refused because of a quota, by quota.")
                 .build(),
+            told_again: meter
+                .u64_counter("berth_scheduler_orders_told_again")
+                .with_description("Orders that a host had not answered and was told again.")
+                .build(),
             operations: meter
                 .u64_counter("berth_scheduler_operations")
                 .with_description("Operations that ended, by state: succeeded, failed, superseded.")
@@ -61,6 +66,13 @@ impl Metrics {
     /// The fleet was read from the tables: "whole", or the "changes" that others made.
     pub fn fleet_read(&self, what: &'static str) {
         self.fleet_reads.add(1, &[KeyValue::new("what", what)]);
+    }
+
+    /// So many orders were told again.
+    pub fn told_again(&self, orders: u64) {
+        if orders > 0 {
+            self.told_again.add(orders, &[]);
+        }
     }
 
     /// An instance was refused because these quotas had no room.

@@ -32,6 +32,8 @@ pub struct Settings {
     pub placement_period_s: u64,
     /// Seconds between two looks at the deadlines.
     pub deadline_period_s: u64,
+    /// Seconds after which a host that has not answered an order is told again.
+    pub order_patience_s: u64,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             host_silence_s: 30,
             placement_period_s: 10,
             deadline_period_s: 1,
+            order_patience_s: 30,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Settings {
             ("host_silence_s", self.host_silence_s),
             ("placement_period_s", self.placement_period_s),
             ("deadline_period_s", self.deadline_period_s),
+            ("order_patience_s", self.order_patience_s),
             ("overcommit_vcpus_percent", u64::from(self.overcommit_vcpus_percent)),
             ("overcommit_memory_percent", u64::from(self.overcommit_memory_percent)),
             ("overcommit_disk_percent", u64::from(self.overcommit_disk_percent)),
@@ -98,6 +102,11 @@ impl Settings {
     /// Time between two looks at the instances that wait.
     pub fn placement_period(&self) -> Duration {
         Duration::from_secs(self.placement_period_s)
+    }
+
+    /// Time after which a host that has not answered is told again.
+    pub fn order_patience(&self) -> Duration {
+        Duration::from_secs(self.order_patience_s)
     }
 
     /// Time between two looks at the deadlines.

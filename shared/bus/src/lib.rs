@@ -31,6 +31,7 @@ pub mod survey;
 pub mod topology;
 pub mod trace;
 mod trouble;
+pub mod unanswered;
 mod wait;
 pub mod watch;
 pub mod watchdog;

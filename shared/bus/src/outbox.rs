@@ -1,7 +1,7 @@
 //! The outbox: rows that are published after the transaction that wrote them.
 
 use crate::Envelope;
-use kernel::Timestamp;
+use kernel::{MessageId, Timestamp};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use std::collections::{BTreeMap, HashMap};
 use store::{Store, StoreError};
@@ -197,6 +197,43 @@ pub(crate) async fn unpublish_after(
     .execute(tx)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Where a message was published.
+pub(crate) struct Published {
+    pub stream: String,
+    pub place: i64,
+}
+
+/// Where a message was published that is not older than `oldest`.
+pub(crate) async fn published(
+    store: &Store,
+    id: MessageId,
+    oldest: Timestamp,
+) -> Result<Option<Published>, StoreError> {
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "SELECT stream, stream_sequence FROM outbox WHERE message_id = $1 AND stream_sequence > 0 AND created_at >= $2",
+    )
+    .bind(id.to_string())
+    .bind(oldest.micros())
+    .fetch_optional(store.reader())
+    .await?;
+    Ok(row.map(|(stream, place)| Published { stream, place }))
+}
+
+/// Makes a message unpublished again that was published at `place`. False: it is elsewhere meanwhile.
+pub(crate) async fn unpublish_one(
+    tx: &mut AnyConnection,
+    id: MessageId,
+    place: i64,
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("UPDATE outbox SET stream_sequence = 0 WHERE message_id = $1 AND stream_sequence = $2")
+            .bind(id.to_string())
+            .bind(place)
+            .execute(tx)
+            .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Makes the rows at these places of `stream` unpublished again. Returns how many.

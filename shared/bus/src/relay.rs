@@ -20,6 +20,7 @@ use kernel::MessageId;
 use marks::Marks;
 use opentelemetry::metrics::Counter;
 use publish::Full;
+pub(crate) use refill::COMMANDS_KEEP;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

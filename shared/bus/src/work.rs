@@ -94,20 +94,25 @@ impl Work {
     /// Says that something happened to what `tenant` owns.
     pub fn say_for<M: Message>(&mut self, tenant: &str, event: &M) {
         debug_assert_eq!(M::KIND, Kind::Event, "{} is not an event", M::NAME);
-        self.queue(topology::EVENTS.to_owned(), tenant, event);
+        self.queue(MessageId::new(), topology::EVENTS.to_owned(), tenant, event);
     }
 
     /// Sends a command to its owner.
     pub fn tell<M: Message>(&mut self, command: &M) {
-        debug_assert_eq!(M::KIND, Kind::Command, "{} is not a command", M::NAME);
-        let tenant = self.cause.tenant.clone();
-        self.queue(topology::command_stream(M::SERVICE), &tenant, command);
+        self.tell_under(MessageId::new(), command);
     }
 
-    fn queue<M: Message>(&mut self, stream: String, tenant: &str, message: &M) {
+    /// The same under an id that the sender can tell later, to ask what became of it: [`crate::unanswered`].
+    pub fn tell_under<M: Message>(&mut self, id: MessageId, command: &M) {
+        debug_assert_eq!(M::KIND, Kind::Command, "{} is not a command", M::NAME);
+        let tenant = self.cause.tenant.clone();
+        self.queue(id, topology::command_stream(M::SERVICE), &tenant, command);
+    }
+
+    fn queue<M: Message>(&mut self, id: MessageId, stream: String, tenant: &str, message: &M) {
         let current = trace::current();
         let envelope = Envelope {
-            id: MessageId::new(),
+            id,
             subject: Subject {
                 kind: M::KIND,
                 service: M::SERVICE.to_owned(),

@@ -162,6 +162,7 @@ impl Driver {
                 driver: common::Driver::Libvirt.into(),
                 ..wire::VmSpec::default()
             }),
+            ..wire::EnsureVm::default()
         };
         let envelope = Envelope {
             id: MessageId::new(),

@@ -9,7 +9,7 @@ use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
 use bus::{Cause, Desk, Pulse, Report, Watchdog, Work, watchdog};
 use contracts::gateway::v1::{Operation, OperationAccepted};
-use kernel::{Message, OperationId, Refusal};
+use kernel::{Message, MessageId, OperationId, Refusal};
 use opentelemetry::metrics::{Histogram, Meter};
 use std::collections::{BTreeSet, HashMap};
 use store::{Dialect, StoreError};
@@ -72,6 +72,8 @@ impl Intake {
     ) -> Verdict {
         let operation_id = OperationId::new();
         let command = command(operation_id.to_string());
+        // under the operation's own id, so that what became of it can be found out
+        let id = MessageId::from_u128(operation_id.as_u128());
         let (answer, verdict) = oneshot::channel();
         let waiting = Waiting {
             asked: asked.in_this_trace(),
@@ -79,7 +81,7 @@ impl Intake {
             object_id: object_id.to_owned(),
             deadline_us,
             uploads,
-            tell: Box::new(move |work| work.tell(&command)),
+            tell: Box::new(move |work| work.tell_under(id, &command)),
             answer,
         };
         self.0.try_send(waiting).map_err(|_| {

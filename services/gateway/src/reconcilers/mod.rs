@@ -4,4 +4,5 @@ pub mod ended_tokens;
 pub mod exec_timeouts;
 pub mod external_events;
 pub mod staging;
+pub mod unanswered;
 pub mod webhooks;

@@ -65,8 +65,13 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     MigrationFile { version: 1600, name: "staged", sql: include_str!("../../migrations/1600_staged.sql") },
     MigrationFile {
         version: 1601,
+        name: "unanswered",
+        sql: include_str!("../../migrations/1601_unanswered.sql"),
+    },
+    MigrationFile {
+        version: 1602,
         name: "quarantine",
-        sql: include_str!("../../migrations/1601_quarantine.sql"),
+        sql: include_str!("../../migrations/1602_quarantine.sql"),
     },
 ];
 

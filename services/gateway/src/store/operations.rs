@@ -209,6 +209,24 @@ pub async fn newest_unfinished<'a>(
     .await
 }
 
+/// Operations of which no service has said anything, in order of ids after `after`; those with a deadline are left out.
+pub async fn unanswered<'a>(
+    db: impl AnyExecutor<'a>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Operation>, sqlx::Error> {
+    // the state is written out, as in the index: 1 = OPERATION_STATE_PENDING
+    let rows = sqlx::query(
+        "SELECT snapshot FROM operations WHERE state = 1 AND deadline_us = 0 AND tenant <> '' AND id > $1
+         ORDER BY id LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    snapshots(&rows)
+}
+
 /// Unfinished operations that wait for an answer with a deadline: those past it at `now_us`, and those whose
 /// instance is deleted. Oldest deadline first.
 pub async fn overdue<'a>(

@@ -3,11 +3,12 @@
 use crate::hosts::Hosts;
 use crate::reconcilers::attention::Attention;
 use crate::store::orders::{self, Known};
-use crate::store::{VmKey, hosts};
+use crate::store::{VmKey, hosts, vms};
 use crate::translate::{incoming, outgoing};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
-use contracts::host_driver::v1::EnsureVm;
+use contracts::host_driver::v1::{EnsureVm, VmObserved};
+use prost::Message as _;
 use std::sync::Arc;
 
 /// Takes orders.
@@ -40,6 +41,9 @@ impl Handle<EnsureVm> for EnsureVmHandler {
         }
         let Known { intent: known, progress } = orders::known(unit, key).await?;
         if !order.intent.supersedes(known) {
+            if message.answer_again && known == Some(order.intent) {
+                answer_again(unit, key).await?;
+            }
             tracing::debug!(instance = %key.instance, order = ?order.intent, ?known, "an older order, passed over");
             return Ok(());
         }
@@ -51,4 +55,26 @@ impl Handle<EnsureVm> for EnsureVmHandler {
         unit.after_commit(move || attention.look_now(key));
         Ok(())
     }
+}
+
+/// Says again what was last said of a VM, if it followed the order that the VM has: whoever ordered it does not know. An
+/// order that nothing was said about yet is answered by whoever looks after the VM.
+async fn answer_again(unit: &mut Work, key: VmKey) -> Result<(), Failure> {
+    let Some(row) = vms::find(unit.tx(), key).await? else { return Ok(()) };
+    let Some(mut said) = outgoing::last(&row) else { return Ok(()) };
+    if (said.generation, said.intent_revision) != (row.intent.generation, row.intent.revision) {
+        return Ok(());
+    }
+    // the very next revision, and not the clock's: a look that is under way just now has a newer one, and is heard
+    said.revision += 1;
+    let again = vms::Said {
+        key,
+        followed: row.intent,
+        revision: said.revision,
+        observation: said.encode_to_vec(),
+        power: said.power().as_str_name(),
+    };
+    vms::put_observations(unit.tx(), &[again]).await?;
+    unit.say_for(&row.tenant, &VmObserved { observation: Some(said) });
+    Ok(())
 }

@@ -136,6 +136,7 @@ impl Service {
                 restart_policy: common::RestartPolicy::Always.into(),
                 ..wire::VmSpec::default()
             }),
+            ..wire::EnsureVm::default()
         }
     }
 }

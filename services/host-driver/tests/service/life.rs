@@ -59,6 +59,43 @@ async fn older_orders_change_nothing() {
 }
 
 #[tokio::test]
+async fn an_order_that_is_there_already_is_answered_again_when_asked() {
+    for deliveries in [1, 2] {
+        let mut rig = Rig::new(deliveries).await;
+        let instance = InstanceId::new();
+        let ask = wire::EnsureVm { answer_again: true, ..rig.order(instance) };
+        rig.ensure(&rig.order(instance)).await.expect("taken");
+        rig.ensure(&ask).await.expect("passed over");
+        assert!(rig.observations().await.is_empty(), "nothing was said yet, so nothing is said again");
+        rig.settle(instance).await;
+        let last = rig.last_observation().await;
+        rig.ensure(&rig.order(instance)).await.expect("passed over");
+        assert!(rig.observations().await.is_empty(), "nobody asks");
+        rig.ensure(&ask).await.expect("passed over");
+        let again = rig.observations().await;
+        for (number, seen) in again.iter().enumerate() {
+            let revision = last.revision + 1 + number as u64;
+            assert_eq!(*seen, wire::VmObservation { revision, ..last.clone() }, "the same, and newer");
+        }
+        assert!(!again.is_empty());
+        rig.settle(instance).await;
+        assert!(rig.bench.said().await.is_empty());
+        assert_eq!((rig.world.calls("define"), rig.world.calls("start")), (1, 1));
+
+        // an older order is no question about the newest
+        let stop = wire::EnsureVm { intent_revision: 2, power: wire::VmPower::Stopped.into(), ..ask.clone() };
+        rig.ensure(&stop).await.expect("taken");
+        rig.ensure(&stop).await.expect("passed over");
+        rig.ensure(&ask).await.expect("passed over");
+        assert!(rig.observations().await.is_empty(), "what was said last does not follow the newest order");
+        rig.settle(instance).await;
+        let stopped = rig.last_observation().await;
+        assert!(stopped.revision > again[again.len() - 1].revision);
+        assert_eq!((stopped.power(), stopped.intent_revision), (wire::VmPower::Stopped, 2));
+    }
+}
+
+#[tokio::test]
 async fn a_new_ownership_never_uses_the_old_disk() {
     let mut rig = Rig::new(2).await;
     let instance = rig.running().await;

@@ -121,6 +121,7 @@ impl Rig {
                 driver: common::Driver::Simulated.into(),
                 ..wire::VmSpec::default()
             }),
+            ..wire::EnsureVm::default()
         }
     }
 

@@ -273,6 +273,8 @@ pub struct Instance {
     pub has_booted: bool,
     /// Quarantined files that its host is to make its disks again.
     pub restoring: Option<QuarantineId>,
+    /// The newest intent that its host was seen to follow.
+    pub confirmed_intent: u64,
 }
 
 /// What a new instance is made of.
@@ -317,7 +319,13 @@ impl Instance {
             stop_grace_s: 0,
             has_booted: false,
             restoring: None,
+            confirmed_intent: 0,
         }
+    }
+
+    /// Its host was told something and has not answered that yet.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.reservation().is_some() && self.confirmed_intent < self.intent_revision
     }
 
     /// Where it holds a reservation: on its host, until it is deleted.

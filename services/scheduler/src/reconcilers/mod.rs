@@ -3,4 +3,5 @@
 mod cause;
 pub mod deadlines;
 pub mod hosts;
+pub mod orders;
 pub mod placement;

@@ -47,6 +47,7 @@ pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {
             "" => None,
             id => Some(id.parse().map_err(Invalid::id("restoring"))?),
         },
+        confirmed_intent: from.confirmed_intent,
     })
 }
 
@@ -80,6 +81,7 @@ pub fn instance_out(from: &Instance) -> wire::Instance {
         has_booted: from.has_booted,
         gpu_indexes: placement.map(|placement| placement.gpu_indexes.clone()).unwrap_or_default(),
         restoring: from.restoring.map(|id| id.to_string()).unwrap_or_default(),
+        confirmed_intent: from.confirmed_intent,
     }
 }
 

@@ -72,6 +72,7 @@ pub fn ensure_vm(instance: &Instance, intent: Intent, agent_id: String) -> vm::E
         stop_grace_s: intent.stop_grace_s,
         disposal: if intent.deleted { vm::Disposal::Delete } else { vm::Disposal::SetAside }.into(),
         take_back: intent.take_back.map(|id| id.to_string()).unwrap_or_default(),
+        answer_again: false,
         spec: Some(vm::VmSpec {
             instance_id: instance.id.to_string(),
             tenant: instance.tenant.clone(),

@@ -78,6 +78,7 @@ fn whole_instance() -> Instance {
         has_booted: true,
         gpu_indexes: vec![2],
         restoring: QuarantineId::from_u128(5).to_string(),
+        confirmed_intent: 5,
     }
 }
 

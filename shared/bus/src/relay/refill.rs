@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Commands younger than this are sent again; a day less than the inboxes remember.
-pub(super) const COMMANDS_KEEP: Duration = Duration::from_secs(INBOX_KEEP.as_secs() - 24 * 3600);
+pub(crate) const COMMANDS_KEEP: Duration = Duration::from_secs(INBOX_KEEP.as_secs() - 24 * 3600);
 
 /// What a stream lacks of what it has acknowledged.
 pub(super) struct Loss {

@@ -133,7 +133,10 @@ impl Relay {
         Ok(0)
     }
 
-    /// Whether the stream holds our message at `place`. A work queue that has no message there has obeyed it.
+    /// Whether the stream holds our message at `place`. Of a work queue that has no message there this says only that
+    /// its end was not cut off: the message was obeyed, or lost from the middle. Which of the two is proven by the
+    /// answer and not by the absence: who sent a command and hears nothing of it sends it again (`unanswered`, and the
+    /// scheduler's orders to hosts).
     async fn holds(&self, found: &Stream, stream: &str, place: i64) -> Result<bool, RelayError> {
         let ours = outbox::ids_at(self.desk.store(), stream, place).await?;
         if ours.is_empty() {

@@ -20,6 +20,7 @@ pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {
         return;
     }
     instance.observation_revision = observation.revision;
+    instance.confirmed_intent = instance.confirmed_intent.max(observation.intent_revision);
     instance.addresses.clone_from(&observation.addresses);
     // whether an agent answered is another matter: what ran has written to its disk
     instance.has_booted |= observation.has_run || matches!(observation.seen, Seen::Running | Seen::Paused);

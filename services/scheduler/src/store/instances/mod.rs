@@ -17,7 +17,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
 use std::collections::BTreeMap;
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "tenant",
     "name",
     "phase",
@@ -37,6 +37,7 @@ const COLUMNS: [&str; 21] = [
     "gpus",
     "gpu_milli",
     "gpu_indexes",
+    "unconfirmed",
     "revision",
     "id",
 ];
@@ -119,6 +120,7 @@ fn bind<'q>(query: Query<'q, Any, AnyArguments>, instance: &Instance) -> Query<'
         .bind(i64::from(instance.spec.gpus.count))
         .bind(i64::from(instance.spec.gpus.milli))
         .bind(numbers(instance.placement.as_ref().map_or(&[], |placement| &placement.gpu_indexes)))
+        .bind(i64::from(instance.is_unconfirmed()))
         .bind(column(instance.revision))
         .bind(instance.id.to_string())
 }
@@ -204,6 +206,17 @@ pub async fn count_waiting(tx: &mut AnyConnection) -> Result<u64, Failure> {
     let count: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM instances WHERE waiting = 1").fetch_one(tx).await?;
     Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Ids of the instances whose hosts have not answered their newest orders, and of those hosts, in order of ids after
+/// `after`.
+pub async fn unconfirmed(
+    tx: &mut AnyConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, String)>, Failure> {
+    let sql = "SELECT id, host_id FROM instances WHERE unconfirmed = 1 AND id > $1 ORDER BY id LIMIT $2";
+    Ok(sqlx::query_as(sql).bind(after).bind(limit).fetch_all(tx).await?)
 }
 
 /// Ids of the instances whose operation is past its deadline.

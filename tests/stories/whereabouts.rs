@@ -88,6 +88,12 @@ async fn a_command_waits_in_its_queue_for_a_service_that_is_dead_or_held() {
     };
     asking.is_at(&sought, "in the queue of a dead scheduler", queued).await;
     assert!(asking.stage.platform.processes().contains(&("scheduler", "not running".to_owned())));
+    let connection = asking.stage.nats.connect().await;
+    let queue = connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("the queue");
+    queue.delete_consumer("scheduler").await.expect("nobody uses it");
+    asking.is_at(&sought, "in a queue without any consumer", queued).await;
+    let told = asking.stage.whereabouts(&[]).await;
+    assert!(told.contains("CMD_SCHEDULER: nobody consumes it"), "{told}");
 
     asking.stage.platform.start_again("scheduler");
     asking.is_at(&sought, "done, by the next scheduler", |place| *place == Place::Settled).await;

@@ -96,6 +96,12 @@ impl Books {
         rows.first().and_then(|row| row.try_get("handled_at").ok())
     }
 
+    /// When any consumer of a service took the message, in microseconds.
+    pub async fn taken_by_service(&self, service: &str, message: &str) -> Option<i64> {
+        let rows = self.rows(service, "SELECT handled_at FROM inbox WHERE message_id = $1", message).await;
+        rows.first().and_then(|row| row.try_get("handled_at").ok())
+    }
+
     /// How often the consumer tried the message, and why that failed.
     pub async fn attempts(&self, consumer: &str, message: &str) -> Option<(i64, String)> {
         let sql = "SELECT attempts, last_error FROM attempts WHERE message_id = $1 AND consumer = ";

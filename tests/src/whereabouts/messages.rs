@@ -66,6 +66,14 @@ async fn follow(books: &Books, streams: &Streams, message: &Written, now_us: i64
         return held_up(Place::Outbox { service, row, waiting });
     };
     let mut done = format!("was published at {} {sequence}", message.stream);
+    // without a consumer, or without a broker that names it, a command still has the service that it was sent to
+    if let Some(service) = message.stream.strip_prefix("CMD_").map(str::to_lowercase)
+        && streams.who_want(&message.stream, &message.subject).next().is_none()
+        && books.taken_by_service(&service, &message.id).await.is_none()
+    {
+        let stream = message.stream.clone();
+        return held_up(Place::Stream { stream, sequence, consumer: service, asking: 0 });
+    }
     for info in streams.who_want(&message.stream, &message.subject) {
         match at_consumer(books, streams, message, sequence, info).await {
             Ok(taken) => {

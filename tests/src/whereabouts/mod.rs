@@ -85,7 +85,7 @@ impl Search {
     /// How things stand in general: outboxes and consumers, a line each.
     pub async fn survey(&self) -> Vec<String> {
         let mut lines = self.books.outboxes(self.now_us).await;
-        lines.extend(self.streams.consumers().map(streams::describe));
+        lines.extend(self.streams.describe());
         lines.extend(self.streams.trouble().map(|trouble| format!("the broker: {trouble}")));
         lines.extend(self.door.is_none().then(|| "the public door does not answer".to_owned()));
         lines

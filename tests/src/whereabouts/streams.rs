@@ -65,9 +65,14 @@ impl Streams {
         self.trouble.as_deref()
     }
 
-    /// All durable consumers.
-    pub fn consumers(&self) -> impl Iterator<Item = &Info> {
-        self.consumers.iter()
+    /// All durable consumers, and the streams that have none, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.consumers.iter().map(describe).collect();
+        if self.context.is_some() {
+            let without = STREAMS.iter().filter(|s| self.consumers.iter().all(|c| c.stream_name != **s));
+            lines.extend(without.map(|stream| format!("{stream}: nobody consumes it")));
+        }
+        lines
     }
 
     /// Those that want what is published on `subject`.
@@ -125,7 +130,7 @@ impl Streams {
 }
 
 /// One consumer in one line.
-pub(super) fn describe(info: &Info) -> String {
+fn describe(info: &Info) -> String {
     format!(
         "{} of {}: delivered up to {}, acknowledged up to {}, {} delivered and not acknowledged, {} to come, {} delivered again, \
          {} open requests",

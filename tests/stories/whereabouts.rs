@@ -45,7 +45,7 @@ impl Asking {
     async fn where_is(&self, sought: &Sought) -> Whereabouts {
         let Stage { platform, nats, door, .. } = &self.stage;
         let search = Search::begin(&platform.data_dir(), &nats.url(), door).await;
-        search.find(std::slice::from_ref(sought)).await.remove(0)
+        search.find(sought).await
     }
 
     /// Asks until the answer is the place that is meant.

@@ -1,9 +1,10 @@
 //! What a story that failed leaves behind for whoever looks into it: stores, streams and logs, without being asked.
 
 use crate::programs::target;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// So many are kept; older ones go.
@@ -14,19 +15,21 @@ pub fn running_story() -> String {
     std::thread::current().name().unwrap_or("story").to_owned()
 }
 
-/// How often this process kept something: a story may have several platforms.
-static KEPT: AtomicU32 = AtomicU32::new(0);
+/// What this process kept: a story may have several platforms.
+static KEPT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Copies folders, each under a name of its own, to `target/kept/<story>` and says so. In place of what an earlier
 /// failure of the same story left.
 pub fn keep(story: &str, folders: &[(&str, &Path)]) -> PathBuf {
     let all = target().join("kept");
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    let name: String = story.replace("::", "-").chars().map(plain).collect();
-    let place = match KEPT.fetch_add(1, Ordering::Relaxed) {
-        0 => all.join(name),
-        before => all.join(format!("{name}-{}", before + 1)),
-    };
+    let plain: String = story.replace("::", "-").chars().map(plain).collect();
+    let mut before = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let names = std::iter::once(plain.clone()).chain((2..).map(|number| format!("{plain}-{number}")));
+    let name = names.into_iter().find(|name| !before.contains(name)).unwrap_or(plain);
+    let place = all.join(&name);
+    before.insert(name);
+    drop(before);
     let _ = std::fs::remove_dir_all(&place);
     // a story that fails must not fail for another reason now
     if let Err(error) = std::fs::create_dir_all(&place) {

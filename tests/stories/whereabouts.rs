@@ -45,7 +45,7 @@ impl Asking {
     async fn where_is(&self, sought: &Sought) -> Whereabouts {
         let Stage { platform, nats, door, .. } = &self.stage;
         let search = Search::begin(&platform.data_dir(), &nats.url(), door).await;
-        search.find(std::slice::from_ref(sought)).await.remove(0)
+        search.find(sought).await
     }
 
     /// Asks until the answer is the place that is meant.
@@ -88,6 +88,12 @@ async fn a_command_waits_in_its_queue_for_a_service_that_is_dead_or_held() {
     };
     asking.is_at(&sought, "in the queue of a dead scheduler", queued).await;
     assert!(asking.stage.platform.processes().contains(&("scheduler", "not running".to_owned())));
+    let connection = asking.stage.nats.connect().await;
+    let queue = connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("the queue");
+    queue.delete_consumer("scheduler").await.expect("nobody uses it");
+    asking.is_at(&sought, "in a queue without any consumer", queued).await;
+    let told = asking.stage.whereabouts(&[]).await;
+    assert!(told.contains("CMD_SCHEDULER: nobody consumes it"), "{told}");
 
     asking.stage.platform.start_again("scheduler");
     asking.is_at(&sought, "done, by the next scheduler", |place| *place == Place::Settled).await;

@@ -84,23 +84,25 @@ impl Stage {
     pub async fn whereabouts(&self, more: &[Sought]) -> String {
         let mut late: Vec<Sought> = more.to_vec();
         late.extend(self.ledger.outstanding().into_iter().map(|asked| asked.sought));
-        let looking = async {
-            let search = Search::begin(&self.platform.data_dir(), &self.nats.url(), &self.door).await;
-            (search.survey().await, search.find(&late[..late.len().min(TOLD)]).await)
-        };
         let mut text = format!("{} late\n", late.len());
         for (service, process) in self.platform.processes() {
             let _ = writeln!(text, "{service}: {process}");
         }
-        match tokio::time::timeout(LOOKING, looking).await {
-            Ok((survey, found)) => {
-                survey.iter().for_each(|line| text += &format!("{line}\n"));
-                let mut places = BTreeMap::<String, usize>::new();
-                found.iter().for_each(|one| *places.entry(one.place.in_short()).or_default() += 1);
-                places.iter().for_each(|(place, count)| text += &format!("{count} of them: {place}\n"));
-                found.iter().for_each(|one| text += &format!("- {one}\n"));
+        let mut found = Vec::new();
+        let looking = async {
+            let search = Search::begin(&self.platform.data_dir(), &self.nats.url(), &self.door).await;
+            search.survey().iter().for_each(|line| text += &format!("{line}\n"));
+            for one in late.iter().take(TOLD) {
+                found.push(search.find(one).await);
             }
-            Err(_) => text += "looking for them took too long\n",
+        };
+        let in_time = tokio::time::timeout(LOOKING, looking).await.is_ok();
+        let mut places = BTreeMap::<String, usize>::new();
+        found.iter().for_each(|one| *places.entry(one.place.in_short()).or_default() += 1);
+        places.iter().for_each(|(place, count)| text += &format!("{count} of them: {place}\n"));
+        found.iter().for_each(|one| text += &format!("- {one}\n"));
+        if !in_time {
+            text += "looking for the others took too long\n";
         }
         text
     }

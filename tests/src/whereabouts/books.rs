@@ -1,7 +1,9 @@
-//! The databases of the services, opened to read.
+//! The databases of the services, opened to read. What the search goes through again and again (outboxes, inboxes) is
+//! read once, so that looking for many does not take long on a machine that is busy.
 
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ pub(super) struct Written {
     pub created_at: i64,
     /// 0 = not published.
     pub sequence: u64,
+    payload: Vec<u8>,
 }
 
 impl Written {
@@ -35,7 +38,14 @@ impl Written {
             headers: row.try_get("headers")?,
             created_at: row.try_get("created_at")?,
             sequence: row.try_get::<i64, _>("stream_sequence")?.try_into().unwrap_or(0),
+            payload: row.try_get("payload")?,
         })
+    }
+
+    /// Whether it speaks of `id`, in its subject, its headers or what it carries.
+    fn is_about(&self, id: &str) -> bool {
+        let carried = || self.payload.windows(id.len()).any(|part| part == id.as_bytes());
+        self.subject.contains(id) || self.headers.contains(id) || carried()
     }
 
     /// Name of the message: "CreateInstance".
@@ -49,16 +59,24 @@ impl Written {
     }
 }
 
+/// A consumer and the id of a message.
+type Delivery = (String, String);
+
 /// The databases. One that cannot be read is as if it were empty, and says so in [`Books::outboxes`].
 pub(super) struct Books {
     pools: Vec<(&'static str, AnyPool)>,
     trouble: Vec<String>,
+    written: Vec<Written>,
+    taken: BTreeMap<Delivery, i64>,
+    attempts: BTreeMap<Delivery, (i64, String)>,
 }
 
 impl Books {
     pub async fn open(data_dir: &Path) -> Self {
         sqlx::any::install_default_drivers();
-        let mut books = Self { pools: Vec::new(), trouble: Vec::new() };
+        let (taken, attempts) = (BTreeMap::new(), BTreeMap::new());
+        let (pools, trouble, written) = (Vec::new(), Vec::new(), Vec::new());
+        let mut books = Self { pools, trouble, written, taken, attempts };
         for service in SERVICES {
             let file = data_dir.join(service).join(format!("{service}.db"));
             let url = format!("sqlite://{}?mode=ro", file.display());
@@ -67,7 +85,26 @@ impl Books {
                 Err(error) => books.trouble.push(format!("{service}: database not readable: {error}")),
             }
         }
+        // outboxes before inboxes: a message that is written and taken in between is not missing anywhere
+        for service in SERVICES {
+            let rows = books.rows(service, "SELECT * FROM outbox WHERE $1 = $1", "").await;
+            books.written.extend(rows.iter().filter_map(|row| Written::read(service, row).ok()));
+        }
+        for service in SERVICES {
+            books.read_inbox(service).await;
+        }
         books
+    }
+
+    async fn read_inbox(&mut self, service: &str) {
+        let delivery = |row: &AnyRow| Some((row.try_get("consumer").ok()?, row.try_get("message_id").ok()?));
+        let rows = self.rows(service, "SELECT * FROM inbox WHERE $1 = $1", "").await;
+        self.taken
+            .extend(rows.iter().filter_map(|row| Some((delivery(row)?, row.try_get("handled_at").ok()?))));
+        let rows = self.rows(service, "SELECT * FROM attempts WHERE $1 = $1", "").await;
+        self.attempts.extend(rows.iter().filter_map(|row| {
+            Some((delivery(row)?, (row.try_get("attempts").ok()?, row.try_get("last_error").ok()?)))
+        }));
     }
 
     /// Rows of one service's database; none when it cannot be read. Every `$1` is `value`.
@@ -77,47 +114,47 @@ impl Books {
         query.fetch_all(pool).await.unwrap_or_default()
     }
 
-    /// All messages that speak of `id`, in their subject, their headers or what they carry.
-    pub async fn messages_about(&self, id: &str) -> Vec<Written> {
-        let sql = "SELECT seq, message_id, stream, subject, headers, created_at, stream_sequence FROM outbox \
-                   WHERE instr(subject, $1) > 0 OR instr(headers, $1) > 0 OR instr(payload, CAST($1 AS BLOB)) > 0";
-        let mut found = Vec::new();
-        for (service, _) in &self.pools {
-            let rows = self.rows(service, sql, id).await;
-            found.extend(rows.iter().filter_map(|row| Written::read(service, row).ok()));
-        }
-        found
+    /// All messages that speak of `id`.
+    pub fn messages_about<'b>(&'b self, id: &'b str) -> impl Iterator<Item = &'b Written> {
+        self.written.iter().filter(move |written| written.is_about(id))
     }
 
     /// When the consumer took the message, in microseconds.
-    pub async fn taken(&self, consumer: &str, message: &str) -> Option<i64> {
-        let sql = "SELECT handled_at FROM inbox WHERE message_id = $1 AND consumer = ";
-        let rows = self.rows(service_of(consumer), &format!("{sql}'{consumer}'"), message).await;
+    pub fn taken(&self, consumer: &str, message: &str) -> Option<i64> {
+        self.taken.get(&(consumer.to_owned(), message.to_owned())).copied()
+    }
+
+    /// The same as it is just now: before something is called lost.
+    pub async fn taken_by_now(&self, consumer: &str, message: &str) -> Option<i64> {
+        let sql = format!("SELECT handled_at FROM inbox WHERE message_id = $1 AND consumer = '{consumer}'");
+        let rows = self.rows(service_of(consumer), &sql, message).await;
         rows.first().and_then(|row| row.try_get("handled_at").ok())
     }
 
+    /// Whether any consumer of a service took the message.
+    pub fn is_taken_by_service(&self, service: &str, message: &str) -> bool {
+        self.taken.keys().any(|(consumer, id)| id == message && service_of(consumer) == service)
+    }
+
     /// How often the consumer tried the message, and why that failed.
-    pub async fn attempts(&self, consumer: &str, message: &str) -> Option<(i64, String)> {
-        let sql = "SELECT attempts, last_error FROM attempts WHERE message_id = $1 AND consumer = ";
-        let rows = self.rows(service_of(consumer), &format!("{sql}'{consumer}'"), message).await;
-        let row = rows.first()?;
-        Some((row.try_get("attempts").ok()?, row.try_get("last_error").ok()?))
+    pub fn attempts(&self, consumer: &str, message: &str) -> Option<&(i64, String)> {
+        self.attempts.get(&(consumer.to_owned(), message.to_owned()))
     }
 
     /// What waits in each outbox, and which databases cannot be read.
-    pub async fn outboxes(&self, now_us: i64) -> Vec<String> {
-        let sql = "SELECT COUNT(*) AS waiting, COALESCE(MIN(created_at), 0) AS oldest, COALESCE(MIN(seq), 0) AS row \
-                   FROM outbox WHERE stream_sequence = 0 AND $1 = $1";
+    pub fn outboxes(&self, now_us: i64) -> Vec<String> {
         let mut lines = self.trouble.clone();
         for (service, _) in &self.pools {
-            for row in self.rows(service, sql, "").await {
-                let number = |name: &str| row.try_get::<i64, _>(name).unwrap_or(0);
-                let (waiting, oldest) = (number("waiting"), seconds(now_us - number("oldest")));
-                lines.push(match waiting {
-                    0 => format!("outbox of {service}: all published"),
-                    _ => format!("outbox of {service}: {waiting} rows not published, the oldest is row {} and waits {oldest:.1} s", number("row")),
-                });
-            }
+            let waiting = || self.written.iter().filter(|w| w.service == *service && w.sequence == 0);
+            lines.push(match waiting().min_by_key(|written| written.row) {
+                None => format!("outbox of {service}: all published"),
+                Some(oldest) => format!(
+                    "outbox of {service}: {} rows not published, the oldest is row {} and waits {:.1} s",
+                    waiting().count(),
+                    oldest.row,
+                    seconds(now_us - oldest.created_at)
+                ),
+            });
         }
         lines
     }

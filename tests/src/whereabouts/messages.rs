@@ -33,7 +33,7 @@ impl Traced {
 pub(super) async fn trace(books: &Books, streams: &Streams, sought: &Sought, now_us: i64) -> Vec<Traced> {
     let mut written = BTreeMap::new();
     for id in [&sought.operation, &sought.instance].into_iter().filter(|id| !id.is_empty()) {
-        for message in books.messages_about(id).await {
+        for message in books.messages_about(id) {
             let order = (!message.is_for_others(), message.created_at, message.service, message.row);
             written.insert(order, message);
         }
@@ -58,7 +58,7 @@ async fn follow(books: &Books, streams: &Streams, message: &Written, now_us: i64
         return Traced { message: letter, place: Some(place), done: String::new() };
     }
     let unmarked = match message.sequence {
-        0 => streams.unmarked(&message.stream, &message.id).await,
+        0 => streams.place_of(&message.stream, &message.id).await,
         _ => None,
     };
     let Some(sequence) = Some(message.sequence).filter(|s| *s > 0).or(unmarked) else {
@@ -66,6 +66,14 @@ async fn follow(books: &Books, streams: &Streams, message: &Written, now_us: i64
         return held_up(Place::Outbox { service, row, waiting });
     };
     let mut done = format!("was published at {} {sequence}", message.stream);
+    // without a consumer, or without a broker that names it, a command still has the service that it was sent to
+    if let Some(service) = message.stream.strip_prefix("CMD_").map(str::to_lowercase)
+        && streams.who_want(&message.stream, &message.subject).next().is_none()
+        && !books.is_taken_by_service(&service, &message.id)
+    {
+        let stream = message.stream.clone();
+        return held_up(Place::Stream { stream, sequence, consumer: service, asking: 0 });
+    }
     for info in streams.who_want(&message.stream, &message.subject) {
         match at_consumer(books, streams, message, sequence, info).await {
             Ok(taken) => {
@@ -86,21 +94,22 @@ async fn at_consumer(
     info: &Info,
 ) -> Result<i64, Place> {
     let (stream, consumer) = (message.stream.clone(), info.name.clone());
-    if let Some(taken) = books.taken(&consumer, &message.id).await {
+    if let Some(taken) = books.taken(&consumer, &message.id) {
         return Ok(taken);
     }
-    let lost = |why: &str| {
-        Err(Place::Lost { stream: stream.clone(), sequence, consumer: consumer.clone(), why: why.to_owned() })
-    };
-    if streams.holds(&stream, sequence, &message.id).await == Held::Gone {
-        return lost("the stream does not hold it any more, and the inbox does not know it");
-    }
-    if sequence <= info.ack_floor.stream_sequence {
-        return lost("it was acknowledged, and the inbox does not know it");
+    let gone = streams.holds(&stream, sequence, &message.id).await == Held::Gone;
+    let acknowledged = sequence <= info.ack_floor.stream_sequence;
+    if gone || acknowledged {
+        if let Some(taken) = books.taken_by_now(&consumer, &message.id).await {
+            return Ok(taken);
+        }
+        let how = if gone { "the stream does not hold it any more" } else { "it was acknowledged" };
+        let why = format!("{how}, and the inbox does not know it");
+        return Err(Place::Lost { stream, sequence, consumer, why });
     }
     if sequence > info.delivered.stream_sequence {
         return Err(Place::Stream { stream, sequence, consumer, asking: info.num_waiting });
     }
-    let (attempts, error) = books.attempts(&consumer, &message.id).await.unwrap_or_default();
+    let (attempts, error) = books.attempts(&consumer, &message.id).cloned().unwrap_or_default();
     Err(Place::Delivered { stream, sequence, consumer, attempts, error })
 }

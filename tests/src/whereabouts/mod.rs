@@ -83,24 +83,16 @@ impl Search {
     }
 
     /// How things stand in general: outboxes and consumers, a line each.
-    pub async fn survey(&self) -> Vec<String> {
-        let mut lines = self.books.outboxes(self.now_us).await;
-        lines.extend(self.streams.consumers().map(streams::describe));
+    pub fn survey(&self) -> Vec<String> {
+        let mut lines = self.books.outboxes(self.now_us);
+        lines.extend(self.streams.describe());
         lines.extend(self.streams.trouble().map(|trouble| format!("the broker: {trouble}")));
         lines.extend(self.door.is_none().then(|| "the public door does not answer".to_owned()));
         lines
     }
 
-    /// Where each of these is.
-    pub async fn find(&self, sought: &[Sought]) -> Vec<Whereabouts> {
-        let mut found = Vec::with_capacity(sought.len());
-        for one in sought {
-            found.push(self.one(one).await);
-        }
-        found
-    }
-
-    async fn one(&self, sought: &Sought) -> Whereabouts {
+    /// Where something is.
+    pub async fn find(&self, sought: &Sought) -> Whereabouts {
         let traced = messages::trace(&self.books, &self.streams, sought, self.now_us).await;
         let state = tables::read(&self.books, sought).await;
         let (message, place) = match traced.iter().find(|traced| traced.place.is_some()) {

@@ -1,7 +1,7 @@
 //! What the broker holds, and how far each consumer is.
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, Info, pull};
-use async_nats::jetstream::{self, stream::DirectGetErrorKind};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) struct Streams {
     context: Option<jetstream::Context>,
     consumers: Vec<Info>,
     trouble: Option<String>,
-    contents: BTreeMap<&'static str, OnceCell<Places>>,
+    contents: BTreeMap<&'static str, OnceCell<Option<Places>>>,
 }
 
 impl Streams {
@@ -65,9 +65,14 @@ impl Streams {
         self.trouble.as_deref()
     }
 
-    /// All durable consumers.
-    pub fn consumers(&self) -> impl Iterator<Item = &Info> {
-        self.consumers.iter()
+    /// All durable consumers, and the streams that have none, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.consumers.iter().map(describe).collect();
+        if self.context.is_some() {
+            let without = STREAMS.iter().filter(|s| self.consumers.iter().all(|c| c.stream_name != **s));
+            lines.extend(without.map(|stream| format!("{stream}: nobody consumes it")));
+        }
+        lines
     }
 
     /// Those that want what is published on `subject`.
@@ -80,23 +85,22 @@ impl Streams {
 
     /// Whether the message `id` is at its place.
     pub async fn holds(&self, stream: &str, sequence: u64, id: &str) -> Held {
-        let Some(context) = &self.context else { return Held::Unknown };
-        let Ok(found) = context.get_stream_no_info(stream).await else { return Held::Unknown };
-        match found.direct_get(sequence).await {
-            Ok(message) => match message.headers.get("Nats-Msg-Id") {
-                Some(found) if found.as_str() == id => Held::Here,
-                _ => Held::Gone,
-            },
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Held::Gone,
-            Err(_) => Held::Unknown,
+        match self.contents(stream).await {
+            None => Held::Unknown,
+            Some(places) if places.get(id) == Some(&sequence) => Held::Here,
+            Some(_) => Held::Gone,
         }
     }
 
-    /// Where a message is that its sender did not mark: the acknowledgement, or the mark, may have been lost.
-    pub async fn unmarked(&self, stream: &str, id: &str) -> Option<u64> {
+    /// Where a message is, also one that its sender did not mark: the acknowledgement, or the mark, may have been lost.
+    pub async fn place_of(&self, stream: &str, id: &str) -> Option<u64> {
+        self.contents(stream).await?.get(id).copied()
+    }
+
+    /// Everything in a stream; `None`: the broker does not say. Read once.
+    async fn contents(&self, stream: &str) -> Option<&Places> {
         let (name, contents) = self.contents.get_key_value(stream)?;
-        let places = contents.get_or_init(|| async { self.read(name).await.unwrap_or_default() });
-        places.await.get(id).copied()
+        contents.get_or_init(|| self.read(name)).await.as_ref()
     }
 
     /// The ids of everything in a stream.
@@ -112,20 +116,21 @@ impl Streams {
             ..pull::OrderedConfig::default()
         };
         let mut messages = stream.create_consumer(config).await.ok()?.messages().await.ok()?;
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(PATIENCE, messages.next()).await {
+        loop {
+            // half of a stream would make the other half lost
+            let message = tokio::time::timeout(PATIENCE, messages.next()).await.ok()??.ok()?;
             let (sequence, left) = message.info().map(|info| (info.stream_sequence, info.pending)).ok()?;
             let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
             places.extend(id.map(|id| (id.as_str().to_owned(), sequence)));
             if left == 0 {
-                break;
+                return Some(places);
             }
         }
-        Some(places)
     }
 }
 
 /// One consumer in one line.
-pub(super) fn describe(info: &Info) -> String {
+fn describe(info: &Info) -> String {
     format!(
         "{} of {}: delivered up to {}, acknowledged up to {}, {} delivered and not acknowledged, {} to come, {} delivered again, \
          {} open requests",

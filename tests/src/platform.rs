@@ -106,6 +106,11 @@ impl Platform {
         std::fs::read_to_string(file).expect("the first token").trim().to_owned()
     }
 
+    /// Where the host-driver keeps its id, and the disks of simulated hosts that are files.
+    pub fn host_dir(&self) -> PathBuf {
+        self.data_dir().join("host")
+    }
+
     /// Files that the simulated hosts are kept in.
     pub fn worlds(&self) -> PathBuf {
         self.data_dir().join("worlds")

@@ -15,10 +15,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+use stories::chaos::disks;
 use stories::chaos::door::Door;
 use stories::chaos::ledger::Times;
 use stories::chaos::monkey::{Monkey, Victims};
@@ -114,7 +114,9 @@ async fn chaos(story: &str, seed: u64) -> Result<Times, String> {
          simulated.host.faults.lost_replies = { start = 0.05, destroy = 0.05, undefine = 0.05, prepare_disks = 0.03 }";
     // room for fewer than all: some have to wait until others are deleted
     let room = format!("reserve_memory_bytes = 0\nsimulated.host.memory_bytes = {}", 20 * MEMORY);
-    let hosts = format!("simulated.count = {HOSTS}\nsimulated.host.faults.seed = {seed}\n{room}\n{faults}");
+    let hosts = format!(
+        "simulated.count = {HOSTS}\nsimulated.disk_files = true\nsimulated.host.faults.seed = {seed}\n{room}\n{faults}"
+    );
     let mut stage = Stage::start(seed, &hosts).await;
     let failure = match AssertUnwindSafe(act(&mut stage, seed)).catch_unwind().await {
         Ok(Ok(times)) => return Ok(times),
@@ -256,7 +258,7 @@ async fn prove(platform: &Platform, nats: &NatsServer) {
     // what is still on its way looks wrong: what is wrong for good stays so
     let quiet = Instant::now() + Duration::from_secs(40);
     loop {
-        let judged = judge(&connection, &databases, Some(truth(&platform.worlds()))).await.expect("judged");
+        let judged = judge(&connection, &databases, Some(truth(platform))).await.expect("judged");
         if judged.violations.is_empty() {
             assert!(judged.events > INSTANCES as u64 * 4, "the log was judged: {} events", judged.events);
             break;
@@ -267,6 +269,10 @@ async fn prove(platform: &Platform, nats: &NatsServer) {
         last = judged.violations;
         tokio::task::yield_now().await;
     }
+    // no host removes within a day what was deleted: whatever a guest ever wrote is still somewhere
+    let (guests, lost) = disks::lost(&platform.host_dir(), &platform.worlds());
+    assert!(lost.is_empty(), "the data of {} guests are lost:\n{}", lost.len(), lost.join("\n"));
+    assert!(guests >= INSTANCES / 2, "{guests} guests wrote to their disks");
     let mut node = NodeSettings { data_dir: data, ..NodeSettings::default() };
     node.nats.url = nats.url();
     let verdicts = replay_verify(node).await.expect("verified");
@@ -276,9 +282,9 @@ async fn prove(platform: &Platform, nats: &NatsServer) {
 }
 
 /// What the simulated hosts have, read from the files that they are kept in.
-fn truth(worlds: &Path) -> Truth {
-    let mut truth = Truth::default();
-    for file in std::fs::read_dir(worlds).expect("kept hosts").flatten() {
+fn truth(platform: &Platform) -> Truth {
+    let mut truth = Truth { disks: Some(disks::in_place(&platform.host_dir())), ..Truth::default() };
+    for file in std::fs::read_dir(platform.worlds()).expect("kept hosts").flatten() {
         let path = file.path();
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;

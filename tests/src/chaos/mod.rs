@@ -2,6 +2,7 @@
 //! ledger of what was asked for and when it was there.
 
 mod aftermath;
+pub mod disks;
 pub mod door;
 pub mod ledger;
 pub mod load;

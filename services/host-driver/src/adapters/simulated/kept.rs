@@ -59,12 +59,15 @@ impl Kept {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let written = match std::fs::read(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
+        // a file that is there and says nothing is damaged: a host is not begun anew over it
+        let (written, document) = match std::fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), Document::default()),
+            read => {
+                let bytes = read?;
+                let document = serde_json::from_slice(&bytes)?;
+                (bytes, document)
+            }
         };
-        let document: Document =
-            if written.is_empty() { Document::default() } else { serde_json::from_slice(&written)? };
         let id = |text: &str| text.parse::<InstanceId>().map_err(io::Error::other);
         let mut vms = Vms::new();
         for (instance, vm) in document.vms {
@@ -205,8 +208,10 @@ mod tests {
     fn a_damaged_file_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("1.json");
-        std::fs::write(&file, "{").expect("written");
-        assert!(World::kept_in(WorldSettings::default(), &file).is_err());
+        for damaged in ["{", ""] {
+            std::fs::write(&file, damaged).expect("written");
+            assert!(World::kept_in(WorldSettings::default(), &file).is_err(), "{damaged:?}");
+        }
     }
 
     fn text() -> VmText {

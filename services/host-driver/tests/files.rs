@@ -1,8 +1,10 @@
 //! Disks and the image cache on a real file system, with the real qemu-img.
 #![allow(clippy::unwrap_used)]
 
-use host_driver::adapters::{Disks, Fault, ImageCache, LocalDisks};
-use host_driver::domain::{Artifact, DiskFormat, Files, RestartPolicy, Role, VmSpec};
+use host_driver::adapters::{Disks, Fault, ImageCache, LocalDisks, PutAside};
+use host_driver::domain::{
+    Artifact, DiskFormat, DropReason, Files, QuarantineReason, Quarantined, RestartPolicy, Role, VmSpec,
+};
 use kernel::{Bytes, InstanceId, MilliVcpus, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -170,6 +172,72 @@ async fn a_disk_that_is_lost_is_not_made_anew() {
     assert_eq!((refusal.code.as_str(), disk.exists()), ("DISK_LOST", false));
     place.disks.remove(spec.instance).await.unwrap();
     assert_eq!(place.disks.observe(&spec).await, Ok(Files::Missing));
+}
+
+/// A VM that ran, and its files put aside.
+async fn put_aside(place: &Place) -> (VmSpec, Quarantined) {
+    let spec = spec(vec![place.base(DiskFormat::Raw)], Bytes(16 * MIB));
+    place.disks.fetch(&spec).await.unwrap();
+    place.disks.prepare(&spec, 1, None).await.unwrap();
+    assert_eq!(place.disks.note_run(spec.instance).await, Ok(true));
+    let put = PutAside {
+        instance: spec.instance,
+        tenant: spec.tenant.clone(),
+        name: spec.name.clone(),
+        generation: 1,
+        images: Vec::new(),
+        reason: QuarantineReason::Deleted,
+        at: Timestamp(1),
+    };
+    let item = place.disks.quarantine(&put).await.unwrap().expect("there were files");
+    (spec, item)
+}
+
+#[tokio::test]
+async fn giving_files_back_that_is_cut_short_is_done_again() {
+    let place = Place::new();
+    let (spec, item) = put_aside(&place).await;
+    let instances = place.folder.path().join("data/instances");
+    let away = place.folder.path().join("away");
+    std::fs::rename(&instances, &away).unwrap();
+    assert!(place.disks.take_back(item.id, spec.instance, 2).await.is_err(), "there is no place for them");
+    assert_eq!(
+        place.disks.quarantined().await.unwrap().items,
+        [item.clone()],
+        "they still say what they are"
+    );
+    std::fs::rename(&away, &instances).unwrap();
+    assert!(place.disks.take_back(item.id, InstanceId::new(), 2).await.is_err(), "another's");
+    place.disks.take_back(item.id, spec.instance, 2).await.unwrap();
+    assert_eq!(place.disks.observe(&spec).await, Ok(Files::Ready { generation: 2 }));
+    assert_eq!(place.disks.has_run(spec.instance).await, Ok(true));
+}
+
+#[tokio::test]
+async fn what_does_not_say_what_it_is_is_not_gone_and_nobodys_to_remove() {
+    let place = Place::new();
+    let (spec, item) = put_aside(&place).await;
+    let folder = place.folder.path().join("data/quarantine").join(item.id.to_string());
+    let said = std::fs::read(folder.join("quarantine.json")).unwrap();
+    for damaged in [&b""[..], b"{", &said[..said.len() / 2], b"\xff"] {
+        std::fs::write(folder.join("quarantine.json"), damaged).unwrap();
+        let found = place.disks.quarantined().await.unwrap();
+        assert_eq!((found.items, found.unreadable), (vec![], vec![item.id]));
+        assert!(place.disks.condemn(item.id, DropReason::Ordered).await.is_err());
+        assert!(place.disks.drop_quarantined(item.id).await.is_err());
+        assert!(place.disks.take_back(item.id, spec.instance, 2).await.is_err());
+        assert!(folder.join("disk.qcow2").exists(), "nobody knows whose it is");
+    }
+    std::fs::write(folder.join("quarantine.json"), said).unwrap();
+    assert_eq!(place.disks.quarantined().await.unwrap().items, [item.clone()]);
+    place.disks.condemn(item.id, DropReason::Ordered).await.unwrap();
+    assert!(place.disks.take_back(item.id, spec.instance, 2).await.is_err(), "condemned");
+    place.disks.drop_quarantined(item.id).await.unwrap();
+    assert!(!folder.exists());
+    // a removal may be cut short when everything has gone but the folder
+    std::fs::create_dir(&folder).unwrap();
+    let found = place.disks.quarantined().await.unwrap();
+    assert!(found.items.is_empty() && found.unreadable.is_empty() && !folder.exists());
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The inbox: each message has its effect once per consumer; failures are counted before a handler runs again.
 
 use kernel::{MessageId, Timestamp};
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use std::collections::HashSet;
-use store::StoreError;
+use store::{StoreError, many};
 
 /// Claims a message. False: it had its effect already.
 pub(crate) async fn claim(
@@ -26,6 +26,28 @@ pub(crate) async fn claim(
 /// Rows per statement: few different lengths, so that each is prepared once. What does not fill one repeats its last
 /// message, which then is there already.
 const CLAIM_ROWS: [usize; 4] = [1, 10, 50, 250];
+
+/// Which of these messages had their effect already. It only reads: nobody who writes waits for it.
+pub(crate) async fn known(
+    db: &AnyPool,
+    consumer: &str,
+    ids: &[MessageId],
+) -> Result<HashSet<String>, StoreError> {
+    let mut known = HashSet::new();
+    for part in many::parts(ids) {
+        let sql = format!(
+            "SELECT message_id FROM inbox WHERE consumer = $1 AND message_id IN ({})",
+            many::list(1, part.len())
+        );
+        let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(consumer);
+        for id in part {
+            query = query.bind(id.to_string());
+        }
+        let found: Vec<String> = query.fetch_all(db).await?;
+        known.extend(found);
+    }
+    Ok(known)
+}
 
 /// Claims many messages. Answers those that are new; the others had their effect already.
 pub(crate) async fn claim_all(

@@ -3,8 +3,8 @@
 //! A command that is not in its queue any more was taken or was lost: the queue cannot tell which. Who sent it knows by
 //! the answer; when none comes, the command is sent again under its own id, and the inbox of whoever took it drops it.
 
-use crate::{Connection, outbox, relay};
-use crate::{Desk, topology};
+use crate::wait::{ANSWER, Wait, flat};
+use crate::{Connection, Desk, outbox, relay, topology};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use kernel::{MessageId, Timestamp};
 use std::collections::BTreeMap;
@@ -42,11 +42,14 @@ pub async fn send_again(
             continue;
         }
         let failed = |reason: String| UnansweredError::Broker { stream: sent.stream.clone(), reason };
+        // the first that is not answered ends it all: nothing adds up
+        let mut wait = Wait::new(connection, ANSWER);
         if !queues.contains_key(&sent.stream) {
-            let queue = connection.jetstream().get_stream_no_info(&sent.stream).await;
-            queues.insert(sent.stream.clone(), queue.map_err(|e| failed(e.to_string()))?);
+            let queue = wait.answer(connection.jetstream().get_stream_no_info(&sent.stream)).await;
+            queues.insert(sent.stream.clone(), flat(queue).map_err(failed)?);
         }
-        match queues[&sent.stream].direct_get(u64::try_from(sent.place).unwrap_or(0)).await {
+        let place = u64::try_from(sent.place).unwrap_or(0);
+        match wait.answer(queues[&sent.stream].direct_get(place)).await.map_err(failed)? {
             Ok(found) if found.headers.get("Nats-Msg-Id").is_some_and(|it| it.as_str() == id.to_string()) => {
             }
             // another message in its place: the queue was made anew

@@ -12,7 +12,7 @@ use contracts::gateway::v1::{
     AuditObject, AuditRecord, AuditRecorded, Flavor, FlavorCreated, Operation, OperationAbandoned,
     OperationAccepted,
 };
-use contracts::host_driver::v1::ExecFinished;
+use contracts::host_driver::v1::{ExecFinished, QuarantineChanged, QuarantineState, Quarantined};
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
 use kernel::Timestamp;
@@ -129,6 +129,13 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     bench.deliver(&scheduler::HostRegistered { host: Some(host.clone()), operations: vec![] }).await?;
     let cordoned = scheduler::Host { revision: 2, cordoned: true, ..host };
     bench.deliver(&scheduler::HostChanged { host: Some(cordoned), operations: vec![] }).await?;
+    let held = Quarantined {
+        id: "q".into(),
+        host_id: "h".into(),
+        state: QuarantineState::Held as i32,
+        ..Default::default()
+    };
+    bench.deliver(&QuarantineChanged { item: Some(held), operations: vec![] }).await?;
     let upload = Some(storage::artifact_source::Source::UploadId("u".into()));
     let image = storage::Image {
         id: "m".into(),

@@ -8,7 +8,7 @@ pub mod images;
 pub mod libvirt;
 pub mod simulated;
 
-pub use disks::{Disks, LocalDisks, PutAside};
+pub use disks::{Disks, InQuarantine, LocalDisks, PutAside};
 pub use fault::Fault;
 pub use hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
 pub use images::ImageCache;

@@ -18,8 +18,12 @@ pub async fn pass(desk: Desk, hosts: Arc<Hosts>) -> anyhow::Result<()> {
     for host in hosts.all() {
         for (_, backend) in &host.backends {
             // a disk in quarantine is worth nothing without the image it is an overlay of
+            let aside = backend.disks.quarantined().await?;
+            if !aside.unreadable.is_empty() {
+                continue;
+            }
             let mut in_use = in_use.clone();
-            in_use.extend(backend.disks.quarantined().await?.into_iter().flat_map(|item| item.images));
+            in_use.extend(aside.items.into_iter().flat_map(|item| item.images));
             let evicted = backend.disks.evict_except(&in_use, desk.clock().now()).await?;
             if evicted > 0 {
                 tracing::info!(host = host.name, evicted, "removed cached image files that nothing uses");

@@ -4,6 +4,7 @@
 //! The disk is the truth: what is there and was not said is said, what was said and is gone is said to be gone. Removing
 //! goes in three steps, each of which may be the last of a process: the files are condemned, that is said, they go.
 
+use crate::adapters::InQuarantine;
 use crate::domain::quarantine::{Keep, due};
 use crate::domain::{DropReason, HostCause, Quarantined};
 use crate::hosts::{Backend, Host, Hosts};
@@ -15,7 +16,7 @@ use bus::{Cause, Desk};
 use contracts::common::v1::OperationProgress;
 use contracts::host_driver::v1 as wire;
 use kernel::QuarantineId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Looks after the quarantine of the hosts of this process. Cheap to clone.
@@ -68,7 +69,7 @@ impl Quarantine {
         let mut said: BTreeMap<String, wire::Quarantined> =
             said.into_iter().map(|item| (item.id.clone(), item)).collect();
         // first what was said, then the disk: what goes into the quarantine in between is there already
-        let items = backend.disks.quarantined().await?;
+        let InQuarantine { items, unreadable } = backend.disks.quarantined().await?;
         for item in items.iter().filter(|item| item.dropping.is_none()) {
             if !said.contains_key(&item.id.to_string()) {
                 let held = outgoing::held(host.id, item, &self.keep);
@@ -76,7 +77,8 @@ impl Quarantine {
                 said.insert(held.id.clone(), held);
             }
         }
-        self.say_what_is_gone(host, &items, &said).await?;
+        let there = items.iter().map(|item| item.id).chain(unreadable).map(|id| id.to_string()).collect();
+        self.say_what_is_gone(host, &there, &said).await?;
         let ordered = |item: &Quarantined| orders.iter().find(|o| o.quarantine_id == item.id.to_string());
         let short = backend.disks.conditions().await.iter().any(|c| c.cause == HostCause::Storage);
         let overdue: BTreeMap<QuarantineId, DropReason> =
@@ -116,10 +118,10 @@ impl Quarantine {
     async fn say_what_is_gone(
         &self,
         host: &Host,
-        items: &[Quarantined],
+        there: &BTreeSet<String>,
         said: &BTreeMap<String, wire::Quarantined>,
     ) -> anyhow::Result<()> {
-        for held in said.values().filter(|held| items.iter().all(|item| item.id.to_string() != held.id)) {
+        for held in said.values().filter(|held| !there.contains(&held.id)) {
             let taken_back = match held.instance_id.parse() {
                 Ok(instance) => {
                     let mut reader = self.desk.store().reader().acquire().await?;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use host_driver::adapters::{
-    Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor, PutAside,
+    Capabilities, Capacity, Console, Disks, ExecCall, ExecOutcome, Fault, Hypervisor, InQuarantine, PutAside,
 };
 use host_driver::domain::machine::Paths;
 use host_driver::domain::{Condition, Domain, DropReason, Files, Machine, Quarantined, VmSpec};
@@ -156,7 +156,7 @@ impl Disks for Halting<dyn Disks> {
     async fn take_back(&self, id: QuarantineId, instance: InstanceId, generation: u64) -> Result<(), Fault> {
         self.0.around("take_back", self.1.take_back(id, instance, generation)).await
     }
-    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
+    async fn quarantined(&self) -> Result<InQuarantine, Fault> {
         self.1.quarantined().await
     }
     async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {

@@ -119,7 +119,7 @@ pub async fn quarantine(subject: &Subject) {
     assert_eq!((item.generation, item.reason, item.at), (1, put.reason, put.at), "what they were made for");
     let of_it = async || {
         let all = disks.quarantined().await.expect("listed");
-        all.into_iter().filter(|held| held.instance == id).collect::<Vec<_>>()
+        all.items.into_iter().filter(|held| held.instance == id).collect::<Vec<_>>()
     };
     assert_eq!(of_it().await, [item.clone()]);
     assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(Files::Missing), Ok(false)));

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use kernel::{MessageId, Subject};
 use opentelemetry::KeyValue;
 use sqlx::Executor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,8 +54,14 @@ impl Runner {
         let mut verdicts = vec![Verdict::Done; batch.len()];
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             (0..batch.len()).partition(|index| deliveries(&batch[*index]) <= 1);
+        let known = self.known(source, batch, &again).await;
         for index in again {
             source.pulse.at(index);
+            // what came again only because nobody got round to acknowledging it must not take the time of what comes
+            // after it, or that comes again as well
+            if known.contains(&index) {
+                continue;
+            }
             verdicts[index] = self.alone_or_later(source, &batch[index]).await;
         }
         let messages: Vec<(usize, &Message)> = fresh.iter().map(|index| (*index, &batch[*index])).collect();
@@ -73,6 +79,25 @@ impl Runner {
             self.report.part("store").well("listening");
         }
         verdicts
+    }
+
+    /// Which of these messages of the batch had their effect before.
+    async fn known(&self, source: &Source, batch: &[Message], again: &[usize]) -> HashSet<usize> {
+        let ids: Vec<(usize, MessageId)> =
+            again.iter().filter_map(|index| Some((*index, read(&batch[*index]).ok()?.id))).collect();
+        let asked: Vec<MessageId> = ids.iter().map(|(_, id)| *id).collect();
+        match inbox::known(self.desk.store().reader(), &source.consumer, &asked).await {
+            Ok(known) => ids
+                .into_iter()
+                .filter(|(_, id)| known.contains(&id.to_string()))
+                .map(|(index, _)| index)
+                .collect(),
+            // a database that cannot be asked says so when it is written to
+            Err(error) => {
+                tracing::debug!(%error, "the inbox cannot be asked");
+                HashSet::new()
+            }
+        }
     }
 
     async fn decide_fresh(&self, source: &Source, batch: &[(usize, &Message)]) -> Vec<Verdict> {

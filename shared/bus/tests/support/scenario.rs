@@ -127,5 +127,10 @@ pub async fn lead(
     once("events handled", point, service.seen().await);
     once("events in the stream", point, service.stream().await.iter().map(|e| e.id.to_string()).collect());
     assert!(service.refills().await.len() >= 2, "{point}: both losses were told");
+    let counted: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM attempts")
+        .fetch_one(service.desk.store().reader())
+        .await
+        .expect("counted");
+    assert_eq!(counted, 0, "{point}: what had its effect is no attempt, however often it comes");
     service.end().await;
 }

@@ -5,7 +5,7 @@
 //! disk is made until a VM is about to run on it for the first time: a disk without it holds data of its owner.
 
 use super::quarantine::QuarantineFolder;
-use super::{Disks, PutAside, Seed};
+use super::{Disks, InQuarantine, PutAside, Seed};
 use crate::adapters::fault::Fault;
 use crate::adapters::images::ImageCache;
 use crate::domain::machine::Paths;
@@ -40,11 +40,11 @@ impl LocalDisks {
     pub fn open(data: &Path, images: ImageCache) -> std::io::Result<Self> {
         let disks = Self {
             instances: data.join("instances"),
-            quarantine: QuarantineFolder(data.join("quarantine")),
+            quarantine: QuarantineFolder::at(data.join("quarantine")),
             images,
             blanks: Blanks::default(),
         };
-        for folder in [&disks.instances, &disks.quarantine.0] {
+        for folder in [&disks.instances, disks.quarantine.path()] {
             std::fs::create_dir_all(folder)?;
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
         }
@@ -258,7 +258,7 @@ impl Disks for LocalDisks {
         self.quarantine.give_back(id, &self.folder(instance), generation).await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
+    async fn quarantined(&self) -> Result<InQuarantine, Fault> {
         self.quarantine.all().await
     }
 

@@ -41,8 +41,8 @@ pub trait Disks: Send + Sync + 'static {
     async fn quarantine(&self, put: &PutAside) -> Result<Option<Quarantined>, Fault>;
     /// Makes quarantined files the VM's own again, for this generation.
     async fn take_back(&self, id: QuarantineId, instance: InstanceId, generation: u64) -> Result<(), Fault>;
-    /// Everything that is in quarantine, what is being removed included; oldest first.
-    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault>;
+    /// Everything that is in quarantine, what is being removed included.
+    async fn quarantined(&self) -> Result<InQuarantine, Fault>;
     /// Notes that quarantined files are to be removed for good. From here on they are not given back.
     async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault>;
     /// Removes quarantined files that were condemned.
@@ -55,6 +55,15 @@ pub trait Disks: Send + Sync + 'static {
     async fn evict_except(&self, in_use: &BTreeSet<String>, now: Timestamp) -> Result<usize, Fault>;
     /// Room for disks, all of it.
     async fn capacity(&self) -> Result<Bytes, Fault>;
+}
+
+/// What lies in quarantine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InQuarantine {
+    /// Oldest first.
+    pub items: Vec<Quarantined>,
+    /// What is there and does not say what it is, by its id: neither gone nor anybody's to remove.
+    pub unreadable: Vec<QuarantineId>,
 }
 
 /// What is put aside, and why.

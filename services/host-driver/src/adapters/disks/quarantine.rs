@@ -3,23 +3,38 @@
 //! `<data>/quarantine/<id>/` is the folder of a VM as it was, with `quarantine.json` beside its files. That document is
 //! written before the folder is moved: what is in quarantine says of itself what it is, whatever becomes of the tables.
 
-use super::PutAside;
 use super::about::About;
 use super::local::{READY, exists, ignore_missing, sync_folder, write};
+use super::{InQuarantine, PutAside};
 use crate::adapters::fault::Fault;
 use crate::domain::{DropReason, QuarantineReason, Quarantined};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use tokio::sync::Mutex;
 
 const ABOUT: &str = "quarantine.json";
 
 /// The quarantine of one host.
-pub(super) struct QuarantineFolder(pub PathBuf);
+pub(super) struct QuarantineFolder {
+    path: PathBuf,
+    /// Files are given back or condemned, never both.
+    fate: Mutex<()>,
+}
 
 impl QuarantineFolder {
+    /// In this folder.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path, fate: Mutex::default() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn of(&self, id: QuarantineId) -> PathBuf {
-        self.0.join(id.to_string())
+        self.path.join(id.to_string())
     }
 
     /// Moves the folder of a VM here.
@@ -42,6 +57,7 @@ impl QuarantineFolder {
 
     /// Moves files back to where the VM has them.
     pub async fn give_back(&self, id: QuarantineId, folder: &Path, generation: u64) -> Result<(), Fault> {
+        let _fate = self.fate.lock().await;
         let aside = self.of(id);
         if !exists(&aside).await? {
             return Err(Fault::permanent(
@@ -53,20 +69,24 @@ impl QuarantineFolder {
         if !about.dropping.is_empty() {
             return Err(Fault::permanent("QUARANTINE_GONE", format!("{id} is being removed for good")));
         }
+        if folder.file_name().is_none_or(|name| name != about.instance.as_str()) {
+            return Err(Fault::permanent("QUARANTINE_GONE", format!("{id} is of another instance")));
+        }
         if exists(folder).await? {
             return Err(Fault::Failed("the VM has files: they are put aside first".into()));
         }
         // with their new ownership in them they arrive whole, or not at all
         write(&aside.join(READY), format!("{generation}\n").as_bytes(), 0o644).await?;
-        ignore_missing(tokio::fs::remove_file(aside.join(ABOUT)).await)?;
         tokio::fs::rename(&aside, folder).await?;
+        // goes last: files in quarantine that do not say what they are would be nobody's
+        ignore_missing(tokio::fs::remove_file(folder.join(ABOUT)).await)?;
         self.sync(folder).await
     }
 
     /// All that is here. What cannot be read is left alone and logged: it is nobody's to remove.
-    pub async fn all(&self) -> Result<Vec<Quarantined>, Fault> {
-        let mut found = Vec::new();
-        let mut entries = tokio::fs::read_dir(&self.0).await?;
+    pub async fn all(&self) -> Result<InQuarantine, Fault> {
+        let mut found = InQuarantine::default();
+        let mut entries = tokio::fs::read_dir(&self.path).await?;
         while let Some(entry) = entries.next_entry().await? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let id = match name.parse::<QuarantineId>() {
@@ -77,13 +97,17 @@ impl QuarantineFolder {
                 },
             };
             match self.about(id).await.and_then(|about| about.read(id).map_err(Fault::Failed)) {
-                Ok(item) => found.push(item),
+                Ok(item) => found.items.push(item),
+                // given back since the folder was listed, or the empty rest of a removal that was cut short
+                Err(_)
+                    if !exists(&self.of(id)).await? || tokio::fs::remove_dir(self.of(id)).await.is_ok() => {}
                 Err(fault) => {
-                    tracing::error!(%id, %fault, "files in quarantine that do not say what they are; left alone")
+                    tracing::error!(%id, %fault, "files in quarantine that do not say what they are; left alone");
+                    found.unreadable.push(id);
                 }
             }
         }
-        found.sort_by_key(|item| (item.at, item.id));
+        found.items.sort_by_key(|item| (item.at, item.id));
         Ok(found)
     }
 
@@ -108,12 +132,13 @@ impl QuarantineFolder {
         let (id, about) = (item.id, About::of(&item));
         write(&folder.join(ABOUT), &json(&about)?, 0o600).await?;
         tokio::fs::rename(folder, self.of(id)).await?;
-        sync_folder(&self.0).await?;
+        sync_folder(&self.path).await?;
         Ok(Some(id))
     }
 
     /// Notes that files are to go.
     pub async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {
+        let _fate = self.fate.lock().await;
         let about = About { dropping: reason.name().to_owned(), ..self.about(id).await? };
         Ok(write(&self.of(id).join(ABOUT), &json(&about)?, 0o600).await?)
     }
@@ -139,7 +164,7 @@ impl QuarantineFolder {
             }
         }
         ignore_missing(tokio::fs::remove_dir_all(&folder).await)?;
-        Ok(sync_folder(&self.0).await?)
+        Ok(sync_folder(&self.path).await?)
     }
 
     async fn about(&self, id: QuarantineId) -> Result<About, Fault> {
@@ -148,7 +173,7 @@ impl QuarantineFolder {
     }
 
     async fn sync(&self, folder: &Path) -> Result<(), Fault> {
-        sync_folder(&self.0).await?;
+        sync_folder(&self.path).await?;
         match folder.parent() {
             Some(parent) => Ok(sync_folder(parent).await?),
             None => Ok(()),

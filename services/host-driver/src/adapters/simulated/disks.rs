@@ -1,7 +1,7 @@
 //! Disks that exist only as a word in the simulated world.
 
 use super::world::World;
-use crate::adapters::disks::{Disks, PutAside};
+use crate::adapters::disks::{Disks, InQuarantine, PutAside};
 use crate::adapters::fault::Fault;
 use crate::domain::machine::Paths;
 use crate::domain::{Condition, DropReason, Files, Quarantined, Role, VmSpec};
@@ -111,7 +111,10 @@ impl Disks for SimulatedDisks {
         self.0
             .operate_on("take_back", |state| {
                 let disks = &mut state.disks;
-                let held = disks.quarantine.iter().position(|item| item.id == id && item.dropping.is_none());
+                let held = disks
+                    .quarantine
+                    .iter()
+                    .position(|item| item.id == id && item.instance == instance && item.dropping.is_none());
                 let Some(at) = held else {
                     let message = format!("this host holds no files in quarantine under {id}");
                     return Err(Fault::permanent("QUARANTINE_GONE", message));
@@ -127,8 +130,9 @@ impl Disks for SimulatedDisks {
             .await
     }
 
-    async fn quarantined(&self) -> Result<Vec<Quarantined>, Fault> {
-        self.0.operate_on("quarantined", |state| Ok(state.disks.quarantine.clone())).await
+    async fn quarantined(&self) -> Result<InQuarantine, Fault> {
+        let items = self.0.operate_on("quarantined", |state| Ok(state.disks.quarantine.clone())).await?;
+        Ok(InQuarantine { items, unreadable: Vec::new() })
     }
 
     async fn condemn(&self, id: QuarantineId, reason: DropReason) -> Result<(), Fault> {

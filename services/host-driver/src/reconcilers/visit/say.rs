@@ -49,9 +49,8 @@ impl Visitor {
     /// where it went, or after it: never before.
     async fn recall_quarantine(&self, case: &Case<'_>, news: &mut News) -> Result<(), Fault> {
         let all = case.backend.disks.quarantined().await?;
-        news.put_aside.extend(
-            all.into_iter().filter(|item| item.instance == case.spec.instance && item.dropping.is_none()),
-        );
+        let its = |item: &Quarantined| item.instance == case.spec.instance && item.dropping.is_none();
+        news.put_aside.extend(all.items.into_iter().filter(its));
         Ok(())
     }
 

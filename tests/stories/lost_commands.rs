@@ -19,7 +19,8 @@ async fn forgets_at_once(bus: &bus::Connection, queue: &str) {
     bus.jetstream().update_stream(config).await.expect("updated");
 }
 
-/// Waits until three commands lie in a queue, and takes the middle one out.
+/// Waits until three commands lie in a queue, and takes the middle one out. On a busy machine some are told again before
+/// that, and come after them.
 async fn lose_the_middle(bus: &bus::Connection, queue: &str, subject: &str) {
     let stream = bus.jetstream().get_stream_no_info(queue).await.expect("the queue");
     let place = eventually(PATIENCE, "three commands to wait", async || {
@@ -28,7 +29,7 @@ async fn lose_the_middle(bus: &bus::Connection, queue: &str, subject: &str) {
             next = message.sequence + 1;
             places.push(message.sequence);
         }
-        (places.len() == 3).then(|| places[1])
+        (places.len() >= 3).then(|| places[1])
     })
     .await;
     stream.delete_message(place).await.expect("deleted");
@@ -67,7 +68,7 @@ async fn what_a_queue_loses_from_its_middle_is_done_all_the_same() {
     let nats = NatsServer::start().await;
     let settings = [
         ("host-driver", "simulated.count = 2\nsimulated.host.boot_ms = 1"),
-        ("scheduler", "order_patience_s = 2"),
+        ("scheduler", "order_patience_s = 6"),
         ("gateway", "unanswered_after_s = 2"),
     ];
     let mut platform = Platform::start_with(&nats.url(), &settings).await;

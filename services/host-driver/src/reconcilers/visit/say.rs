@@ -5,7 +5,7 @@ use super::{AT_ONCE, Case, News, Visitor};
 use crate::adapters::Fault;
 use crate::domain::observation::Guest;
 use crate::domain::{
-    Attempts, Domain, Files, Observation, Observed, Progress, RestartPolicy, Severity, Wanted,
+    Attempts, Domain, Files, Observation, Observed, Progress, Quarantined, RestartPolicy, Severity, Wanted,
 };
 use crate::reconcilers::books::Record;
 use crate::store::vms::VmRow;

@@ -2,8 +2,11 @@
 
 use kernel::{MessageId, Timestamp};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use store::{StoreError, many};
+
+/// What is known of an attempt that nobody told the end of.
+const ENDED_MEANWHILE: &str = "the process ended while handling it";
 
 /// Claims a message. False: it had its effect already.
 pub(crate) async fn claim(
@@ -33,10 +36,28 @@ pub(crate) async fn known(
     consumer: &str,
     ids: &[MessageId],
 ) -> Result<HashSet<String>, StoreError> {
-    let mut known = HashSet::new();
+    listed(db, "inbox", consumer, ids).await
+}
+
+/// Which of these messages were attempted before, as far as it was counted.
+pub(crate) async fn attempted(
+    db: &AnyPool,
+    consumer: &str,
+    ids: &[MessageId],
+) -> Result<HashSet<String>, StoreError> {
+    listed(db, "attempts", consumer, ids).await
+}
+
+async fn listed(
+    db: &AnyPool,
+    table: &'static str,
+    consumer: &str,
+    ids: &[MessageId],
+) -> Result<HashSet<String>, StoreError> {
+    let mut listed = HashSet::new();
     for part in many::parts(ids) {
         let sql = format!(
-            "SELECT message_id FROM inbox WHERE consumer = $1 AND message_id IN ({})",
+            "SELECT message_id FROM {table} WHERE consumer = $1 AND message_id IN ({})",
             many::list(1, part.len())
         );
         let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(consumer);
@@ -44,9 +65,9 @@ pub(crate) async fn known(
             query = query.bind(id.to_string());
         }
         let found: Vec<String> = query.fetch_all(db).await?;
-        known.extend(found);
+        listed.extend(found);
     }
-    Ok(known)
+    Ok(listed)
 }
 
 /// Claims many messages. Answers those that are new; the others had their effect already.
@@ -89,7 +110,7 @@ pub(crate) async fn count_attempt(
     )
     .bind(consumer)
     .bind(id.to_string())
-    .bind("the process ended while handling it")
+    .bind(ENDED_MEANWHILE)
     .bind(now.micros())
     .execute(&mut *tx)
     .await?;
@@ -100,6 +121,31 @@ pub(crate) async fn count_attempt(
             .fetch_one(tx)
             .await?;
     Ok(attempts)
+}
+
+/// Counts the second attempt at each of these messages, of which none was counted before.
+pub(crate) async fn count_second_attempts(
+    tx: &mut AnyConnection,
+    consumer: &str,
+    ids: &[MessageId],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let each: Vec<MessageId> = ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    for part in many::parts(&each) {
+        let rows: Vec<String> = (0..part.len()).map(|n| format!("($1, ${}, 2, $2, $3)", n + 4)).collect();
+        let sql = format!(
+            "INSERT INTO attempts (consumer, message_id, attempts, last_error, first_at) VALUES {} \
+             ON CONFLICT (consumer, message_id) DO UPDATE SET attempts = attempts.attempts + 1",
+            rows.join(", ")
+        );
+        let mut insert =
+            sqlx::query(AssertSqlSafe(sql)).bind(consumer).bind(ENDED_MEANWHILE).bind(now.micros());
+        for id in part {
+            insert = insert.bind(id.to_string());
+        }
+        insert.execute(&mut *tx).await?;
+    }
+    Ok(())
 }
 
 /// Remembers why an attempt failed.
@@ -137,17 +183,23 @@ pub(crate) async fn last_error(
     Ok(found.unwrap_or_default())
 }
 
-/// Forgets the attempts of a message that is done with.
+/// Forgets the attempts of messages that are done with.
 pub(crate) async fn forget_attempts(
     tx: &mut AnyConnection,
     consumer: &str,
-    id: MessageId,
+    ids: &[MessageId],
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM attempts WHERE consumer = $1 AND message_id = $2")
-        .bind(consumer)
-        .bind(id.to_string())
-        .execute(tx)
-        .await?;
+    for part in many::parts(ids) {
+        let sql = format!(
+            "DELETE FROM attempts WHERE consumer = $1 AND message_id IN ({})",
+            many::list(1, part.len())
+        );
+        let mut delete = sqlx::query(AssertSqlSafe(sql)).bind(consumer);
+        for id in part {
+            delete = delete.bind(id.to_string());
+        }
+        delete.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 

@@ -53,6 +53,11 @@ impl Stage {
 
     /// Imports the small image and waits until so many hosts are up.
     pub async fn import(&self, hosts: usize) {
+        let door = self.platform.endpoint().trim_start_matches("http://").to_owned();
+        eventually(Duration::from_secs(60), "the gateway to listen", async || {
+            tokio::net::TcpStream::connect(&door).await.ok()
+        })
+        .await;
         let context = format!(
             "current = 'local'\n[contexts.local]\nendpoint = '{}'\ntoken_file = '{}'\n",
             self.platform.endpoint(),

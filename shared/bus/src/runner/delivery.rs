@@ -47,32 +47,30 @@ fn deliveries(message: &Message) -> i64 {
 }
 
 impl Runner {
-    /// What becomes of each message of the batch. Messages that were delivered before go alone, with their attempts
-    /// counted first, so that one that kills the process cannot take its neighbours along for ever; they are the older
-    /// ones, so they go first.
+    /// What becomes of each message of the batch. Messages that came again go first, being the older ones. Before they are
+    /// handled once more that is counted, so that one that kills the process cannot take its neighbours along for ever:
+    /// the third time each goes alone.
     pub(super) async fn decide(&self, source: &Source, batch: &[Message]) -> Vec<Verdict> {
         let mut verdicts = vec![Verdict::Done; batch.len()];
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             (0..batch.len()).partition(|index| deliveries(&batch[*index]) <= 1);
-        let known = self.known(source, batch, &again).await;
-        for index in again {
+        let (alone, again) = self.untried(source, batch, again).await;
+        for index in alone {
             source.pulse.at(index);
-            // what came again only because nobody got round to acknowledging it must not take the time of what comes
-            // after it, or that comes again as well
-            if known.contains(&index) {
-                continue;
-            }
             verdicts[index] = self.alone_or_later(source, &batch[index]).await;
         }
-        let messages: Vec<(usize, &Message)> = fresh.iter().map(|index| (*index, &batch[*index])).collect();
-        let mut decided = Vec::with_capacity(messages.len());
-        while decided.len() < messages.len() {
-            let left = &messages[decided.len()..];
-            let part = &left[..left.len().min(self.pace.messages())];
-            decided.extend(self.decide_fresh(source, part).await);
-        }
-        for (index, verdict) in fresh.into_iter().zip(decided) {
-            verdicts[index] = verdict;
+        for (indexes, attempt) in [(again, 2), (fresh, 1)] {
+            let messages: Vec<(usize, &Message)> =
+                indexes.iter().map(|index| (*index, &batch[*index])).collect();
+            let mut decided = Vec::with_capacity(messages.len());
+            while decided.len() < messages.len() {
+                let left = &messages[decided.len()..];
+                let part = &left[..left.len().min(self.pace.messages())];
+                decided.extend(self.decide_part(source, part, attempt).await);
+            }
+            for (index, verdict) in indexes.into_iter().zip(decided) {
+                verdicts[index] = verdict;
+            }
         }
         let failed = verdicts.contains(&Verdict::Again(STORE_DELAY));
         if !failed && self.store_failed.swap(false, Ordering::SeqCst) {
@@ -81,31 +79,54 @@ impl Runner {
         verdicts
     }
 
-    /// Which of these messages of the batch had their effect before.
-    async fn known(&self, source: &Source, batch: &[Message], again: &[usize]) -> HashSet<usize> {
-        let ids: Vec<(usize, MessageId)> =
+    /// Which of the messages that came again go alone, and which nobody has tried as far as is known. Those are many when
+    /// a reader falls behind: they waited here for longer than the server waits. Handled alone they would take the time
+    /// of those after them, which came again as well, and the reader would never catch up. Those that had their effect
+    /// are in neither.
+    async fn untried(
+        &self,
+        source: &Source,
+        batch: &[Message],
+        again: Vec<usize>,
+    ) -> (Vec<usize>, Vec<usize>) {
+        if again.is_empty() {
+            return (again, Vec::new());
+        }
+        let ids: BTreeMap<usize, MessageId> =
             again.iter().filter_map(|index| Some((*index, read(&batch[*index]).ok()?.id))).collect();
-        let asked: Vec<MessageId> = ids.iter().map(|(_, id)| *id).collect();
-        match inbox::known(self.desk.store().reader(), &source.consumer, &asked).await {
-            Ok(known) => ids
-                .into_iter()
-                .filter(|(_, id)| known.contains(&id.to_string()))
-                .map(|(index, _)| index)
-                .collect(),
+        let (reader, asked) = (self.desk.store().reader(), ids.values().copied().collect::<Vec<_>>());
+        // a row is in the inbox before it goes from the attempts, so these are asked first
+        let found = async {
+            let attempted = inbox::attempted(reader, &source.consumer, &asked).await?;
+            Ok::<_, StoreError>((attempted, inbox::known(reader, &source.consumer, &asked).await?))
+        };
+        let (attempted, known) = match found.await {
+            Ok(found) => found,
             // a database that cannot be asked says so when it is written to
             Err(error) => {
                 tracing::debug!(%error, "the inbox cannot be asked");
-                HashSet::new()
+                return (again, Vec::new());
             }
-        }
+        };
+        let has = |set: &HashSet<String>, index: &usize| {
+            ids.get(index).is_some_and(|id| set.contains(&id.to_string()))
+        };
+        let left = again.into_iter().filter(|index| !has(&known, index) || has(&attempted, index));
+        left.partition(|index| !ids.contains_key(index) || has(&attempted, index) || self.retry.attempts < 2)
     }
 
-    async fn decide_fresh(&self, source: &Source, batch: &[(usize, &Message)]) -> Vec<Verdict> {
+    /// Messages of which this is the first or the second attempt.
+    async fn decide_part(&self, source: &Source, batch: &[(usize, &Message)], attempt: i64) -> Vec<Verdict> {
         if batch.len() > 1 {
-            match self.swiftly(source, batch).await {
+            if attempt > 1
+                && let Err(error) = self.count_second_attempts(source, batch).await
+            {
+                return vec![self.store_refuses(&error); batch.len()];
+            }
+            match self.swiftly(source, batch, attempt).await {
                 Ok(true) => return vec![Verdict::Done; batch.len()],
                 // one of them fails: again, with a place to go back to before each
-                Ok(false) => match self.together(source, batch).await {
+                Ok(false) => match self.together(source, batch, attempt).await {
                     Ok(verdicts) => return verdicts,
                     Err(error) => tracing::warn!(%error, "batch undone; one by one"),
                 },
@@ -120,21 +141,43 @@ impl Runner {
         verdicts
     }
 
+    async fn count_second_attempts(
+        &self,
+        source: &Source,
+        batch: &[(usize, &Message)],
+    ) -> Result<(), StoreError> {
+        let ids: Vec<MessageId> =
+            batch.iter().filter_map(|(_, message)| Some(read(message).ok()?.id)).collect();
+        let now = self.desk.clock().now();
+        let mut tx = self.desk.store().begin().await?;
+        inbox::count_second_attempts(&mut tx, &source.consumer, &ids, now).await?;
+        tx.commit().await?;
+        FailPoint::AttemptCounted.reached().await;
+        Ok(())
+    }
+
     async fn alone_or_later(&self, source: &Source, message: &Message) -> Verdict {
         match self.alone(source, message).await {
             Ok(verdict) => verdict,
-            Err(error) => {
-                tracing::error!(%error, service = self.desk.service(), "store does not take messages");
-                self.report.part("store").unwell(Trouble::of_store(&error), error.to_string());
-                self.store_failed.store(true, Ordering::SeqCst);
-                Verdict::Again(STORE_DELAY)
-            }
+            Err(error) => self.store_refuses(&error),
         }
+    }
+
+    fn store_refuses(&self, error: &StoreError) -> Verdict {
+        tracing::error!(%error, service = self.desk.service(), "store does not take messages");
+        self.report.part("store").unwell(Trouble::of_store(error), error.to_string());
+        self.store_failed.store(true, Ordering::SeqCst);
+        Verdict::Again(STORE_DELAY)
     }
 
     /// The whole batch as one, for the common case that every message can be handled: one statement claims all. False:
     /// one of them fails, and nothing was done.
-    async fn swiftly(&self, source: &Source, batch: &[(usize, &Message)]) -> Result<bool, StoreError> {
+    async fn swiftly(
+        &self,
+        source: &Source,
+        batch: &[(usize, &Message)],
+        attempt: i64,
+    ) -> Result<bool, StoreError> {
         let mut envelopes = Vec::with_capacity(batch.len());
         for (_, message) in batch {
             match read(message) {
@@ -164,6 +207,9 @@ impl Runner {
                 tracing::debug!(message = %envelope.subject, ?failure, "batch is done again, message by message");
                 return Ok(false);
             }
+        }
+        if attempt > 1 {
+            inbox::forget_attempts(work.tx(), &source.consumer, &ids).await?;
         }
         self.pace.note(batch.len(), began.elapsed());
         work.commit().await?;
@@ -198,12 +244,13 @@ impl Runner {
         &self,
         source: &Source,
         batch: &[(usize, &Message)],
+        attempt: i64,
     ) -> Result<Vec<Verdict>, StoreError> {
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
         let mut verdicts = Vec::with_capacity(batch.len());
         for (index, message) in batch {
             source.pulse.at(*index);
-            verdicts.push(self.one(&mut work, source, message, 1).await?);
+            verdicts.push(self.one(&mut work, source, message, attempt).await?);
         }
         work.commit().await?;
         Ok(verdicts)
@@ -231,6 +278,9 @@ impl Runner {
         };
         let now = work.now();
         if !inbox::claim(work.tx(), &source.consumer, envelope.id, now).await? {
+            // it was counted for nothing: another copy had its effect
+            inbox::forget_attempts(work.tx(), &source.consumer, &[envelope.id]).await?;
+            work.commit().await?;
             return Ok(Verdict::Done);
         }
         FailPoint::Claimed.reached().await;
@@ -267,7 +317,7 @@ impl Runner {
         };
         self.count(envelope, &outcome);
         if outcome.is_ok() && attempt > 1 {
-            inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
+            inbox::forget_attempts(work.tx(), consumer, &[envelope.id]).await?;
         }
         Ok(outcome)
     }
@@ -291,6 +341,9 @@ impl Runner {
         work.tx().execute("SAVEPOINT message").await?;
         if !inbox::claim(work.tx(), consumer, envelope.id, now).await? {
             work.tx().execute("RELEASE SAVEPOINT message").await?;
+            if attempt > 1 {
+                inbox::forget_attempts(work.tx(), consumer, &[envelope.id]).await?;
+            }
             return Ok(Verdict::Done);
         }
         FailPoint::Claimed.reached().await;
@@ -329,7 +382,7 @@ impl Runner {
             Failure::Poison(reason) => {
                 tracing::error!(message = %envelope.subject, attempt, reason, "dead letter");
                 inbox::claim(work.tx(), consumer, envelope.id, now).await?;
-                inbox::forget_attempts(work.tx(), consumer, envelope.id).await?;
+                inbox::forget_attempts(work.tx(), consumer, &[envelope.id]).await?;
                 dead::bury(work, consumer, message, &reason, attempt);
                 Ok(Verdict::Done)
             }

@@ -48,11 +48,21 @@ impl Script {
 pub struct OnStart {
     pub script: Script,
     pub runs: Arc<AtomicU32>,
+    pub gathered: Arc<AtomicU32>,
     pub slow: Duration,
 }
 
 #[async_trait]
 impl Handle<StartInstance> for OnStart {
+    async fn gather(
+        &self,
+        _work: &mut Work,
+        messages: &mut (dyn Iterator<Item = StartInstance> + Send),
+    ) -> Result<(), Failure> {
+        self.gathered.fetch_add(messages.count() as u32, Ordering::SeqCst);
+        Ok(())
+    }
+
     async fn handle(&self, work: &mut Work, message: StartInstance) -> Result<(), Failure> {
         self.runs.fetch_add(1, Ordering::SeqCst);
         sqlx::query("INSERT INTO effects (instance_id) VALUES ($1)")
@@ -94,6 +104,8 @@ pub struct Service {
     pub database: Database,
     pub script: Script,
     pub runs: Arc<AtomicU32>,
+    /// How many commands came in batches.
+    pub gathered: Arc<AtomicU32>,
     pub stop: CancellationToken,
     /// How long a loop may get nowhere, and between two clearings of old rows.
     pub times: (Duration, Duration),
@@ -128,6 +140,7 @@ impl Service {
             database,
             script: Script::default(),
             runs: Arc::default(),
+            gathered: Arc::default(),
             stop: CancellationToken::new(),
             times: (bus::watchdog::PATIENCE, Duration::from_secs(3600)),
             heard: Arc::default(),
@@ -145,7 +158,8 @@ impl Service {
     }
 
     pub fn runner(&mut self, slow: Duration) {
-        let handler = OnStart { script: self.script.clone(), runs: self.runs.clone(), slow };
+        let (script, runs, gathered) = (self.script.clone(), self.runs.clone(), self.gathered.clone());
+        let handler = OnStart { script, runs, gathered, slow };
         let subscriptions =
             Subscriptions::new("scheduler").on::<StartInstance>(handler).on::<InstanceChanged>(OnChanged);
         let runner =

@@ -203,7 +203,7 @@ async fn giving_files_back_that_is_cut_short_is_done_again() {
     assert!(place.disks.take_back(item.id, spec.instance, 2).await.is_err(), "there is no place for them");
     assert_eq!(
         place.disks.quarantined().await.unwrap().items,
-        [item.clone()],
+        std::slice::from_ref(&item),
         "they still say what they are"
     );
     std::fs::rename(&away, &instances).unwrap();
@@ -229,7 +229,7 @@ async fn what_does_not_say_what_it_is_is_not_gone_and_nobodys_to_remove() {
         assert!(folder.join("disk.qcow2").exists(), "nobody knows whose it is");
     }
     std::fs::write(folder.join("quarantine.json"), said).unwrap();
-    assert_eq!(place.disks.quarantined().await.unwrap().items, [item.clone()]);
+    assert_eq!(place.disks.quarantined().await.unwrap().items, std::slice::from_ref(&item));
     place.disks.condemn(item.id, DropReason::Ordered).await.unwrap();
     assert!(place.disks.take_back(item.id, spec.instance, 2).await.is_err(), "condemned");
     place.disks.drop_quarantined(item.id).await.unwrap();

@@ -121,7 +121,7 @@ pub async fn quarantine(subject: &Subject) {
         let all = disks.quarantined().await.expect("listed");
         all.items.into_iter().filter(|held| held.instance == id).collect::<Vec<_>>()
     };
-    assert_eq!(of_it().await, [item.clone()]);
+    assert_eq!(of_it().await, std::slice::from_ref(&item));
     assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(Files::Missing), Ok(false)));
     disks.prepare(&spec, 2, None).await.expect("made anew");
     assert_eq!((disks.observe(&spec).await, disks.has_run(id).await), (Ok(files_ready(2)), Ok(false)));

@@ -25,7 +25,8 @@ impl Handle<RestoreInstance> for OnRestoreInstance {
         let found = instances::find_of(work, &command.tenant, &command.instance_id).await?;
         let Some(instance) = found else {
             let message = format!("there is no instance {}", command.instance_id);
-            return Ok(refuse(work, &command, &Refusal::new("NOT_FOUND", message)));
+            refuse(work, &command, &Refusal::new("NOT_FOUND", message));
+            return Ok(());
         };
         let again = instance.operation.is_some_and(|current| current.id == operation);
         if again {

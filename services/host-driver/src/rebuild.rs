@@ -124,14 +124,7 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
             if let Some(row) = vms::find(tx, key).await?
                 && seen.revision > row.observation_revision
             {
-                let said = vms::Said {
-                    key,
-                    followed: row.intent,
-                    revision: seen.revision,
-                    observation: seen.encode_to_vec(),
-                    power: seen.power().as_str_name(),
-                };
-                vms::put_observations(tx, &[said]).await?;
+                vms::put_observations(tx, &[vms::Said::of(key, row.intent, &seen)]).await?;
             }
         }
         ("host_driver", "QuarantineChanged") => {

@@ -1,6 +1,6 @@
 //! The connection to the broker.
 
-use crate::wait::{ANSWER, Wait};
+use crate::wait::{Wait, flat};
 use crate::{Limits, Report, Trouble, topology};
 use async_nats::jetstream;
 use serde::Deserialize;
@@ -165,8 +165,7 @@ impl Connection {
     /// The same, within the time that a loop under watch may take, and not past the end of the connection. Whether it
     /// went well shows in what is done next.
     pub(crate) async fn restore_streams(&self) {
-        let restored = Wait::new(self, ANSWER).answer(self.ensure_streams()).await;
-        if let Err(error) = restored.and_then(|done| done.map_err(|e| e.to_string())) {
+        if let Err(error) = flat(Wait::new(self).answer(self.ensure_streams()).await) {
             tracing::debug!(error, "streams not looked after");
         }
     }

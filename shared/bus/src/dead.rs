@@ -1,7 +1,7 @@
 //! Dead letters: messages no service could take, kept for 30 days with their bytes, listable and replayable.
 
 use crate::outbox::Outgoing;
-use crate::wait::{ANSWER, Wait};
+use crate::wait::Wait;
 use crate::{Connection, Work, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
@@ -193,7 +193,7 @@ pub fn replay(work: &mut Work, letter: &DeadLetter) -> Result<MessageId, String>
 }
 
 async fn answer<T>(connection: &Connection, asked: impl Future<Output = T>) -> Result<T, DeadLetterError> {
-    Wait::new(connection, ANSWER).answer(asked).await.map_err(DeadLetterError)
+    Wait::new(connection).answer(asked).await.map_err(DeadLetterError)
 }
 
 fn is_not_found(error: &async_nats::jetstream::stream::DirectGetError) -> bool {

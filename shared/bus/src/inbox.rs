@@ -5,9 +5,6 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use std::collections::{BTreeSet, HashSet};
 use store::{StoreError, many};
 
-/// What is known of an attempt that nobody told the end of.
-const ENDED_MEANWHILE: &str = "the process ended while handling it";
-
 /// Claims a message. False: it had its effect already.
 pub(crate) async fn claim(
     tx: &mut AnyConnection,
@@ -103,17 +100,7 @@ pub(crate) async fn count_attempt(
     id: MessageId,
     now: Timestamp,
 ) -> Result<i64, StoreError> {
-    // the first delivery is not counted beforehand: one write less for every message that works at once
-    sqlx::query(
-        "INSERT INTO attempts (consumer, message_id, attempts, last_error, first_at) VALUES ($1, $2, 2, $3, $4)
-         ON CONFLICT (consumer, message_id) DO UPDATE SET attempts = attempts.attempts + 1",
-    )
-    .bind(consumer)
-    .bind(id.to_string())
-    .bind(ENDED_MEANWHILE)
-    .bind(now.micros())
-    .execute(&mut *tx)
-    .await?;
+    count_attempts(&mut *tx, consumer, &[id], now).await?;
     let attempts =
         sqlx::query_scalar("SELECT attempts FROM attempts WHERE consumer = $1 AND message_id = $2")
             .bind(consumer)
@@ -123,8 +110,8 @@ pub(crate) async fn count_attempt(
     Ok(attempts)
 }
 
-/// Counts the second attempt at each of these messages, of which none was counted before.
-pub(crate) async fn count_second_attempts(
+/// Counts attempts that are about to be made, one for each message, however often it is named.
+pub(crate) async fn count_attempts(
     tx: &mut AnyConnection,
     consumer: &str,
     ids: &[MessageId],
@@ -132,14 +119,17 @@ pub(crate) async fn count_second_attempts(
 ) -> Result<(), StoreError> {
     let each: Vec<MessageId> = ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     for part in many::parts(&each) {
+        // the first delivery is not counted beforehand: one write less for every message that works at once
         let rows: Vec<String> = (0..part.len()).map(|n| format!("($1, ${}, 2, $2, $3)", n + 4)).collect();
         let sql = format!(
             "INSERT INTO attempts (consumer, message_id, attempts, last_error, first_at) VALUES {} \
              ON CONFLICT (consumer, message_id) DO UPDATE SET attempts = attempts.attempts + 1",
             rows.join(", ")
         );
-        let mut insert =
-            sqlx::query(AssertSqlSafe(sql)).bind(consumer).bind(ENDED_MEANWHILE).bind(now.micros());
+        let mut insert = sqlx::query(AssertSqlSafe(sql))
+            .bind(consumer)
+            .bind("the process ended while handling it")
+            .bind(now.micros());
         for id in part {
             insert = insert.bind(id.to_string());
         }

@@ -4,7 +4,7 @@
 //! There is no inbox: such messages have no ids of ours. Whoever takes them tells repeats apart by what they say.
 
 use crate::fail::FailPoint;
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Cause, Connection, Desk, Failure, Report, Trouble, Work, dead, topology};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -130,7 +130,7 @@ impl<T: FromOutside> Outside<T> {
     /// `from_the_start`: messages that were handed out and not acknowledged come first. The server alone would bring
     /// them after those that were sent meanwhile.
     async fn open(&self, from_the_start: bool) -> Result<pull::Stream, String> {
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         let stream = self.connection.jetstream().get_stream_no_info(topology::OUTSIDE);
         let stream = flat(wait.answer(stream).await)?;
         if from_the_start
@@ -186,7 +186,7 @@ impl<T: FromOutside> Outside<T> {
                 return Err(Ended::Broken(reason));
             }
         }
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         while let Some(Some(batch)) = batches.next().now_or_never() {
             for message in batch.into_iter().flatten() {
                 let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
@@ -211,7 +211,7 @@ impl<T: FromOutside> Outside<T> {
             self.report.unwell(Trouble::of_store(&error), error.to_string());
             return Err(error.to_string());
         }
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         for (index, message) in batch.iter().enumerate() {
             self.pulse.at(index);
             if let Err(error) = flat(wait.answer_or_now(message.ack()).await) {

@@ -1,6 +1,6 @@
 //! What the broker still holds for somebody: work that waits, and work that is under way.
 
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::{Connection, Limits, topology};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::TryStreamExt;
@@ -48,7 +48,7 @@ pub async fn backlog(connection: &Connection) -> Result<Backlog, QueueError> {
 }
 
 async fn backlog_of(connection: &Connection, name: &str) -> Result<Backlog, QueueError> {
-    let mut wait = Wait::new(connection, ANSWER);
+    let mut wait = Wait::new(connection);
     let stream = flat(wait.answer(connection.jetstream().get_stream(name)).await);
     let stream = stream.map_err(|e| failed(name, e))?;
     let consumers = flat(wait.answer(stream.consumers().try_collect()).await);
@@ -69,11 +69,11 @@ pub async fn waiting(connection: &Connection) -> Result<Vec<String>, QueueError>
     let mut ids = Vec::new();
     for name in work_queues() {
         let asked = connection.jetstream().get_stream_no_info(&name);
-        let stream = flat(Wait::new(connection, ANSWER).answer(asked).await).map_err(|e| failed(&name, e))?;
+        let stream = flat(Wait::new(connection).answer(asked).await).map_err(|e| failed(&name, e))?;
         let mut next = 1;
         loop {
             let asked = stream.direct_get_next_for_subject("cmd.>", Some(next));
-            let answer = Wait::new(connection, ANSWER).answer(asked).await;
+            let answer = Wait::new(connection).answer(asked).await;
             match answer.map_err(|e| failed(&name, e))? {
                 Ok(message) => {
                     next = message.sequence + 1;

@@ -5,7 +5,7 @@ mod pace;
 mod sweep;
 
 use crate::fail::FailPoint;
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -192,9 +192,9 @@ impl Runner {
     }
 
     async fn open(&self, source: &Source) -> Result<pull::Stream, String> {
-        let mut wait = Wait::new(&self.connection, ANSWER);
-        let stream = wait.answer(self.connection.jetstream().get_stream_no_info(&source.stream)).await?;
-        let stream = stream.map_err(|e| e.to_string())?;
+        let mut wait = Wait::new(&self.connection);
+        let stream = self.connection.jetstream().get_stream_no_info(&source.stream);
+        let stream = flat(wait.answer(stream).await)?;
         let config = pull::Config {
             durable_name: Some(source.consumer.clone()),
             filter_subjects: source.filters.clone(),
@@ -206,14 +206,14 @@ impl Runner {
             max_ack_pending: 4_000,
             ..pull::Config::default()
         };
-        let consumer = wait.answer(stream.create_consumer(config)).await?.map_err(|e| e.to_string())?;
+        let consumer = flat(wait.answer(stream.create_consumer(config)).await)?;
         let messages = consumer
             .stream()
             .max_messages_per_batch(2 * BATCH)
             .expires(Duration::from_secs(30))
             .heartbeat(Duration::from_secs(5))
             .messages();
-        wait.answer(messages).await?.map_err(|e| e.to_string())
+        flat(wait.answer(messages).await)
     }
 
     async fn pump(
@@ -253,7 +253,7 @@ impl Runner {
             }
         }
         // what was fetched and not begun goes back at once instead of after the acknowledgement time
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         while let Some(Some(batch)) = batches.next().now_or_never() {
             for message in batch.into_iter().flatten() {
                 let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
@@ -279,7 +279,7 @@ impl Runner {
             self.decide(source, &batch).await
         };
         FailPoint::Committed.reached().await;
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         for (index, (message, verdict)) in batch.iter().zip(verdicts).enumerate() {
             source.pulse.at(index);
             let kind = match verdict {

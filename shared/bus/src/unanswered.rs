@@ -3,7 +3,7 @@
 //! A command that is not in its queue any more was taken or was lost: the queue cannot tell which. Who sent it knows by
 //! the answer; when none comes, the command is sent again under its own id, and the inbox of whoever took it drops it.
 
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::{Connection, Desk, outbox, relay, topology};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use kernel::{MessageId, Timestamp};
@@ -43,7 +43,7 @@ pub async fn send_again(
         }
         let failed = |reason: String| UnansweredError::Broker { stream: sent.stream.clone(), reason };
         // the first that is not answered ends it all: nothing adds up
-        let mut wait = Wait::new(connection, ANSWER);
+        let mut wait = Wait::new(connection);
         if !queues.contains_key(&sent.stream) {
             let queue = wait.answer(connection.jetstream().get_stream_no_info(&sent.stream)).await;
             queues.insert(sent.stream.clone(), flat(queue).map_err(failed)?);

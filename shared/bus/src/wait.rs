@@ -20,19 +20,18 @@ pub(crate) struct Wait {
     connection: Connection,
     began: Turns,
     turns: watch::Receiver<Turns>,
-    patience: Duration,
     deadline: Pin<Box<Sleep>>,
     over: Option<String>,
 }
 
 impl Wait {
     /// Begins now.
-    pub fn new(connection: &Connection, patience: Duration) -> Self {
+    pub fn new(connection: &Connection) -> Self {
         let mut turns = connection.turns();
         let began = *turns.borrow_and_update();
         let over = (!connection.is_up()).then(|| "there is no connection to the broker".to_owned());
-        let deadline = Box::pin(tokio::time::sleep(patience));
-        Self { connection: connection.clone(), began, turns, patience, deadline, over }
+        let deadline = Box::pin(tokio::time::sleep(ANSWER));
+        Self { connection: connection.clone(), began, turns, deadline, over }
     }
 
     /// Why nobody waits any more.
@@ -51,7 +50,7 @@ impl Wait {
             () = broken(&mut self.turns, self.began, &self.connection) => {
                 "the connection to the broker broke meanwhile".to_owned()
             }
-            () = self.deadline.as_mut() => format!("the broker did not answer within {:?}", self.patience),
+            () = self.deadline.as_mut() => format!("the broker did not answer within {ANSWER:?}"),
         };
         self.over = Some(reason.clone());
         Err(reason)

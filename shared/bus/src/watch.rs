@@ -1,6 +1,6 @@
 //! Reading `EVENTS` from a cursor, with an explicit answer when the cursor does not fit the stream any more.
 
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::{Connection, Envelope, topology};
 use async_nats::datetime::DateTime;
 use async_nats::jetstream;
@@ -88,7 +88,7 @@ pub struct Extent {
 /// Asks the server what the stream is now.
 pub async fn extent(connection: &Connection) -> Result<Extent, WatchError> {
     let asked = connection.jetstream().get_stream(topology::EVENTS);
-    let stream = flat(Wait::new(connection, ANSWER).answer(asked).await).map_err(WatchError)?;
+    let stream = flat(Wait::new(connection).answer(asked).await).map_err(WatchError)?;
     let info = stream.cached_info();
     Ok(Extent {
         incarnation: info.created.unix_timestamp_nanos().to_string(),
@@ -107,7 +107,7 @@ pub async fn present(connection: &Connection) -> Result<Cursor, WatchError> {
 ///
 /// A message is stored after what it says happened, never before, but for the difference of two clocks.
 pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cursor, WatchError> {
-    let mut wait = Wait::new(connection, ANSWER);
+    let mut wait = Wait::new(connection);
     let stream = wait.answer(connection.jetstream().get_stream(topology::EVENTS)).await;
     let stream = flat(stream).map_err(WatchError)?;
     let incarnation = stream.cached_info().created.unix_timestamp_nanos().to_string();
@@ -226,7 +226,7 @@ async fn read(
         return Ok(());
     }
     let failed = |e: &dyn std::fmt::Display| WatchError(e.to_string());
-    let mut wait = Wait::new(connection, ANSWER);
+    let mut wait = Wait::new(connection);
     let stream = wait.answer(connection.jetstream().get_stream_no_info(topology::EVENTS)).await;
     let stream = flat(stream).map_err(WatchError)?;
     let config = pull::OrderedConfig {
@@ -256,7 +256,7 @@ async fn read(
                     return Err(WatchError("the stream changed".into()));
                 }
                 if heard.elapsed() >= SILENCE {
-                    let mut wait = Wait::new(connection, ANSWER);
+                    let mut wait = Wait::new(connection);
                     let newest = self::newest(&mut wait, &stream, &query.subjects, now.last).await?;
                     if newest > query.cursor.after {
                         return Err(WatchError(format!("events after {} do not come", query.cursor.after)));

@@ -8,7 +8,6 @@ use crate::translate::{incoming, outgoing};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::host_driver::v1::{EnsureVm, VmObserved};
-use prost::Message as _;
 use std::sync::Arc;
 
 /// Takes orders.
@@ -67,14 +66,7 @@ async fn answer_again(unit: &mut Work, key: VmKey) -> Result<(), Failure> {
     }
     // the very next revision, and not the clock's: a look that is under way just now has a newer one, and is heard
     said.revision += 1;
-    let again = vms::Said {
-        key,
-        followed: row.intent,
-        revision: said.revision,
-        observation: said.encode_to_vec(),
-        power: said.power().as_str_name(),
-    };
-    vms::put_observations(unit.tx(), &[again]).await?;
+    vms::put_observations(unit.tx(), &[vms::Said::of(key, row.intent, &said)]).await?;
     unit.say_for(&row.tenant, &VmObserved { observation: Some(said) });
     Ok(())
 }

@@ -9,7 +9,6 @@ use crate::translate::outgoing;
 use ::store::StoreError;
 use bus::{Cause, Desk, Work};
 use contracts::host_driver::v1 as wire;
-use prost::Message;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -62,14 +61,7 @@ impl Record {
     }
 
     fn said(&self) -> Option<Said> {
-        let told = self.told.as_ref()?;
-        Some(Said {
-            key: self.key,
-            followed: self.intent,
-            revision: told.revision,
-            observation: told.encode_to_vec(),
-            power: told.power().as_str_name(),
-        })
+        self.told.as_ref().map(|told| Said::of(self.key, self.intent, told))
     }
 
     fn said_because(&self) -> Cause {

@@ -13,7 +13,6 @@ use crate::store::quarantine::{self, DropOrder};
 use crate::store::{VmKey, vms};
 use crate::translate::outgoing;
 use bus::{Cause, Desk};
-use contracts::common::v1::OperationProgress;
 use contracts::host_driver::v1 as wire;
 use kernel::QuarantineId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +72,7 @@ impl Quarantine {
         for item in items.iter().filter(|item| item.dropping.is_none()) {
             if !said.contains_key(&item.id.to_string()) {
                 let held = outgoing::held(host.id, item, &self.keep);
-                self.say(None, &held, Vec::new(), true).await?;
+                self.say(None, &held, true).await?;
                 said.insert(held.id.clone(), held);
             }
         }
@@ -100,13 +99,7 @@ impl Quarantine {
                     wire::QuarantineState::Dropped,
                     outgoing::drop_reason(why),
                 );
-                self.say(
-                    order,
-                    &gone,
-                    order.map(|o| outgoing::drop_done(&o.operation_id)).into_iter().collect(),
-                    false,
-                )
-                .await?;
+                self.say(order, &gone, false).await?;
             }
             backend.disks.drop_quarantined(item.id).await?;
             tracing::info!(id = %item.id, instance = %item.instance, why = why.name(), "files in quarantine removed");
@@ -144,17 +137,17 @@ impl Quarantine {
                 );
                 outgoing::no_longer_held(held, wire::QuarantineState::Dropped, wire::DropReason::Gone)
             };
-            self.say(None, &gone, Vec::new(), false).await?;
+            self.say(None, &gone, false).await?;
         }
         Ok(())
     }
 
-    /// Says it once: `news` = nobody has said anything of these files before.
+    /// Says it once, and that the order was carried out that it comes of: `news` = nobody has said anything of these
+    /// files before.
     async fn say(
         &self,
         order: Option<&DropOrder>,
         item: &wire::Quarantined,
-        operations: Vec<OperationProgress>,
         news: bool,
     ) -> anyhow::Result<()> {
         let own = Cause::own(crate::SERVICE).for_tenant(&item.tenant);
@@ -164,8 +157,10 @@ impl Quarantine {
             return Ok(());
         }
         quarantine::put(unit.tx(), item).await?;
+        let mut operations = Vec::new();
         if let Some(order) = order {
             quarantine::ordered(unit.tx(), &order.operation_id).await?;
+            operations.push(outgoing::drop_done(&order.operation_id));
         }
         unit.say_for(&item.tenant, &wire::QuarantineChanged { item: Some(item.clone()), operations });
         unit.commit().await?;

@@ -4,6 +4,8 @@ use super::{VmKey, broken, signed, unsigned};
 use crate::domain::{IntentKey, Progress};
 use ::store::{StoreError, many};
 use bus::Cause;
+use contracts::host_driver::v1 as wire;
+use prost::Message;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 use std::collections::HashMap;
@@ -159,6 +161,14 @@ pub struct Said {
     pub observation: Vec<u8>,
     /// The name of a `VmPower`.
     pub power: &'static str,
+}
+
+impl Said {
+    /// What this observation says.
+    pub fn of(key: VmKey, followed: IntentKey, told: &wire::VmObservation) -> Self {
+        let (observation, power) = (told.encode_to_vec(), told.power().as_str_name());
+        Self { key, followed, revision: told.revision, observation, power }
+    }
 }
 
 /// Keeps what is said, one for each VM. Answers how many were passed over because the VM has another order: none when

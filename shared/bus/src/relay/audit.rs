@@ -7,7 +7,7 @@
 use super::verify::absent;
 use super::{Relay, RelayError, memory};
 use crate::fail::FailPoint;
-use crate::wait::{ANSWER, Wait};
+use crate::wait::{ANSWER, Wait, flat};
 use crate::watchdog::Pulse;
 use crate::{outbox, topology, watch};
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -89,8 +89,7 @@ impl Relay {
             return Ok(0);
         };
         let asked = self.connection.jetstream().get_stream(topology::EVENTS);
-        let found = Wait::new(&self.connection, ANSWER).answer(asked).await.map_err(RelayError::broker)?;
-        let found = found.map_err(|e| RelayError::broker(e.to_string()))?;
+        let found = flat(Wait::new(&self.connection).answer(asked).await).map_err(RelayError::broker)?;
         let missing = self.missing_between(topology::EVENTS, 0, known.last, pulse).await?;
         if self.connection.identity().server != server {
             // what was read was of two servers
@@ -159,9 +158,9 @@ impl Relay {
     /// them now.
     pub(super) async fn own_events(&self, from: i64) -> Result<OwnEvents, RelayError> {
         let failed = |e: String| RelayError::broker(e);
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         let asked = self.connection.jetstream().get_stream_no_info(topology::EVENTS);
-        let stream = wait.answer(asked).await.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
+        let stream = flat(wait.answer(asked).await).map_err(failed)?;
         let subjects = self.own_prefixes().map(|prefix| format!("{prefix}>")).to_vec();
         let newest = watch::newest(&mut wait, &stream, &subjects, 0).await;
         let newest = newest.map_err(|e| failed(e.to_string()))?;
@@ -176,10 +175,9 @@ impl Relay {
             headers_only: true,
             ..OrderedConfig::default()
         };
-        let consumer = wait.answer(stream.create_consumer(config)).await.map_err(failed)?;
-        let consumer = consumer.map_err(|e| failed(e.to_string()))?;
-        let messages = wait.answer(consumer.messages()).await.map_err(failed)?;
-        Ok(OwnEvents { messages: Some(messages.map_err(|e| failed(e.to_string()))?), newest })
+        let consumer = flat(wait.answer(stream.create_consumer(config)).await).map_err(failed)?;
+        let messages = flat(wait.answer(consumer.messages()).await).map_err(failed)?;
+        Ok(OwnEvents { messages: Some(messages), newest })
     }
 }
 

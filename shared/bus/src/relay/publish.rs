@@ -3,7 +3,7 @@
 use super::Relay;
 use crate::fail::FailPoint;
 use crate::outbox::Waiting;
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use crate::{Trouble, topology};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
@@ -74,7 +74,7 @@ impl Relay {
         let mut published = Published::default();
         // one deadline for all rows and all streams: what was not answered then is looked for in the streams, and
         // published again under the same ids
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         for (stream, rows) in by_stream(rows) {
             if let Some(reason) = wait.over() {
                 published.failure.get_or_insert_with(|| format!("{stream}: {reason}"));

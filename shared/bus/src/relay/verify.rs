@@ -7,7 +7,7 @@ use super::memory::{self, Known};
 use super::refill::Loss;
 use super::{Relay, RelayError};
 use crate::fail::FailPoint;
-use crate::wait::{ANSWER, Wait};
+use crate::wait::{Wait, flat};
 use crate::watchdog::Pulse;
 use crate::{outbox, topology};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
@@ -75,15 +75,13 @@ impl Relay {
 
     async fn find(&self, stream: &str) -> Result<Stream, RelayError> {
         let failed = |e: String| RelayError::broker(format!("stream {stream}: {e}"));
-        let mut wait = Wait::new(&self.connection, ANSWER);
+        let mut wait = Wait::new(&self.connection);
         let asked = wait.answer(self.connection.jetstream().get_stream(stream)).await.map_err(failed)?;
         match asked {
             Ok(found) => Ok(found),
             Err(error) if topology::is_missing(&error) => {
-                let made = wait.answer(self.connection.ensure_streams()).await.map_err(failed)?;
-                made.map_err(|e| failed(e.to_string()))?;
-                let asked = wait.answer(self.connection.jetstream().get_stream(stream)).await;
-                asked.map_err(failed)?.map_err(|e| failed(e.to_string()))
+                flat(wait.answer(self.connection.ensure_streams()).await).map_err(failed)?;
+                flat(wait.answer(self.connection.jetstream().get_stream(stream)).await).map_err(failed)
             }
             Err(error) => Err(failed(error.to_string())),
         }
@@ -143,7 +141,7 @@ impl Relay {
             return Ok(true);
         }
         let asked = found.direct_get(u64::try_from(place).unwrap_or(0));
-        let asked = Wait::new(&self.connection, ANSWER).answer(asked).await;
+        let asked = Wait::new(&self.connection).answer(asked).await;
         match asked.map_err(RelayError::broker)? {
             Ok(message) => {
                 let there = message.headers.get("Nats-Msg-Id").map(|id| id.as_str());

@@ -150,7 +150,7 @@ impl Runner {
             batch.iter().filter_map(|(_, message)| Some(read(message).ok()?.id)).collect();
         let now = self.desk.clock().now();
         let mut tx = self.desk.store().begin().await?;
-        inbox::count_second_attempts(&mut tx, &source.consumer, &ids, now).await?;
+        inbox::count_attempts(&mut tx, &source.consumer, &ids, now).await?;
         tx.commit().await?;
         FailPoint::AttemptCounted.reached().await;
         Ok(())

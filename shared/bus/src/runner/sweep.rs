@@ -8,7 +8,7 @@
 use super::Source;
 use crate::Connection;
 use crate::fail::FailPoint;
-use crate::wait::{ANSWER, Wait, flat};
+use crate::wait::{Wait, flat};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ impl<'s> Sweep<'s> {
     /// Answers whether nothing of what was delivered is left.
     async fn remove(&self, connection: &Connection) -> Result<bool, String> {
         FailPoint::Swept.reached().await;
-        let mut wait = Wait::new(connection, ANSWER);
+        let mut wait = Wait::new(connection);
         let stream = connection.jetstream().get_stream_no_info(&self.source.stream);
         let stream = flat(wait.answer(stream).await)?;
         let info = flat(wait.answer(stream.consumer_info(&self.source.consumer)).await)?;

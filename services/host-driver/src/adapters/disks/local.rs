@@ -273,9 +273,7 @@ impl Disks for LocalDisks {
     async fn remove(&self, instance: InstanceId) -> Result<(), Fault> {
         let folder = self.folder(instance);
         // without `ready` a removal that is cut short leaves nothing that looks whole
-        for first in [folder.join(READY)] {
-            ignore_missing(tokio::fs::remove_file(first).await)?;
-        }
+        ignore_missing(tokio::fs::remove_file(folder.join(READY)).await)?;
         ignore_missing(tokio::fs::remove_dir_all(&folder).await)?;
         Ok(sync_folder(&self.instances).await?)
     }

@@ -1,17 +1,32 @@
 //! Every service as a process of its own, looked after as an init system would: one that ends is started again.
 
+use crate::cli::Cli;
 use crate::kept;
 use crate::programs::program;
+use berth::node::SERVICES;
+use chassis::service::{Place, Service, lay_over};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use testkit::eventually;
 
-/// The services, in the order in which they are started.
-pub const SERVICES: [&str; 4] = ["storage", "scheduler", "host-driver", "gateway"];
+/// The programs of the services, in the order in which they are started.
+pub fn programs() -> Vec<&'static str> {
+    SERVICES.iter().map(|service| service.program).collect()
+}
+
+/// What the settings files say besides.
+#[derive(Debug, Default)]
+pub struct Extra<'a> {
+    /// Lines of the `[service]` of a service: ("host-driver", "simulated.count = 2").
+    pub lines: &'a [(&'a str, &'a str)],
+    /// Where spans are sent; "" = nowhere.
+    pub traces: &'a str,
+}
 
 /// Between two looks at the services.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -30,23 +45,22 @@ impl Platform {
     /// Starts all services on the broker at `nats` with so many simulated hosts, and waits for the first token.
     /// `host` is further lines of the host-driver's `[service]`.
     pub async fn start(nats: &str, host: &str) -> Self {
-        Self::start_with(nats, &[("host-driver", host)]).await
+        Self::start_with(nats, Extra { lines: &[(host_driver::SERVICE.program, host)], ..Extra::default() })
+            .await
     }
 
-    /// The same with further lines of the `[service]` of any service.
-    pub async fn start_with(nats: &str, more: &[(&str, &str)]) -> Self {
+    /// The same with more in the settings of any service.
+    pub async fn start_with(nats: &str, extra: Extra<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("berth-platform").tempdir().expect("a temporary folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("a free port")
             .port();
-        let mut platform =
-            Self { folder, port, children: SERVICES.map(|s| (s, None)).into(), ended: 0, kept: false };
+        let children = SERVICES.map(|service| (service.program, None)).into();
+        let mut platform = Self { folder, port, children, ended: 0, kept: false };
         for service in SERVICES {
-            let more: Vec<&str> =
-                more.iter().filter(|(of, _)| *of == service).map(|(_, lines)| *lines).collect();
-            platform.configure(service, nats, &more.join("\n"));
-            platform.start_again(service);
+            platform.configure(service, nats, &extra);
+            platform.start_again(service.program);
         }
         let token = platform.data_dir().join("gateway/admin.token");
         eventually(Duration::from_secs(60), "the gateway's first token", async || {
@@ -57,32 +71,27 @@ impl Platform {
         platform
     }
 
-    fn configure(&self, service: &str, nats: &str, more: &str) {
+    fn configure(&self, service: &'static Service, nats: &str, extra: &Extra<'_>) {
         let data = self.data_dir();
-        let path = |name: &str| data.join(name).display().to_string();
-        let name = service.replace('-', "_");
-        let database = format!("database_url = 'sqlite://{}'", path(&format!("{name}/{name}.db")));
-        let datastore = format!("datastore_url = 'file://{}'", path("datastore"));
-        let own = match service {
-            "scheduler" => database,
-            "storage" => format!("{database}\n{datastore}"),
-            "gateway" => format!(
-                "{database}\n{datastore}\nlisten = '127.0.0.1:{}'\ndata_dir = '{}'",
-                self.port,
-                path("gateway")
-            ),
-            _ => format!(
-                "{database}\n{datastore}\ndata_dir = '{}'\ndrivers = ['simulated']\nsimulated.state_dir = '{}'",
-                path("host"),
-                path("worlds")
-            ),
-        };
-        let text = format!(
-            "sealing_key_file = '{}'\n[bus]\nurl = '{nats}'\n[telemetry]\nlog = 'warn'\n[service]\n{own}\n{more}\n",
-            path("keys/sealing.key"),
-        );
+        let place = Place { listen: format!("127.0.0.1:{}", self.port), ..Place::in_folder(&data, service) };
+        let mut own = json!({});
+        if std::ptr::eq(service, &host_driver::SERVICE) {
+            own = json!({ "drivers": ["simulated"], "simulated": { "state_dir": self.worlds() } });
+        }
+        for (_, lines) in extra.lines.iter().filter(|(of, _)| *of == service.program) {
+            let lines: toml::Table = lines.parse().expect("lines of a settings file");
+            lay_over(&mut own, json!(lines));
+        }
+        let settings = json!({
+            "sealing_key_file": data.join("keys/sealing.key"),
+            "bus": { "url": nats },
+            "telemetry": { "log": "warn", "otlp_endpoint": extra.traces },
+            "service": service.settings_at(&place, own).as_json(),
+        });
+        let text = toml::to_string(&settings).expect("settings as TOML");
         std::fs::create_dir_all(&data).expect("a folder");
-        std::fs::write(self.folder.path().join(format!("{service}.toml")), text).expect("a settings file");
+        std::fs::write(self.folder.path().join(format!("{}.toml", service.program)), text)
+            .expect("a settings file");
     }
 
     /// Settings, logs and data.
@@ -98,6 +107,17 @@ impl Platform {
     /// `http://127.0.0.1:port` of the gateway.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A command line that talks to it as its administrator.
+    pub fn cli(&self) -> Cli {
+        let context = format!(
+            "current = 'local'\n[contexts.local]\nendpoint = '{}'\ntoken_file = '{}'\n",
+            self.endpoint(),
+            self.data_dir().join("gateway/admin.token").display()
+        );
+        std::fs::write(self.data_dir().join("client.toml"), context).expect("a context");
+        Cli::new(&self.data_dir())
     }
 
     /// The administrator's token.
@@ -172,7 +192,7 @@ impl Platform {
 
     /// Starts every service that ended by itself.
     pub fn tend(&mut self) {
-        for service in SERVICES {
+        for service in programs() {
             let ended = self
                 .child(service)
                 .as_mut()
@@ -196,7 +216,7 @@ impl Platform {
     /// The end of every service's log, for messages.
     pub fn logs(&self) -> String {
         let mut text = String::new();
-        for service in SERVICES {
+        for service in programs() {
             let log = std::fs::read_to_string(self.folder.path().join(format!("{service}.log")));
             let log = log.unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();

@@ -9,7 +9,7 @@
 //! loops, and one of synchronous writes.
 
 use berth::invariants::{Database, PowerSeen, Truth, VmSeen, judge};
-use berth::node::{NodeSettings, replay_verify};
+use berth::node::{NodeSettings, SERVICES, replay_verify};
 use futures::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -250,9 +250,9 @@ async fn instances(door: &Door) -> BTreeMap<String, Wanted> {
 async fn prove(platform: &Platform, nats: &NatsServer) {
     let connection = nats.connect().await;
     let data = platform.data_dir();
-    let databases = ["gateway", "scheduler", "storage", "host_driver"].map(|service| Database {
-        service: service.to_owned(),
-        url: format!("sqlite://{}", data.join(service).join(format!("{service}.db")).display()),
+    let databases = SERVICES.map(|service| Database {
+        service: service.name.to_owned(),
+        url: format!("sqlite://{}", service.database_file(&data).display()),
     });
     let mut last = Vec::new();
     // what is still on its way looks wrong: what is wrong for good stays so

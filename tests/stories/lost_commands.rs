@@ -5,7 +5,7 @@ use crate::one_instance::{create, prepare};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use stories::cli::Cli;
-use stories::platform::Platform;
+use stories::platform::{Extra, Platform};
 use stories::programs::small_image;
 use testkit::{NatsServer, eventually};
 
@@ -71,14 +71,9 @@ async fn what_a_queue_loses_from_its_middle_is_done_all_the_same() {
         ("scheduler", "order_patience_s = 6"),
         ("gateway", "unanswered_after_s = 2"),
     ];
-    let mut platform = Platform::start_with(&nats.url(), &settings).await;
-    let context = format!(
-        "current = 'local'\n[contexts.local]\nendpoint = '{}'\ntoken_file = '{}'\n",
-        platform.endpoint(),
-        platform.data_dir().join("gateway/admin.token").display()
-    );
-    std::fs::write(platform.data_dir().join("client.toml"), context).expect("a context");
-    let cli = Cli::new(&platform.data_dir());
+    let mut platform =
+        Platform::start_with(&nats.url(), Extra { lines: &settings, ..Extra::default() }).await;
+    let cli = platform.cli();
     prepare(&cli).await;
     let bus = nats.connect().await;
 

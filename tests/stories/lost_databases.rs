@@ -2,14 +2,13 @@
 
 use crate::one_instance::{create, prepare};
 use crate::real_guest::virsh;
+use berth::node::SERVICES;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use stories::cli::Cli;
 use stories::node::Node;
 use testkit::eventually;
-
-const SERVICES: [&str; 4] = ["gateway", "scheduler", "storage", "host_driver"];
 
 pub fn database(node: &Node, service: &str) -> PathBuf {
     node.data_dir().join(service).join(format!("{service}.db"))
@@ -82,7 +81,12 @@ fn rebuilt(cli: &Cli, service: &str) -> usize {
 
 #[tokio::test]
 async fn each_database_deleted_in_turn_comes_back_out_of_the_events() {
-    let mut node = Node::start(&["--simulated-hosts", "3", "--insecure-dev"]).await;
+    // who has said nothing has nothing to lose: the archive writes a segment soon
+    let soon = |data: &Path| {
+        std::fs::create_dir_all(data).expect("a folder");
+        std::fs::write(data.join("node.toml"), "[archive]\nsegment_age_s = 1\n").expect("settings");
+    };
+    let mut node = Node::start_prepared(&["--simulated-hosts", "3", "--insecure-dev"], soon).await;
     let cli = node.cli();
     prepare(&cli).await;
     for name in ["web-1", "web-2", "web-3", "web-4"] {
@@ -91,8 +95,12 @@ async fn each_database_deleted_in_turn_comes_back_out_of_the_events() {
     cli.ok(&["instance", "reboot", "web-1", "--wait"]);
     cli.ok(&["instance", "stop", "web-2", "--wait"]);
     cli.ok(&["instance", "delete", "web-4", "--wait"]);
+    eventually(Duration::from_secs(60), "a segment in the archive", async || {
+        (!cli.events(&["--type", "archive.SegmentArchived"]).is_empty()).then_some(())
+    })
+    .await;
     let before = seen(&cli);
-    for (number, service) in SERVICES.into_iter().enumerate() {
+    for (number, service) in SERVICES.iter().map(|service| service.name).enumerate() {
         // an ordered end, and a kill: what was said is on the stream either way
         if number % 2 == 0 {
             assert!(node.stop(), "{}", node.log_tail())
@@ -126,7 +134,7 @@ async fn a_real_guest_does_not_notice_that_databases_are_lost() {
     let process = || virsh(&["domid", &domain]).1.trim().to_owned();
     let boot = || cli.ok(&["instance", "exec", "real", "--", "cat", "/proc/sys/kernel/random/boot_id"]);
     let (process_before, boot_before) = (process(), boot());
-    for service in SERVICES {
+    for service in SERVICES.map(|service| service.name) {
         let before = seen(&cli);
         node.kill();
         delete(&node, service);

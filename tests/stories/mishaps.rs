@@ -2,9 +2,9 @@
 //! sleeps.
 
 use std::time::Duration;
-use stories::chaos::monkey::{Mishap, Monkey, Victims};
+use stories::chaos::monkey::{Mishap, Monkey, Victims, readers};
 use stories::chaos::stage::Stage;
-use stories::platform::SERVICES;
+use stories::platform::programs;
 
 /// Once is enough.
 const ONCE: Duration = Duration::ZERO;
@@ -18,7 +18,7 @@ fn victims(stage: &mut Stage) -> Victims<'_> {
 /// Nothing runs but the broker, and nobody can have done anything to it.
 async fn with_dead_services() -> Stage {
     let mut stage = Stage::start(1, "simulated.count = 1").await;
-    for service in SERVICES {
+    for service in programs() {
         assert!(stage.platform.kill(service), "{service} ran");
     }
     stage
@@ -28,7 +28,7 @@ async fn with_dead_services() -> Stage {
 async fn mishaps_that_hit_nobody_are_named() {
     let mut stage = with_dead_services().await;
     let stream = stage.nats.connect().await.jetstream().get_stream("EVENTS").await.expect("the log");
-    for consumer in ["scheduler", "gateway", "storage"] {
+    for consumer in readers() {
         // who died early had not made it yet
         let _ = stream.delete_consumer(consumer).await;
     }
@@ -67,7 +67,7 @@ async fn what_does_not_come_back_is_named() {
     monkey.insist(Mishap::KillService, &mut victims(&mut stage), SHORT).await.expect("one was killed");
     monkey.aftermath(Duration::from_secs(60), &stage.proxy, &stage.nats).await.expect("it is back");
     monkey.insist(Mishap::KillService, &mut victims(&mut stage), SHORT).await.expect("one was killed");
-    for service in SERVICES {
+    for service in programs() {
         stage.platform.kill(service);
     }
     let named = monkey.aftermath(SHORT, &stage.proxy, &stage.nats).await;

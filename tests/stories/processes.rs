@@ -2,112 +2,14 @@
 
 use crate::one_instance::{create, prepare};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use stories::cli::Cli;
 use stories::otlp::Receiver;
-use stories::programs::program;
+use stories::platform::{Extra, Platform, programs};
 use testkit::{NatsServer, eventually};
 
-const SERVICES: [&str; 4] = ["storage", "scheduler", "host-driver", "gateway"];
-
-/// Four processes with one folder between them.
-struct Platform {
-    folder: tempfile::TempDir,
-    children: Vec<(&'static str, Child)>,
-}
-
-impl Platform {
-    async fn start(nats: &NatsServer, traces: &Receiver) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
-        for service in SERVICES {
-            let path = |name: &str| folder.path().join(name).display().to_string();
-            let database = format!("database_url = 'sqlite://{}'", path(&format!("{service}.db")));
-            let datastore = format!("datastore_url = 'file://{}'", path("datastore"));
-            let own = match service {
-                "scheduler" => database,
-                "storage" => format!("{database}\n{datastore}"),
-                "gateway" => format!(
-                    "{database}\n{datastore}\nlisten = '127.0.0.1:{port}'\ndata_dir = '{}'",
-                    path("gateway")
-                ),
-                _ => format!(
-                    "{database}\n{datastore}\ndata_dir = '{}'\ndrivers = ['simulated']\nsimulated.count = 3",
-                    path("host")
-                ),
-            };
-            let text = format!(
-                "sealing_key_file = '{}'\n[bus]\nurl = '{}'\n[telemetry]\notlp_endpoint = '{}'\n[service]\n{own}\n",
-                path("sealing.key"),
-                nats.url(),
-                traces.endpoint()
-            );
-            std::fs::write(folder.path().join(format!("{service}.toml")), text).expect("a settings file");
-        }
-        let mut platform = Self { folder, children: Vec::new() };
-        for service in SERVICES {
-            platform.spawn(service);
-        }
-        let token = platform.folder.path().join("gateway/admin.token");
-        eventually(Duration::from_secs(60), "the gateway's first token", async || {
-            token.exists().then_some(())
-        })
-        .await;
-        let context = format!(
-            "current = 'local'\n[contexts.local]\nendpoint = 'http://127.0.0.1:{port}'\ntoken_file = '{}'\n",
-            token.display()
-        );
-        std::fs::write(platform.folder.path().join("client.toml"), context).expect("a context");
-        platform
-    }
-
-    fn spawn(&mut self, service: &'static str) {
-        let folder: &Path = self.folder.path();
-        let log =
-            std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{service}.log")));
-        let child = Command::new(program(service))
-            .arg(folder.join(format!("{service}.toml")))
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.expect("a log file"))
-            .spawn()
-            .expect("the service starts");
-        self.children.push((service, child));
-    }
-
-    fn kill(&mut self, service: &str) {
-        let index = self.children.iter().position(|(name, _)| *name == service).expect("it runs");
-        let (_, mut child) = self.children.swap_remove(index);
-        child.kill().expect("our own child");
-        child.wait().expect("our own child");
-    }
-
-    fn cli(&self) -> Cli {
-        Cli::new(self.folder.path())
-    }
-}
-
-impl Drop for Platform {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for service in SERVICES {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("{service}.log")));
-                let log = log.unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                eprintln!("== {service}\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
-            }
-        }
-        for (_, child) in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+async fn start(nats: &NatsServer, traces: &Receiver) -> Platform {
+    let lines = [(host_driver::SERVICE.program, "simulated.count = 3")];
+    Platform::start_with(&nats.url(), Extra { lines: &lines, traces: traces.endpoint() }).await
 }
 
 /// Whether it becomes true within half a minute: the caller knows better what to show when it does not.
@@ -119,7 +21,7 @@ async fn eventually_so(check: impl Fn() -> bool) -> bool {
 #[tokio::test]
 async fn one_creation_is_one_trace_through_all_services() {
     let (nats, traces) = (NatsServer::start().await, Receiver::start().await);
-    let platform = Platform::start(&nats, &traces).await;
+    let platform = start(&nats, &traces).await;
     let cli = platform.cli();
     prepare(&cli).await;
     cli.ok(&create("traced", &["--wait"]));
@@ -151,18 +53,18 @@ async fn one_creation_is_one_trace_through_all_services() {
 #[tokio::test]
 async fn each_service_killed_while_it_works() {
     let (nats, traces) = (NatsServer::start().await, Receiver::start().await);
-    let mut platform = Platform::start(&nats, &traces).await;
+    let mut platform = start(&nats, &traces).await;
     let cli = platform.cli();
     prepare(&cli).await;
     let mut names = Vec::new();
-    for service in ["scheduler", "host-driver", "storage", "gateway"] {
+    for service in programs() {
         for n in 0..4 {
             let name = format!("{service}-{n}");
             cli.ok(&create(&name, &[]));
             names.push(name);
         }
         platform.kill(service);
-        platform.spawn(service);
+        platform.start_again(service);
         eventually(Duration::from_secs(60), "the gateway to answer", async || {
             (cli.run(&["instance", "list"]).code == 0).then_some(())
         })

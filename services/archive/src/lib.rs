@@ -6,6 +6,7 @@ mod domain;
 mod metrics;
 mod rebuild;
 mod reconcilers;
+mod service;
 mod settings;
 mod store;
 mod translate;
@@ -13,6 +14,7 @@ mod verify;
 
 pub use rebuild::Tables;
 pub use reconcilers::archiving::Archiving;
+pub use service::SERVICE;
 pub use settings::Settings;
 pub use translate::envelope;
 pub use verify::{ReadError, Reader, Verdict, hash, verify};
@@ -27,9 +29,6 @@ use metrics::Metrics;
 use opentelemetry::metrics::Meter;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// The service's name on the bus.
-pub const SERVICE: &str = "archive";
 
 /// The tables of the service.
 pub const MIGRATIONS: &[MigrationFile] =
@@ -72,7 +71,8 @@ pub async fn went_before(settings: &Settings, database: &::store::Store) -> anyh
 
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let desk =
+        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
     went_before(settings, desk.store()).await?;
     let archiving = Arc::new(archiving(settings, desk, &chassis.bus, &chassis.meter)?);
     let period = settings.period();

@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    chassis::run(archive::SERVICE, archive::wire)
+    chassis::run(&archive::SERVICE)
 }

@@ -13,7 +13,7 @@ pub struct Tables;
 #[async_trait]
 impl Rebuild for Tables {
     fn service(&self) -> &'static str {
-        crate::SERVICE
+        crate::SERVICE.name
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -21,7 +21,7 @@ impl Rebuild for Tables {
     }
 
     async fn apply(&self, work: &mut Work, event: &Envelope) -> Result<(), RebuildError> {
-        if event.subject.service != crate::SERVICE || event.subject.name != SegmentArchived::NAME {
+        if event.subject.service != crate::SERVICE.name || event.subject.name != SegmentArchived::NAME {
             return Ok(());
         }
         let said = SegmentArchived::from_bytes(&event.payload)

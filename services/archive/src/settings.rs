@@ -1,12 +1,12 @@
 //! Settings of the service.
 
 use crate::domain::due::Limits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `sqlite:///path/file.db` or `postgres://user:password@host/database`.

@@ -112,7 +112,7 @@ async fn archive_until_killed(database: &str) {
         segment_age_s: 3_600,
         ..Settings::default()
     };
-    let desk = Desk::new(archive::SERVICE, database.store.clone(), Arc::new(SystemClock));
+    let desk = Desk::new(archive::SERVICE.name, database.store.clone(), Arc::new(SystemClock));
     let archiving =
         archive::archiving(&settings, desk, &bus, &opentelemetry::global::meter("test")).expect("it opens");
     let deadly = Deadly {

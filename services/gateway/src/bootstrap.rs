@@ -36,7 +36,7 @@ const FLAVORS: [(&str, u64, u64, u64, &str); 6] = [
 
 /// Makes the tenant in which platform-wide callers act when they name no other.
 pub async fn default_tenant(desk: &Desk) -> anyhow::Result<()> {
-    let mut work = desk.begin(Cause::own("gateway")).await?;
+    let mut work = desk.begin(Cause::own(crate::SERVICE.name)).await?;
     desk.store().lock(work.tx(), "default tenant").await?;
     if tenants::get(&mut *work.tx(), DEFAULT_TENANT).await?.is_some() {
         return Ok(());
@@ -59,7 +59,7 @@ pub async fn default_tenant(desk: &Desk) -> anyhow::Result<()> {
 /// owner only, and their hash in the table. A token that is there stays, also when it was revoked; a file that was
 /// put away stays away.
 pub async fn admin_token(desk: &Desk, key: &TokenKey, file: &Path) -> anyhow::Result<()> {
-    let mut work = desk.begin(Cause::own("gateway")).await?;
+    let mut work = desk.begin(Cause::own(crate::SERVICE.name)).await?;
     // several gateways on one database that start together make one token
     desk.store().lock(work.tx(), "bootstrap token").await?;
     let was_made = tokens::was_made(&mut *work.tx(), BOOTSTRAP).await?;
@@ -130,7 +130,7 @@ async fn first_administrator(work: &mut Work) -> anyhow::Result<User> {
 
 /// Makes the default flavors when there is none at all.
 pub async fn default_flavors(desk: &Desk) -> anyhow::Result<()> {
-    let mut work = desk.begin(Cause::own("gateway")).await?;
+    let mut work = desk.begin(Cause::own(crate::SERVICE.name)).await?;
     desk.store().lock(work.tx(), "default flavors").await?;
     if !flavors::all(&mut *work.tx()).await?.is_empty() {
         return Ok(());

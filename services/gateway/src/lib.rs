@@ -12,6 +12,7 @@ mod oidc_settings;
 mod reconcilers;
 mod rest;
 mod server;
+mod service;
 mod store;
 mod translate;
 mod wakeups;
@@ -20,6 +21,7 @@ pub use handlers::subscriptions;
 pub use new_tenants::NewTenantQuota;
 pub use oidc_settings::OidcSettings;
 pub use rest::openapi::document as openapi_document;
+pub use service::SERVICE;
 pub use store::{MIGRATIONS, STATE_TABLES};
 pub use translate::diagnosis::broker as broker_diagnosis;
 pub use translate::external_events::original as original_cloud_event;
@@ -45,7 +47,7 @@ use chassis::{Chassis, Loop, Stage};
 use reconcilers::ended_tokens::EndedTokens;
 use reconcilers::unanswered::Unanswered;
 use reconcilers::webhooks::Dispatch;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use server::doors::Doors;
 use server::nats_door::NatsDoor;
 use server::nats_events::NatsEvents;
@@ -59,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Settings of the gateway.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address of the public port: "0.0.0.0:7480".
@@ -206,7 +208,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
     let new_tenants = settings.new_tenant_quota.limits()?;
     let keep_ended_tokens = settings.keep_ended_tokens()?;
-    let desk = chassis.desk_of("gateway", &settings.database_url(), MIGRATIONS, tables).await?;
+    let desk = chassis.desk_of(SERVICE.name, &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     bootstrap::default_tenant(&desk).await?;
     bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;

@@ -1,9 +1,6 @@
 //! The gateway as a process of its own: `gateway [settings file]`.
+#![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    chassis::run("gateway", async |settings: &gateway::Settings, chassis| {
-        gateway::wire(settings, chassis).await
-    })
+fn main() -> std::process::ExitCode {
+    chassis::run(&gateway::SERVICE)
 }

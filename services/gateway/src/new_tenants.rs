@@ -4,10 +4,10 @@ use crate::translate::quotas;
 use anyhow::anyhow;
 use contracts::gateway::v1::QuotaLimits;
 use kernel::quota::Limits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Limits that a tenant gets when it is made; what is left out has no limit. Tenants that are there keep theirs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewTenantQuota {
     /// Instances that are not deleted.

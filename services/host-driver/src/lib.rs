@@ -8,6 +8,7 @@ mod hosts;
 mod metrics;
 mod rebuild;
 mod reconcilers;
+mod service;
 mod settings;
 mod store;
 mod translate;
@@ -18,6 +19,7 @@ pub use rebuild::{STATE_TABLES, Tables, apply};
 pub use reconcilers::attention::Attention;
 pub use reconcilers::host::HostReports;
 pub use reconcilers::orphans::{OrphanPolicy, Orphans};
+pub use service::SERVICE;
 pub use settings::{Settings, SimulatedSettings, simulated_host};
 pub use store::VmKey;
 
@@ -33,11 +35,6 @@ use reconcilers::visit::Visitor;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// The service's name on the bus.
-pub const SERVICE: &str = "host_driver";
-/// The service's name in settings and on the command line.
-pub const SETTINGS: &str = "host-driver";
 
 /// The tables of the service.
 pub const MIGRATIONS: &[MigrationFile] = &[
@@ -124,7 +121,7 @@ impl Parts {
     /// What the service listens to.
     pub fn subscriptions(&self) -> Subscriptions {
         let (hosts, attention) = (self.hosts.clone(), self.attention.clone());
-        Subscriptions::new(SERVICE)
+        Subscriptions::new(SERVICE.name)
             .on(EnsureVmHandler { hosts: hosts.clone(), attention })
             .on(ExecInVmHandler { hosts: hosts.clone(), wake: self.exec_wake.clone() })
             .on(DropQuarantinedHandler { hosts, wake: self.quarantine_wake.clone() })
@@ -149,7 +146,8 @@ pub async fn wire_hosts(
 ) -> anyhow::Result<Attention> {
     let agent_id = settings.agent_id()?.to_string();
     let tables = Tables::of(&agent_id).with_hosts(&hosts);
-    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
+    let desk =
+        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.bad("not asked yet");

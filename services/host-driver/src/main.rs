@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    chassis::run(host_driver::SETTINGS, host_driver::wire)
+    chassis::run(&host_driver::SERVICE)
 }

@@ -43,7 +43,7 @@ impl Tables {
 #[async_trait]
 impl Rebuild for Tables {
     fn service(&self) -> &'static str {
-        crate::SERVICE
+        crate::SERVICE.name
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -51,11 +51,11 @@ impl Rebuild for Tables {
     }
 
     fn consumer(&self) -> String {
-        format!("{}-{}", crate::SERVICE, self.agent_id)
+        format!("{}-{}", crate::SERVICE.name, self.agent_id)
     }
 
     fn said(&self, event: &Envelope) -> bool {
-        if event.subject.service != crate::SERVICE {
+        if event.subject.service != crate::SERVICE.name {
             return false;
         }
         // a host says who answers for it before anything else is said of it

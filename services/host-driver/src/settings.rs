@@ -9,14 +9,14 @@ use crate::hosts::{Backend, Host, Hosts};
 use crate::reconcilers::orphans::OrphanPolicy;
 use anyhow::{Context, bail};
 use kernel::HostId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of the service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `sqlite:///path/file.db`; one per process.
@@ -53,7 +53,7 @@ pub struct Settings {
 }
 
 /// Simulated hosts in one process.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedSettings {
     /// How many.

@@ -9,10 +9,12 @@ pub mod metrics;
 pub mod quota;
 pub mod rebuild;
 pub mod reconcilers;
+mod service;
 mod settings;
 pub mod store;
 pub mod translate;
 
+pub use service::SERVICE;
 pub use settings::Settings;
 
 use ::store::{MigrationFile, Store};
@@ -25,9 +27,6 @@ use reconcilers::orders::Orders;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// The name of the service in the proto package.
-pub const SERVICE: &str = "scheduler";
 
 /// The scheduler's tables, after the bus' own.
 pub const MIGRATIONS: &[MigrationFile] = &[
@@ -58,7 +57,7 @@ pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
 /// What the scheduler listens to.
 pub fn subscriptions(context: &Context) -> Subscriptions {
     let own = || context.clone();
-    Subscriptions::new(SERVICE)
+    Subscriptions::new(SERVICE.name)
         .on(OnCreateInstance(own()))
         .on(OnStartInstance(own()))
         .on(OnStopInstance(own()))
@@ -110,8 +109,9 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
 /// when its virtual time says so.
 pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Context)> {
     settings.check()?;
-    let desk =
-        chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables)).await?;
+    let desk = chassis
+        .desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables))
+        .await?;
     let context = context(settings, desk.store().clone(), &chassis.meter);
     chassis.serve(&desk, subscriptions(&context));
     let wake = Arc::new(Notify::new());

@@ -1,7 +1,6 @@
 //! The scheduler as a process of its own.
+#![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    chassis::run("scheduler", scheduler::wire)
+fn main() -> std::process::ExitCode {
+    chassis::run(&scheduler::SERVICE)
 }

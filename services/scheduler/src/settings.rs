@@ -3,11 +3,11 @@
 use crate::domain::lifecycle::Limits;
 use crate::domain::resources::Overcommit;
 use anyhow::ensure;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Settings of the scheduler.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Its database: "sqlite:///var/lib/berth/scheduler.db" or "postgres://…" (more than one scheduler: PostgreSQL).

@@ -140,7 +140,7 @@ impl Run {
         world.deliver(&HostReported { report: Some(report) }).await;
         world.names();
         let context = || world.context.clone();
-        let handlers = Subscriptions::new(SERVICE)
+        let handlers = Subscriptions::new(SERVICE.name)
             .on(Doomed(context()))
             .on(OnDeleteInstance(context()))
             .on(OnVmObserved(context()))
@@ -262,12 +262,12 @@ impl Run {
                 }
             }
             How::Together => {
-                let mut work = desk.begin(Cause::own(SERVICE)).await.expect("begins");
+                let mut work = desk.begin(Cause::own(SERVICE.name)).await.expect("begins");
                 self.handlers.deliver_together(&mut work, &envelopes).await.expect("goes through");
                 work.commit().await.expect("commits");
             }
             How::Crash | How::CrashAndAgain => {
-                let mut work = desk.begin(Cause::own(SERVICE)).await.expect("begins");
+                let mut work = desk.begin(Cause::own(SERVICE.name)).await.expect("begins");
                 self.handlers.deliver_together(&mut work, &envelopes).await.expect("goes through");
                 drop(work);
                 if how == How::CrashAndAgain {

@@ -7,12 +7,14 @@ mod handlers;
 mod metrics;
 mod rebuild;
 mod reconcilers;
+mod service;
 mod settings;
 mod store;
 mod translate;
 
 pub use metrics::Metrics;
 pub use rebuild::{STATE_TABLES, Tables, apply};
+pub use service::SERVICE;
 pub use settings::Settings;
 
 use ::store::MigrationFile;
@@ -34,9 +36,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// The service's name on the bus.
-pub const SERVICE: &str = "storage";
 
 /// The tables of the service.
 pub const MIGRATIONS: &[MigrationFile] = &[
@@ -63,7 +62,8 @@ const MANY_FILES: Duration = Duration::from_secs(600);
 
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    let desk = chassis.desk_of(SERVICE, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let desk =
+        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
     let wakes = Wakes::default();
     let parts = Parts::new(settings, &desk, &wakes, Metrics::new(&chassis.meter), &chassis.health)?;
     parts.qemu_img.probe().await?;
@@ -84,7 +84,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 pub fn subscriptions(settings: &Settings, desk: &Desk, wakes: &Wakes) -> Subscriptions {
     let (store, limits) =
         (desk.store().clone(), translate::Limits { max_file_bytes: settings.max_file_bytes });
-    Subscriptions::new(SERVICE)
+    Subscriptions::new(SERVICE.name)
         .on(ImportImageHandler { store: store.clone(), limits, wakes: wakes.clone() })
         .on(DeleteImageHandler { store, wakes: wakes.clone() })
         .on(InstanceAcceptedHandler)

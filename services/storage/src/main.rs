@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    chassis::run(storage::SERVICE, storage::wire)
+    chassis::run(&storage::SERVICE)
 }

@@ -20,7 +20,7 @@ pub struct Tables;
 #[async_trait]
 impl Rebuild for Tables {
     fn service(&self) -> &'static str {
-        crate::SERVICE
+        crate::SERVICE.name
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -1,14 +1,13 @@
 //! A process: connected, watched, and ended in order.
 
 use crate::telemetry::{Telemetry, TelemetrySettings};
-use crate::{Health, Loop, Sealer, Stage, Tasks, ops, store_watch, tables};
+use crate::{Given, Health, Loop, Sealer, Service, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
 use bus::rebuild::Rebuild;
 use bus::{BusSettings, Connection, Desk, Outside, Relay, RetryPolicy, Runner, Subscriptions};
 use kernel::{Clock, SystemClock};
 use opentelemetry::metrics::Meter;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -262,32 +261,31 @@ impl Chassis {
     }
 }
 
-/// The `main` of a service that runs as a process of its own: `<service> [settings file]`, environment
-/// `BERTH_<SERVICE>__…` over it.
-pub fn run<S, W>(service: &'static str, wire: W) -> ExitCode
-where
-    S: DeserializeOwned + Default,
-    W: AsyncFnOnce(&S, &Chassis) -> anyhow::Result<()>,
-{
+/// The `main` of a service that runs as a process of its own: `<program> [settings file]`, environment
+/// `BERTH_<PROGRAM>__…` over it.
+pub fn run(service: &'static Service) -> ExitCode {
     #[derive(Deserialize)]
-    #[serde(bound = "S: DeserializeOwned + Default")]
-    struct File<S> {
+    struct File {
         #[serde(flatten)]
         chassis: ChassisSettings,
-        #[serde(default)]
-        service: S,
+        #[serde(default = "nothing")]
+        service: serde_json::Value,
     }
+    fn nothing() -> serde_json::Value {
+        serde_json::json!({})
+    }
+    let program = service.program;
     let started = || -> anyhow::Result<bool> {
         let given = std::env::args_os().nth(1);
         let file =
-            given.clone().map_or_else(|| PathBuf::from(format!("/etc/berth/{service}.toml")), PathBuf::from);
-        let settings: File<S> = crate::load(service, Path::new(&file), given.is_some())?;
+            given.clone().map_or_else(|| PathBuf::from(format!("/etc/berth/{program}.toml")), PathBuf::from);
+        let settings: File = crate::load(program, Path::new(&file), given.is_some())?;
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
         runtime.block_on(async {
-            let telemetry = Telemetry::start(service, &settings.chassis.telemetry)?;
-            let chassis = Chassis::start(service, &settings.chassis).await?;
-            wire(&settings.service, &chassis).await?;
-            tracing::info!(service, version = env!("CARGO_PKG_VERSION"), "running");
+            let telemetry = Telemetry::start_for(program, &settings.chassis.telemetry, &[service])?;
+            let chassis = Chassis::start(program, &settings.chassis).await?;
+            (service.start)(Given::new(settings.service), &chassis).await?;
+            tracing::info!(service = program, version = env!("CARGO_PKG_VERSION"), "running");
             let asked = chassis.run().await;
             telemetry.flush();
             Ok(asked)
@@ -297,7 +295,7 @@ where
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{service}: {error:#}");
+            eprintln!("{program}: {error:#}");
             ExitCode::FAILURE
         }
     }

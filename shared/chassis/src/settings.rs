@@ -8,6 +8,12 @@ use std::path::Path;
 #[error("settings: {0}")]
 pub struct SettingsError(String);
 
+impl SettingsError {
+    pub(crate) fn new(reason: impl std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
 /// Reads `file` (TOML or YAML, may be missing when `required` is false) and over it the environment:
 /// `BERTH_<PREFIX>__BUS__URL` sets `bus.url`.
 pub fn load<T: DeserializeOwned>(prefix: &str, file: &Path, required: bool) -> Result<T, SettingsError> {

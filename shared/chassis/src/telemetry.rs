@@ -1,5 +1,6 @@
 //! Logs, traces and metrics of a process.
 
+use crate::Service;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
@@ -71,6 +72,15 @@ pub(crate) fn registry() -> &'static prometheus::Registry {
 impl Telemetry {
     /// Starts logs, traces and metrics for `process`. A second call in one process (tests) keeps the first.
     pub fn start(process: &'static str, settings: &TelemetrySettings) -> anyhow::Result<Self> {
+        Self::start_for(process, settings, &[])
+    }
+
+    /// The same for a process that runs these services: their spans are its own as well.
+    pub fn start_for(
+        process: &'static str,
+        settings: &TelemetrySettings,
+        services: &[&Service],
+    ) -> anyhow::Result<Self> {
         registry();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
@@ -96,7 +106,7 @@ impl Telemetry {
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(process));
         let started = tracing_subscriber::registry()
             .with(lines.with_filter(filter))
-            .with(spans.with_filter(ours()))
+            .with(spans.with_filter(ours(process, services)))
             .try_init();
         if started.is_err() {
             tracing::debug!("telemetry was started before");
@@ -115,9 +125,9 @@ impl Telemetry {
 }
 
 /// Spans of our own crates only: those of the transport below would trace the exporter itself.
-fn ours() -> tracing_subscriber::filter::Targets {
-    let crates =
-        ["bus", "chassis", "gateway", "scheduler", "storage", "host_driver", "archive", "berth", "stories"];
+fn ours(process: &str, services: &[&Service]) -> tracing_subscriber::filter::Targets {
+    let services = services.iter().map(|service| service.krate);
+    let crates = ["bus", "chassis", process].into_iter().chain(services);
     tracing_subscriber::filter::Targets::new().with_targets(crates.map(|name| (name, tracing::Level::INFO)))
 }
 

@@ -104,7 +104,7 @@ impl Driver {
         }];
         let url = format!("sqlite://{}/host-driver.db", folder.display());
         let store = Store::open(&url, &[bus::MIGRATIONS, MIGRATIONS].concat()).await?;
-        let desk = Desk::new(SERVICE, store, Arc::new(SystemClock));
+        let desk = Desk::new(SERVICE.name, store, Arc::new(SystemClock));
         let (sealer, meter) = (Arc::new(Sealer::new(&[1; 32])), opentelemetry::global::meter("bench"));
         let parts =
             Parts::new(&desk, Arc::new(Hosts::new(hosts)), sealer, Policy::default(), Metrics::new(&meter));
@@ -168,7 +168,7 @@ impl Driver {
             id: MessageId::new(),
             subject: Subject {
                 kind: wire::EnsureVm::KIND,
-                service: SERVICE.to_owned(),
+                service: SERVICE.name.to_owned(),
                 version: "v1".to_owned(),
                 name: wire::EnsureVm::NAME.to_owned(),
                 tenant: "bench".to_owned(),

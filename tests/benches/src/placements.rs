@@ -37,7 +37,7 @@ pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
 
 async fn measured(name: &str, database: Database, effort: Effort) -> Result<Figure> {
     let nats = NatsServer::start().await;
-    let desk = Desk::new(scheduler::SERVICE, database.store.clone(), Arc::new(SystemClock));
+    let desk = Desk::new(scheduler::SERVICE.name, database.store.clone(), Arc::new(SystemClock));
     let settings = scheduler::Settings::default();
     let meter = opentelemetry::global::meter("bench");
     let context = scheduler::context(&settings, database.store.clone(), &meter);

@@ -21,6 +21,11 @@ pub enum Mishap {
     OldCommands,
 }
 
+/// The durable consumers of events, by their names.
+pub fn readers() -> [&'static str; 3] {
+    [&scheduler::SERVICE, &gateway::SERVICE, &storage::SERVICE].map(|service| service.name)
+}
+
 /// How often each happens, relative to the others.
 pub(super) const CHANCES: [(Mishap, u32); 8] = [
     (Mishap::KillService, 30),

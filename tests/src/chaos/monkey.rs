@@ -3,8 +3,8 @@
 
 use super::aftermath::{Aftermath, made_at};
 use super::mishaps::CHANCES;
-pub use super::mishaps::{Mishap, NoEffect};
-use crate::platform::{Platform, SERVICES};
+pub use super::mishaps::{Mishap, NoEffect, readers};
+use crate::platform::{Platform, programs};
 use crate::proxy::{Nuisance, Proxy};
 use async_nats::jetstream::{self, stream::DirectGetErrorKind};
 use rand::rngs::SmallRng;
@@ -111,7 +111,7 @@ impl Monkey {
 
     /// Does it once. The error says how it showed that it changed nothing.
     async fn do_it(&mut self, mishap: Mishap, on: &mut Victims<'_>) -> Result<(), String> {
-        let service = *SERVICES.choose(&mut self.chance).unwrap_or(&"scheduler");
+        let service = *programs().choose(&mut self.chance).expect("services");
         let while_ms = Duration::from_millis(self.chance.random_range(100..1_500));
         match mishap {
             Mishap::KillService => {
@@ -166,7 +166,7 @@ impl Monkey {
     }
 
     async fn forget(&mut self, nats: &NatsServer) -> Result<(), String> {
-        let consumer = *["scheduler", "gateway", "storage"].choose(&mut self.chance).unwrap_or(&"gateway");
+        let consumer = *readers().choose(&mut self.chance).expect("readers of events");
         let made = made_at(nats, consumer).await.ok_or_else(|| format!("{consumer} is not there"))?;
         let context = connect(nats).await.ok_or("the broker does not answer")?;
         let stream = context.get_stream_no_info("EVENTS").await.map_err(|e| e.to_string())?;

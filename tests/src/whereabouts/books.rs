@@ -1,14 +1,13 @@
 //! The databases of the services, opened to read. What the search goes through again and again (outboxes, inboxes) is
 //! read once, so that looking for many does not take long on a machine that is busy.
 
+use berth::node::SERVICES;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// The services that have a database, as their folders are named.
-const SERVICES: [&str; 4] = ["gateway", "scheduler", "host_driver", "storage"];
 /// A database that is locked for longer than this is passed over.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,7 +77,7 @@ impl Books {
         let (pools, trouble, written) = (Vec::new(), Vec::new(), Vec::new());
         let mut books = Self { pools, trouble, written, taken, attempts };
         for service in SERVICES {
-            let file = data_dir.join(service).join(format!("{service}.db"));
+            let (file, service) = (service.database_file(data_dir), service.name);
             let url = format!("sqlite://{}?mode=ro", file.display());
             match AnyPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect(&url).await {
                 Ok(pool) => books.pools.push((service, pool)),
@@ -86,11 +85,11 @@ impl Books {
             }
         }
         // outboxes before inboxes: a message that is written and taken in between is not missing anywhere
-        for service in SERVICES {
+        for service in SERVICES.map(|service| service.name) {
             let rows = books.rows(service, "SELECT * FROM outbox WHERE $1 = $1", "").await;
             books.written.extend(rows.iter().filter_map(|row| Written::read(service, row).ok()));
         }
-        for service in SERVICES {
+        for service in SERVICES.map(|service| service.name) {
             books.read_inbox(service).await;
         }
         books

@@ -159,7 +159,7 @@ impl Archiving {
     }
 
     async fn enter(&self, segment: &Segment) -> anyhow::Result<()> {
-        let mut work = self.desk.begin(Cause::own(crate::SERVICE)).await?;
+        let mut work = self.desk.begin(Cause::own(crate::SERVICE.name)).await?;
         segments::put(work.tx(), segment).await?;
         let said = SegmentArchived { name: segment.number.to_string(), segment: Some(segment.clone()) };
         work.say_for(PLATFORM, &said);

@@ -46,7 +46,7 @@ impl Bed {
     }
 
     pub fn archiving(&self, store: &Store, segment_events: u64, segment_age_s: u64) -> Archiving {
-        let desk = Desk::new(archive::SERVICE, store.clone(), Arc::new(SystemClock));
+        let desk = Desk::new(archive::SERVICE.name, store.clone(), Arc::new(SystemClock));
         let meter = opentelemetry::global::meter("test");
         archive::archiving(&self.settings(segment_events, segment_age_s), desk, &self.bus, &meter)
             .expect("it opens")

@@ -4,9 +4,10 @@ use super::GlobalArgs;
 use crate::client::{Exit, Failure};
 use crate::config::{Environment, node};
 use crate::invariants::Judgement;
-use crate::node::TableVerdict;
 use crate::node::settings::NodeSettings;
+use crate::node::{TableVerdict, service_named};
 use crate::output::{Table, local_time};
+use chassis::Service;
 use clap::Subcommand;
 
 /// The tables against the event stream they came from
@@ -60,20 +61,10 @@ Examples:
   berth down && berth replay rebuild scheduler && berth up --detach"
     )]
     Rebuild {
-        /// gateway, scheduler, storage, host-driver or archive
-        #[arg(value_name = "SERVICE", value_parser = service)]
-        service: String,
+        /// Whose: the name of its program, such as scheduler or host-driver
+        #[arg(value_name = "SERVICE", value_parser = service_named)]
+        service: &'static Service,
     },
-}
-
-fn service(text: &str) -> Result<String, String> {
-    let name = text.replace('-', "_");
-    let known = crate::node::REBUILDABLE;
-    if known.contains(&name.as_str()) {
-        Ok(name)
-    } else {
-        Err(format!("expected one of {}", known.join(", ")))
-    }
 }
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
@@ -88,7 +79,7 @@ pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(
         ReplayCommand::Verify => verify(loaded.settings, global).await,
         ReplayCommand::Check => check(loaded.settings, global).await,
         ReplayCommand::At { time, object } => at(loaded.settings, time, object.as_deref(), global).await,
-        ReplayCommand::Rebuild { service } => rebuild(loaded.settings, &service, global).await,
+        ReplayCommand::Rebuild { service } => rebuild(loaded.settings, service, global).await,
     }
 }
 
@@ -174,7 +165,11 @@ async fn verify(settings: NodeSettings, global: &GlobalArgs) -> Result<(), Failu
     }
 }
 
-async fn rebuild(settings: NodeSettings, service: &str, global: &GlobalArgs) -> Result<(), Failure> {
+async fn rebuild(
+    settings: NodeSettings,
+    service: &'static Service,
+    global: &GlobalArgs,
+) -> Result<(), Failure> {
     let _not_running = super::up::Running::claim(&settings.data_dir)?;
     let restored = crate::node::replay_rebuild(settings, service).await?;
     let value =
@@ -182,8 +177,8 @@ async fn rebuild(settings: NodeSettings, service: &str, global: &GlobalArgs) -> 
     global.output.unwrap_or_default().print_value(&value, || {
         let rebuilt = &restored.rebuilt;
         let mut text = format!(
-            "{service}: made again from {} events, {} of its own\n",
-            rebuilt.events, rebuilt.own_events
+            "{}: made again from {} events, {} of its own\n",
+            service.name, rebuilt.events, rebuilt.own_events
         );
         if let Some(kept) = &restored.kept {
             text += &format!("the old database is {}\n", kept.display());

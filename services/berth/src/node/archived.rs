@@ -1,6 +1,6 @@
 //! The archive of a node, as seen from the command line.
 
-use super::assembly::{self, Folders};
+use super::assembly::{Folders, settings_of};
 use super::settings::NodeSettings;
 use crate::store::objects;
 use anyhow::{Context, bail, ensure};
@@ -22,10 +22,10 @@ pub struct Archive {
 }
 
 /// The archive of the node in `settings.data_dir`.
-pub fn archive(settings: &NodeSettings) -> Archive {
-    let folders = Folders::of(settings);
-    let made = assembly::archive(settings, &folders);
-    Archive { url: made.url, key_file: made.key_file, database: folders.database_file("archive") }
+pub fn archive(settings: &NodeSettings) -> anyhow::Result<Archive> {
+    let made: archive::Settings = settings_of(&archive::SERVICE, settings)?;
+    let database = Folders::of(settings).database_file(&archive::SERVICE);
+    Ok(Archive { url: made.url, key_file: made.key_file, database })
 }
 
 impl Archive {

@@ -1,8 +1,13 @@
 //! Which service gets which settings on an all-in-one node: one data folder, SQLite throughout.
 
+use super::services::SERVICES;
 use super::settings::{LogFormat, NodeDriver, NodeSettings};
+use crate::invariants::Database;
 use anyhow::Context;
-use chassis::{Chassis, ChassisSettings, TelemetrySettings};
+use chassis::service::Given;
+use chassis::{Chassis, ChassisSettings, Place, Service, TelemetrySettings};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +24,8 @@ impl Folders {
     /// Makes the folders, closed to other users of the machine; QEMU has to walk to disks and images.
     pub fn make(&self) -> anyhow::Result<()> {
         use std::os::unix::fs::PermissionsExt;
-        let closed = ["gateway", "scheduler", "storage", "host_driver", "archive", "nats", "keys", "pki"]
-            .map(|name| (name, 0o700));
+        let closed = SERVICES.map(|service| service.name).into_iter().chain(["nats", "keys", "pki"]);
+        let closed = closed.map(|name| (name, 0o700));
         for (name, mode) in [("", 0o711), ("host", 0o711), ("datastore", 0o711)].into_iter().chain(closed) {
             let folder = if name.is_empty() { self.data.clone() } else { self.data.join(name) };
             let made = std::fs::create_dir_all(&folder)
@@ -39,25 +44,22 @@ impl Folders {
     }
 
     /// The database file of a service.
-    pub fn database_file(&self, service: &str) -> PathBuf {
-        self.data.join(service).join(format!("{service}.db"))
+    pub fn database_file(&self, service: &Service) -> PathBuf {
+        service.database_file(&self.data)
     }
 
-    pub fn gateway(&self) -> PathBuf {
-        self.data.join("gateway")
-    }
-
-    pub fn database(&self, service: &str) -> String {
-        format!("sqlite://{}", self.database_file(service).display())
+    /// The databases of all services.
+    pub fn databases(&self) -> Vec<Database> {
+        let of = |service: &Service| Database {
+            service: service.name.to_owned(),
+            url: format!("sqlite://{}", self.database_file(service).display()),
+        };
+        SERVICES.into_iter().map(of).collect()
     }
 
     /// Remembers which driver the VMs were made with.
     pub fn driver(&self) -> PathBuf {
         self.data.join("host/driver")
-    }
-
-    fn datastore(&self) -> String {
-        format!("file://{}", self.data.join("datastore").display())
     }
 }
 
@@ -83,98 +85,86 @@ pub(crate) fn telemetry(settings: &NodeSettings) -> TelemetrySettings {
 }
 
 /// Starts every service in this process. Answers the address of the gateway.
-pub(crate) async fn wire(
+pub(crate) async fn start(
     settings: &NodeSettings,
-    folders: &Folders,
     certificate: Option<(&Path, &Path)>,
     chassis: &Chassis,
 ) -> anyhow::Result<SocketAddr> {
-    storage::wire(&storage(settings, folders), chassis).await?;
-    let scheduler =
-        scheduler::Settings { database_url: folders.database("scheduler"), ..scheduler::Settings::default() };
-    scheduler::wire(&scheduler, chassis).await?;
-    host_driver::wire(&host(settings, folders), chassis).await?;
-    archive::wire(&archive(settings, folders), chassis).await?;
-    // the door opens last: what comes in finds everybody there
-    gateway::start(&gateway(settings, folders, certificate), chassis).await
-}
-
-/// Settings of the archive.
-pub(crate) fn archive(settings: &NodeSettings, folders: &Folders) -> archive::Settings {
-    let url = match settings.archive.url.as_str() {
-        "" => format!("file://{}", folders.data.join("archive/store").display()),
-        url => url.to_owned(),
-    };
-    archive::Settings {
-        database_url: folders.database("archive"),
-        url,
-        key_file: folders.data.join("keys/archive.key"),
-        segment_events: settings.archive.segment_events,
-        segment_age_s: settings.archive.segment_age_s,
-        ..archive::Settings::default()
+    let mut address = None;
+    for service in SERVICES {
+        let started = (service.start)(given(service, settings, certificate), chassis).await?;
+        address = started.address.or(address);
     }
+    address.context("no service of the node listens")
 }
 
-/// Settings of the storage service.
-pub(crate) fn storage(settings: &NodeSettings, folders: &Folders) -> storage::Settings {
-    storage::Settings {
-        database_url: folders.database("storage"),
-        datastore_url: folders.datastore(),
-        allow_private_urls: settings.insecure_dev,
-        ..storage::Settings::default()
-    }
-}
-
-/// Settings of the gateway, with its certificate and key when it speaks TLS.
-pub(crate) fn gateway(
+/// The settings of a service on a node; `certificate` is chain and key of one that speaks TLS.
+pub(crate) fn given(
+    service: &Service,
     settings: &NodeSettings,
-    folders: &Folders,
     certificate: Option<(&Path, &Path)>,
-) -> gateway::Settings {
-    let (tls_cert_file, tls_key_file) =
-        certificate.map(|(certificate, key)| (certificate.to_owned(), key.to_owned())).unwrap_or_default();
-    gateway::Settings {
+) -> Given {
+    let place = Place {
         listen: settings.listen.to_string(),
-        data_dir: folders.gateway(),
-        database_url: folders.database("gateway"),
-        datastore_url: folders.datastore(),
-        tls_cert_file,
-        tls_key_file,
+        certificate: certificate.map(|(chain, key)| (chain.to_owned(), key.to_owned())),
         insecure_dev: settings.insecure_dev,
-        webhooks: gateway::WebhookSettings {
-            // checked when the settings were read
-            allow: settings.webhooks.networks().unwrap_or_default(),
-            allow_http: settings.webhooks.allow_http,
-            ca_file: settings.webhooks.ca_file.clone(),
-            ..gateway::WebhookSettings::default()
-        },
-        oidc: settings.oidc.clone(),
-        ..gateway::Settings::default()
+        ..Place::in_folder(&settings.data_dir, service)
+    };
+    service.settings_at(&place, own(service, settings))
+}
+
+/// The same, read: for who works with one service.
+pub(crate) fn settings_of<S: DeserializeOwned>(
+    service: &Service,
+    settings: &NodeSettings,
+) -> anyhow::Result<S> {
+    given(service, settings, None).read().with_context(|| format!("settings of the {}", service.program))
+}
+
+/// What the settings of the node say of a service, in its own words.
+fn own(service: &Service, settings: &NodeSettings) -> Value {
+    let is = |other: &Service| std::ptr::eq(service, other);
+    if is(&host_driver::SERVICE) {
+        host(settings)
+    } else if is(&gateway::SERVICE) {
+        json!({
+            "webhooks": {
+                // checked when the settings were read
+                "allow": settings.webhooks.networks().unwrap_or_default(),
+                "allow_http": settings.webhooks.allow_http,
+                "ca_file": settings.webhooks.ca_file,
+            },
+            "oidc": settings.oidc,
+        })
+    } else if is(&archive::SERVICE) {
+        let mut own = json!({
+            "segment_events": settings.archive.segment_events,
+            "segment_age_s": settings.archive.segment_age_s,
+        });
+        if !settings.archive.url.is_empty() {
+            own["url"] = json!(settings.archive.url);
+        }
+        own
+    } else {
+        json!({})
     }
 }
 
-/// Settings of the node's host-driver.
-pub(crate) fn host(settings: &NodeSettings, folders: &Folders) -> host_driver::Settings {
+fn host(settings: &NodeSettings) -> Value {
     let host = &settings.host;
-    let mut made = host_driver::Settings {
-        database_url: folders.database("host_driver"),
-        data_dir: folders.data.join("host"),
-        host_name: host.name.clone(),
-        labels: host.labels.clone(),
-        datastore_url: folders.datastore(),
-        quarantine_keep_s: host.quarantine_keep_s,
-        deleted_keep_s: host.deleted_keep_s,
-        drivers: match host.driver {
-            NodeDriver::Libvirt => vec!["libvirt".to_owned()],
-            NodeDriver::Simulated => vec!["simulated".to_owned()],
-        },
-        ..host_driver::Settings::default()
-    };
-    if host.driver == NodeDriver::Simulated {
+    let simulated = host.driver == NodeDriver::Simulated;
+    let mut own = json!({
+        "host_name": host.name,
+        "labels": host.labels,
+        "quarantine_keep_s": host.quarantine_keep_s,
+        "deleted_keep_s": host.deleted_keep_s,
+        "drivers": [if simulated { "simulated" } else { "libvirt" }],
+        "libvirt": { "uri": host.libvirt_uri },
+        "simulated": { "count": host.simulated_hosts },
+    });
+    if simulated {
         // these wait for the database alone, and share its commits
-        made.concurrency = 256;
+        own["concurrency"] = json!(256);
     }
-    made.libvirt.uri.clone_from(&host.libvirt_uri);
-    made.simulated.count = host.simulated_hosts as usize;
-    made
+    own
 }

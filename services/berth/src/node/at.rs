@@ -1,10 +1,9 @@
 //! `berth replay at`: the tables of all services as they were at a time, out of the archive and the stream after it.
 
 use super::archived::archive;
-use super::assembly::Folders;
-use super::compare::Service;
+use super::compare::Subject;
 use super::settings::NodeSettings;
-use super::verify::services;
+use super::verify::subjects;
 use crate::store::objects::{self, KINDS};
 use ::archive::Reader;
 use anyhow::Context;
@@ -56,7 +55,7 @@ pub struct ObjectAt {
 
 /// Applies events to fresh databases of all services.
 struct Replay {
-    services: Vec<Service>,
+    services: Vec<Subject>,
     stores: Vec<Store>,
     until_us: i64,
     batch: Vec<(u64, Box<Envelope>)>,
@@ -78,10 +77,12 @@ impl Replay {
 
     async fn apply(&mut self) -> anyhow::Result<()> {
         for (service, store) in self.services.iter().zip(&self.stores) {
-            let tables = (service.tables)(store);
+            let tables = service.tables(store)?;
             let desk = Desk::new(tables.service(), store.clone(), Arc::new(SystemClock));
             let unreadable = apply_all(&desk, &*tables, &self.batch).await?;
-            self.found.notes.extend(unreadable.into_iter().map(|line| format!("{}: {line}", service.name)));
+            self.found
+                .notes
+                .extend(unreadable.into_iter().map(|line| format!("{}: {line}", service.service.name)));
         }
         self.batch.clear();
         Ok(())
@@ -91,20 +92,19 @@ impl Replay {
 /// Shows the objects of the node in `settings.data_dir` at a time; with `object` only those with this name or id.
 /// Changes nothing.
 pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>) -> anyhow::Result<AtTime> {
-    let folders = Folders::of(&settings);
     let scratch = tempfile::Builder::new().prefix("berth-replay").tempdir_in(&settings.data_dir)?;
-    let services = services(&settings, &folders)?;
+    let services = subjects(&settings);
     let mut stores = Vec::new();
     for service in &services {
-        let url = format!("sqlite://{}/{}.db", scratch.path().display(), service.name);
-        stores.push(Store::open(&url, &[bus::MIGRATIONS, service.migrations].concat()).await?);
+        stores.push(service.fresh(scratch.path()).await?);
     }
     let found = AtTime { at_us, ..AtTime::default() };
     let mut replay = Replay { services, stores, until_us: at_us, batch: Vec::new(), found };
     let last = from_archive(&settings, &mut replay).await?;
     from_stream(&settings, &mut replay, last).await?;
     replay.apply().await?;
-    let gateway = replay.services.iter().position(|service| service.name == "gateway");
+    let shows = |subject: &Subject| std::ptr::eq(subject.service, &gateway::SERVICE);
+    let gateway = replay.services.iter().position(shows);
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
     for kind in KINDS {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
@@ -140,7 +140,7 @@ fn state(object: &serde_json::Value) -> String {
 
 /// Applies what is archived; answers the last segment.
 async fn from_archive(settings: &NodeSettings, replay: &mut Replay) -> anyhow::Result<Option<Segment>> {
-    let archive = archive(settings);
+    let archive = archive(settings)?;
     if !archive.is_there()? {
         replay.found.notes.push("there is no archive yet".to_owned());
         return Ok(None);

@@ -1,15 +1,12 @@
 //! `berth replay check`: the invariants of a node that is up, judged by its log, its tables and its hypervisor.
 
-use super::assembly::{self, Folders};
+use super::assembly::{Folders, settings_of};
 use super::settings::{NodeDriver, NodeSettings};
 use super::{broker, pki};
-use crate::invariants::{Database, Judgement, PowerSeen, Truth, VmSeen, judge};
+use crate::invariants::{Judgement, PowerSeen, Truth, VmSeen, judge};
 use anyhow::Context;
 use host_driver::Hosts;
 use host_driver::domain::{Domain, Power};
-
-/// The services whose databases are read.
-pub(crate) const SERVICES: [&str; 4] = ["gateway", "scheduler", "storage", "host_driver"];
 
 /// Judges the node in `settings.data_dir`. Changes nothing. The node should be idle: what is under way looks wrong.
 pub async fn replay_check(settings: NodeSettings) -> anyhow::Result<Judgement> {
@@ -22,16 +19,14 @@ pub async fn replay_check(settings: NodeSettings) -> anyhow::Result<Judgement> {
     };
     let connection = bus::Connection::open(&bus, "replay check", bus::Report::none()).await?;
     let truth = match settings.host.driver {
-        NodeDriver::Libvirt => Some(ask(&assembly::host(&settings, &folders).hosts()?).await?),
+        NodeDriver::Libvirt => {
+            let host: host_driver::Settings = settings_of(&host_driver::SERVICE, &settings)?;
+            Some(ask(&host.hosts()?).await?)
+        }
         // they live in the memory of the node
         NodeDriver::Simulated => None,
     };
-    judge(&connection, &databases(&folders), truth).await
-}
-
-fn databases(folders: &Folders) -> Vec<Database> {
-    let of = |service: &str| Database { service: service.to_owned(), url: folders.database(service) };
-    SERVICES.map(of).into()
+    judge(&connection, &folders.databases(), truth).await
 }
 
 /// Asks every hypervisor what it has.

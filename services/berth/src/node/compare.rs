@@ -5,12 +5,13 @@ use anyhow::Context;
 use bus::rebuild::{Rebuild, apply_all};
 use bus::watch::{Cursor, Gap, Item, Query, extent, watch};
 use bus::{Connection, Desk, Envelope, queues};
+use chassis::service::{Given, Service};
 use kernel::SystemClock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{MigrationFile, RowDump, Store, dump_table, key_columns};
+use store::{RowDump, Store, dump_table, key_columns};
 use tokio::time::Instant;
 
 /// Differences shown of one table; the rest is counted.
@@ -36,33 +37,49 @@ pub struct TableVerdict {
     pub differences: Vec<String>,
 }
 
-/// Makes what makes a service's tables in a database.
-pub(super) type MakeTables = Box<dyn Fn(&Store) -> Box<dyn Rebuild>>;
+/// A service whose tables are made again.
+pub(super) struct Subject {
+    /// Which.
+    pub service: &'static Service,
+    /// Its settings.
+    pub given: Given,
+}
 
-/// One service's database, and how its tables are made from events.
-pub(super) struct Service {
-    /// "scheduler".
-    pub name: &'static str,
-    /// Its schema.
-    pub migrations: &'static [MigrationFile],
-    /// Makes its tables.
-    pub tables: MakeTables,
-    /// The live database.
-    pub database_url: String,
+impl Subject {
+    /// A database for its tables.
+    pub async fn open(&self, url: &str) -> anyhow::Result<Store> {
+        let migrations = [bus::MIGRATIONS, self.service.migrations].concat();
+        Store::open(url, &migrations).await.with_context(|| format!("{}: opening {url}", self.service.name))
+    }
+
+    /// An empty one in a folder.
+    pub async fn fresh(&self, folder: &Path) -> anyhow::Result<Store> {
+        self.open(&format!("sqlite://{}/{}.db", folder.display(), self.service.name)).await
+    }
+
+    /// The one that it works with.
+    pub async fn live(&self) -> anyhow::Result<Store> {
+        let url = self.given.as_json()["database_url"].as_str().unwrap_or_default();
+        anyhow::ensure!(!url.is_empty(), "{}: its settings name no database", self.service.name);
+        self.open(url).await
+    }
+
+    /// What makes its tables in a database.
+    pub fn tables(&self, store: &Store) -> anyhow::Result<Box<dyn Rebuild>> {
+        (self.service.tables)(&self.given, store)
+    }
 }
 
 /// Rebuilds and compares. Nothing of the live databases is changed.
 pub(super) async fn verify(
     connection: &Connection,
     archive: &Archive,
-    services: &[Service],
+    services: &[Subject],
     scratch: &Path,
 ) -> anyhow::Result<Vec<TableVerdict>> {
     let mut fresh = Vec::with_capacity(services.len());
     for service in services {
-        let url = format!("sqlite://{}/{}.db", scratch.display(), service.name);
-        let migrations = [bus::MIGRATIONS, service.migrations].concat();
-        fresh.push(Store::open(&url, &migrations).await.context("a fresh database")?);
+        fresh.push(service.fresh(scratch).await?);
     }
     let give_up = Instant::now() + PATIENCE;
     let (mut cursor, mut unreadable) = (Cursor::default(), Vec::new());
@@ -83,15 +100,14 @@ pub(super) async fn verify(
     Ok(unreadable.into_iter().chain(verdicts).collect())
 }
 
-async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<TableVerdict>> {
+async fn compare(services: &[Subject], fresh: &[Store]) -> anyhow::Result<Vec<TableVerdict>> {
     let mut verdicts = Vec::new();
     for (service, fresh) in services.iter().zip(fresh) {
-        let live =
-            Store::open(&service.database_url, &[bus::MIGRATIONS, service.migrations].concat()).await?;
-        for table in (service.tables)(fresh).tables() {
+        let live = service.live().await?;
+        for table in service.tables(fresh)?.tables() {
             let (expected, found) = (dump_table(fresh, table).await?, dump_table(&live, table).await?);
             verdicts.push(TableVerdict {
-                service: service.name.to_owned(),
+                service: service.service.name.to_owned(),
                 table: (*table).to_owned(),
                 rows: found.len() as u64,
                 differences: differences(&expected, &found, &key_columns(fresh, table).await?),
@@ -106,11 +122,12 @@ async fn compare(services: &[Service], fresh: &[Store]) -> anyhow::Result<Vec<Ta
 async fn replay(
     connection: &Connection,
     archive: &Archive,
-    services: &[Service],
+    services: &[Subject],
     fresh: &[Store],
     cursor: &mut Cursor,
 ) -> anyhow::Result<Vec<TableVerdict>> {
-    let tables = services.iter().zip(fresh).map(|(service, store)| (service.tables)(store)).collect();
+    let tables = services.iter().zip(fresh).map(|(service, store)| service.tables(store));
+    let tables = tables.collect::<anyhow::Result<_>>()?;
     let mut fold = Fold { tables, fresh, batch: Vec::with_capacity(BATCH), verdicts: Vec::new() };
     let extent = extent(connection).await?;
     if *cursor == Cursor::default() && extent.first > 1 {

@@ -1,6 +1,6 @@
 //! Which driver a node's VMs were made with: another one would not find them.
 
-use super::assembly::Folders;
+use super::assembly::{Folders, settings_of};
 use super::settings::{NodeDriver, NodeSettings};
 use anyhow::Context;
 use chassis::private_file;
@@ -37,7 +37,10 @@ pub async fn remember_driver(
         return Ok(Ok(()));
     }
     if !made_with.is_empty() && !change {
-        let vms = host_driver::living_vms(&folders.database("host_driver")).await?;
+        let vms = {
+            let host: host_driver::Settings = settings_of(&host_driver::SERVICE, settings)?;
+            host_driver::living_vms(&host.database_url).await?
+        };
         if vms > 0 {
             return Ok(Err(OtherDriver { vms, made_with, asked }));
         }

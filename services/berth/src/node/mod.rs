@@ -10,6 +10,7 @@ mod driver;
 mod in_force;
 mod pki;
 mod restore;
+mod services;
 pub mod settings;
 mod verify;
 
@@ -20,7 +21,8 @@ pub use check::replay_check;
 pub use compare::TableVerdict;
 pub use driver::{OtherDriver, remember_driver};
 pub use in_force::{read as settings_in_force, write as write_settings_in_force};
-pub use restore::{REBUILDABLE, Restored, replay_rebuild};
+pub use restore::{Restored, replay_rebuild};
+pub use services::{SERVICES, named as service_named};
 pub use settings::NodeSettings;
 pub use verify::replay_verify;
 
@@ -54,7 +56,7 @@ pub async fn up(
     ready: impl FnOnce(Ready) + Send,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start("berth", &assembly::telemetry(&settings))?;
+    let telemetry = Telemetry::start_for("berth", &assembly::telemetry(&settings), &SERVICES)?;
     let folders = Folders::of(&settings);
     folders.make()?;
     let pki = if settings.insecure_dev {
@@ -75,9 +77,9 @@ pub async fn up(
     let chassis = Chassis::start_with_health("berth", &assembly::chassis(&settings, bus), health).await?;
 
     let certificate = pki.as_ref().map(|pki| (pki.certificate.as_path(), pki.key.as_path()));
-    let outcome = match assembly::wire(&settings, &folders, certificate, &chassis).await {
+    let outcome = match assembly::start(&settings, certificate, &chassis).await {
         Ok(address) => {
-            ready(reachable(&settings, &folders, pki.as_ref(), address)?);
+            ready(reachable(&settings, pki.as_ref(), address)?);
             tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 () = chassis.tasks.failed() => Err(anyhow::anyhow!("a part of the node ended by itself; its log says why")),
@@ -115,7 +117,7 @@ async fn broker_for(
             sync_always: settings.nats.sync_always && !settings.insecure_dev,
             folder: folders.nats(),
             certificate: pki.map(|pki| (pki.certificate.clone(), pki.key.clone())),
-            issuer: gateway::nats_issuer(&assembly::gateway(settings, folders, None))?,
+            issuer: gateway::nats_issuer(&assembly::settings_of(&gateway::SERVICE, settings)?)?,
         },
         health.component("nats"),
     )
@@ -134,13 +136,9 @@ pub fn broker_settings(settings: &NodeSettings) -> anyhow::Result<bus::BusSettin
         .context("the node is not up: start it with `berth up`")
 }
 
-fn reachable(
-    settings: &NodeSettings,
-    folders: &Folders,
-    pki: Option<&Pki>,
-    address: SocketAddr,
-) -> anyhow::Result<Ready> {
-    let file = folders.gateway().join("admin.token");
+fn reachable(settings: &NodeSettings, pki: Option<&Pki>, address: SocketAddr) -> anyhow::Result<Ready> {
+    let gateway: gateway::Settings = assembly::settings_of(&gateway::SERVICE, settings)?;
+    let file = gateway.admin_token_file();
     let token = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     // a listener on all addresses is reached through this machine's own
     let host = if settings.listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { host_of(address) };

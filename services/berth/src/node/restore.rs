@@ -1,19 +1,16 @@
 //! `berth replay rebuild`: a service's database again from the events, in the place of the one that is there.
 
-use super::assembly::Folders;
+use super::assembly::{Folders, given};
+use super::compare::Subject;
 use super::settings::NodeSettings;
-use super::verify::services;
 use super::{broker_for, pki};
 use anyhow::Context;
 use bus::Desk;
 use bus::rebuild::{Rebuilt, rebuild};
+use chassis::Service;
 use kernel::{Clock, SystemClock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::Store;
-
-/// Services whose databases can be made again.
-pub const REBUILDABLE: [&str; 5] = ["gateway", "scheduler", "storage", "host_driver", "archive"];
 
 /// A database that was made again.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -26,7 +23,7 @@ pub struct Restored {
 
 /// Makes the database of `service` from the events and puts it in the place of the old one, which is kept beside it.
 /// The node must not run: its broker is started for this alone. An error leaves the old database where it was.
-pub async fn replay_rebuild(settings: NodeSettings, service: &str) -> anyhow::Result<Restored> {
+pub async fn replay_rebuild(settings: NodeSettings, service: &'static Service) -> anyhow::Result<Restored> {
     let folders = Folders::of(&settings);
     let pki = pki::existing(&folders.pki())?;
     let health = chassis::Health::default();
@@ -46,19 +43,17 @@ async fn replace(
     connection: &bus::Connection,
     settings: &NodeSettings,
     folders: &Folders,
-    service: &str,
+    service: &'static Service,
 ) -> anyhow::Result<Restored> {
-    let all = services(settings, folders)?;
-    let found = all.iter().find(|s| s.name == service).context("no such service")?;
+    let subject = Subject { service, given: given(service, settings, None) };
     let (place, fresh) =
         (folders.database_file(service), folders.database_file(service).with_extension("rebuilt"));
     for leftover in files_of(&fresh) {
         remove(&leftover)?;
     }
-    let migrations = [bus::MIGRATIONS, found.migrations].concat();
-    let store = Store::open(&format!("sqlite://{}", fresh.display()), &migrations).await?;
-    let desk = Desk::new(found.name, store.clone(), Arc::new(SystemClock));
-    let rebuilt = rebuild(connection, &desk, &*(found.tables)(&store)).await;
+    let store = subject.open(&format!("sqlite://{}", fresh.display())).await?;
+    let desk = Desk::new(service.name, store.clone(), Arc::new(SystemClock));
+    let rebuilt = rebuild(connection, &desk, &*subject.tables(&store)?).await;
     store.close().await;
     let rebuilt = rebuilt.context("the old database is as it was")?;
     let kept = set_aside(&place)?;

@@ -4,14 +4,13 @@ use super::clock::VirtualClock;
 use super::rows::{HostRow, Workload};
 use crate::client::{Connect, Gateway, IdempotencyKey, LocalFile, upload, wait_for_operation};
 use crate::invariants::Database;
-use crate::node::NodeSettings;
-use crate::node::assembly::{self, Folders};
+use crate::node::assembly::{self, Folders, given, settings_of};
 use crate::node::broker::{Broker, BrokerSettings};
-use crate::node::check::SERVICES;
+use crate::node::{NodeSettings, SERVICES};
 use crate::store::tables::Reader;
 use anyhow::{Context as _, bail};
 use bus::Desk;
-use chassis::{Chassis, Health};
+use chassis::{Chassis, Health, Service};
 use contracts::common::v1::ArtifactRole;
 use contracts::gateway::v1::{ImportImageRequest, ListHostsRequest};
 use contracts::scheduler::v1::HostState;
@@ -19,6 +18,7 @@ use contracts::storage::v1::{ArtifactSource, artifact_source::Source};
 use host_driver::adapters::simulated::{World, WorldSettings};
 use host_driver::{Attention, Hosts, simulated_host};
 use kernel::HostId;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Platform {
                 sync_always: false,
                 folder: folders.nats(),
                 certificate: None,
-                issuer: gateway::nats_issuer(&assembly::gateway(&settings, &folders, None))?,
+                issuer: gateway::nats_issuer(&settings_of(&gateway::SERVICE, &settings)?)?,
             },
             health.component("nats"),
         )
@@ -94,29 +94,13 @@ impl Platform {
         let clock = Arc::new(VirtualClock::default());
         let chassis = Chassis::start_with_clock("berth", &chassis_settings, clock.clone()).await?;
 
-        storage::wire(&assembly::storage(&settings, &folders), &chassis).await?;
-        let [vcpus, memory, disk] = overcommit;
-        let scheduler = scheduler::Settings {
-            database_url: folders.database("scheduler"),
-            overcommit_vcpus_percent: vcpus,
-            overcommit_memory_percent: memory,
-            overcommit_disk_percent: disk,
-            ..scheduler::Settings::default()
-        };
-        let scheduler = scheduler::serve(&scheduler, &chassis).await?;
-        let driver = host_driver::Settings {
-            drivers: vec!["simulated".to_owned()],
-            reserve_memory_bytes: 0,
-            // nothing happens behind the back of a simulated host: nobody has to look for it
-            full_pass_s: 86_400,
-            // words have no disk to come back with
-            deleted_keep_s: 0,
-            ..assembly::host(&settings, &folders)
-        };
         let hosts = Arc::new(fleet(&workload.hosts));
-        let attention = host_driver::wire_hosts(&driver, &chassis, hosts.clone()).await?;
-        let gateway = assembly::gateway(&settings, &folders, None);
-        let address = gateway::start(&gateway, &chassis).await?;
+        let mut parts = Parts::default();
+        for service in SERVICES {
+            parts.start(service, &settings, overcommit, &hosts, &chassis).await?;
+        }
+        let (scheduler, attention, address) = parts.all()?;
+        let gateway: gateway::Settings = settings_of(&gateway::SERVICE, &settings)?;
         let token =
             std::fs::read_to_string(gateway.admin_token_file()).context("the gateway's first token")?;
         let connect = Connect {
@@ -128,12 +112,10 @@ impl Platform {
             request_timeout: Duration::from_secs(60),
             attempts: 3,
         };
-        let mut databases = Vec::new();
+        let databases = folders.databases();
         let mut readers = Vec::new();
-        for service in SERVICES {
-            let url = folders.database(service);
-            readers.push(Reader::open(&url).await?);
-            databases.push(Database { service: service.to_owned(), url });
+        for database in &databases {
+            readers.push(Reader::open(&database.url).await?);
         }
         let platform = Self {
             connection: chassis.bus.clone(),
@@ -197,7 +179,7 @@ impl Platform {
     pub async fn waiting(&self) -> anyhow::Result<u64> {
         let mut waiting = 0;
         for (reader, database) in self.readers.iter().zip(&self.databases) {
-            if database.service == "scheduler" {
+            if database.service == scheduler::SERVICE.name {
                 waiting += reader.waiting().await?;
             }
         }
@@ -225,6 +207,60 @@ impl Platform {
             reader.close().await;
         }
         self.broker.stop().await;
+    }
+}
+
+/// What a simulation keeps a hand on, of the services that were started.
+#[derive(Default)]
+struct Parts {
+    scheduler: Option<(Desk, scheduler::handlers::Context)>,
+    attention: Option<Attention>,
+    address: Option<SocketAddr>,
+}
+
+impl Parts {
+    /// Starts a service as a node does, but for two: the loops of the scheduler that follow the clock are driven by the
+    /// simulation, and the hosts are those of the workload.
+    async fn start(
+        &mut self,
+        service: &'static Service,
+        settings: &NodeSettings,
+        [vcpus, memory, disk]: [u32; 3],
+        hosts: &Arc<Hosts>,
+        chassis: &Chassis,
+    ) -> anyhow::Result<()> {
+        if std::ptr::eq(service, &scheduler::SERVICE) {
+            let settings = scheduler::Settings {
+                overcommit_vcpus_percent: vcpus,
+                overcommit_memory_percent: memory,
+                overcommit_disk_percent: disk,
+                ..settings_of(service, settings)?
+            };
+            self.scheduler = Some(scheduler::serve(&settings, chassis).await?);
+        } else if std::ptr::eq(service, &host_driver::SERVICE) {
+            let settings = host_driver::Settings {
+                drivers: vec!["simulated".to_owned()],
+                reserve_memory_bytes: 0,
+                // nothing happens behind the back of a simulated host: nobody has to look for it
+                full_pass_s: 86_400,
+                // words have no disk to come back with
+                deleted_keep_s: 0,
+                ..settings_of(service, settings)?
+            };
+            self.attention = Some(host_driver::wire_hosts(&settings, chassis, hosts.clone()).await?);
+        } else {
+            let started = (service.start)(given(service, settings, None), chassis).await?;
+            self.address = started.address.or(self.address);
+        }
+        Ok(())
+    }
+
+    fn all(self) -> anyhow::Result<((Desk, scheduler::handlers::Context), Attention, SocketAddr)> {
+        Ok((
+            self.scheduler.context("no scheduler was started")?,
+            self.attention.context("no host-driver was started")?,
+            self.address.context("nobody listens")?,
+        ))
     }
 }
 

@@ -153,7 +153,7 @@ impl Api {
             failures = pause.failures,
             "logins have to wait"
         );
-        let cause = Cause::own("gateway").for_tenant(PLATFORM);
+        let cause = Cause::own(crate::SERVICE.name).for_tenant(PLATFORM);
         let mut work = self.desk.begin(cause).await.map_err(status::broken)?;
         work.say(&LoginBlocked {
             user: attempt.user.clone(),

@@ -38,7 +38,7 @@ pub struct Projection {
 /// Everything the gateway listens to.
 pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
     let on = Projection { store: store.clone(), wakeups: wakeups.clone() };
-    Subscriptions::new("gateway")
+    Subscriptions::new(crate::SERVICE.name)
         // its own events: they change nothing when they arrive, and rebuild its tables in a replay
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))

@@ -41,7 +41,7 @@ impl EndedTokens {
         // the rest goes in the next passes
         let all = i64::try_from(ended.len()).is_ok_and(|count| count < BATCH);
         let expired_before_us = if all { horizon } else { last + 1 };
-        let mut work = self.desk.begin(Cause::own("gateway").for_tenant(PLATFORM)).await?;
+        let mut work = self.desk.begin(Cause::own(crate::SERVICE.name).for_tenant(PLATFORM)).await?;
         work.say(&TokensForgotten { name: expired_before_us.to_string(), expired_before_us });
         work.commit().await?;
         self.forgotten.add(ended.len() as u64, &[]);

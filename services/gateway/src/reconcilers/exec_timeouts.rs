@@ -25,7 +25,7 @@ pub async fn pass(desk: &Desk) -> anyhow::Result<()> {
         tracing::warn!(operation = operation.id, method = operation.method, late, "no answer will come");
         let cause = Cause {
             correlation: operation.id.parse().unwrap_or_default(),
-            ..Cause::own("gateway").for_tenant(&operation.tenant)
+            ..Cause::own(crate::SERVICE.name).for_tenant(&operation.tenant)
         };
         let mut work = desk.begin(cause).await?;
         work.say(&abandoned(operation, late));

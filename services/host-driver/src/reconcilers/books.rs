@@ -138,7 +138,7 @@ impl Books {
 
     async fn together(&self, records: impl Iterator<Item = &Record>) -> Result<Vec<bool>, StoreError> {
         let records: Vec<&Record> = records.collect();
-        let mut unit = self.0.desk.begin(Cause::own(crate::SERVICE)).await?;
+        let mut unit = self.0.desk.begin(Cause::own(crate::SERVICE.name)).await?;
         let kept = put(&mut unit, &records).await?;
         unit.commit().await?;
         Ok(kept)
@@ -202,7 +202,7 @@ async fn say_moved(unit: &mut Work, record: &Record) -> Result<(), StoreError> {
 fn say(unit: &mut Work, record: &Record) {
     if let Some(drifted) = &record.drifted {
         // nobody asked for this: it is not the doing of whoever gave the last order
-        let own = Cause::own(crate::SERVICE).for_tenant(&record.tenant);
+        let own = Cause::own(crate::SERVICE.name).for_tenant(&record.tenant);
         unit.set_cause(Cause { traceparent: record.said_because().traceparent, ..own });
         unit.say_for(&record.tenant, drifted);
     }

@@ -66,7 +66,7 @@ impl Execs {
         for exec in execs::in_state(reader, "asked").await? {
             self.begin(exec).await?;
         }
-        let mut unit = self.desk.begin(bus::Cause::own(crate::SERVICE)).await?;
+        let mut unit = self.desk.begin(bus::Cause::own(crate::SERVICE.name)).await?;
         let before = Timestamp(unit.now().0 - i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX));
         execs::forget(unit.tx(), before).await?;
         Ok(unit.commit().await?)

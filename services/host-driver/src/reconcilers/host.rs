@@ -79,7 +79,7 @@ impl HostReports {
             None => self.health.ok("hypervisors answer"),
         }
         for batch in news.chunks(BATCH) {
-            let mut unit = self.desk.begin(Cause::own(crate::SERVICE)).await?;
+            let mut unit = self.desk.begin(Cause::own(crate::SERVICE.name)).await?;
             for (host, report) in batch {
                 hosts::put(unit.tx(), *host, report.revision, &report.encode_to_vec()).await?;
                 unit.say_for(kernel::PLATFORM, &HostReported { report: Some(report.clone()) });
@@ -96,7 +96,7 @@ impl HostReports {
             return Ok(());
         }
         let waiting = work::waiting(self.desk.store().reader()).await?;
-        let mut unit = self.desk.begin(Cause::own(crate::SERVICE)).await?;
+        let mut unit = self.desk.begin(Cause::own(crate::SERVICE.name)).await?;
         let keys: Vec<VmKey> = waiting.into_iter().filter(|key| relieved.contains(&key.host)).collect();
         work::end_pauses(unit.tx(), &keys).await?;
         unit.commit().await?;

@@ -4,12 +4,12 @@ use crate::hosts::Hosts;
 use crate::store::{VmKey, vms};
 use crate::translate::outgoing;
 use bus::{Cause, Desk};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What to do about a VM with our mark that nobody ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OrphanPolicy {
     /// Say it; somebody may have lost a database.
@@ -62,7 +62,7 @@ impl Orphans {
                 backend.hypervisor.undefine(key.instance).await?;
             }
             tracing::warn!(instance = %key.instance, host = %key.host, removed = remove, "a vm that nobody ordered");
-            let mut unit = self.desk.begin(Cause::own(crate::SERVICE)).await?;
+            let mut unit = self.desk.begin(Cause::own(crate::SERVICE.name)).await?;
             unit.say_for(kernel::PLATFORM, &outgoing::orphan(key, remove));
             unit.commit().await?;
             self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(key);

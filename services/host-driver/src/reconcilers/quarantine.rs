@@ -150,7 +150,7 @@ impl Quarantine {
         item: &wire::Quarantined,
         news: bool,
     ) -> anyhow::Result<()> {
-        let own = Cause::own(crate::SERVICE).for_tenant(&item.tenant);
+        let own = Cause::own(crate::SERVICE.name).for_tenant(&item.tenant);
         let mut unit = self.desk.begin(order.map_or(own, |order| order.cause.clone())).await?;
         // a visit may have said it meanwhile
         if quarantine::find(&mut *unit.tx(), &item.id).await?.is_some() == news {

@@ -100,7 +100,7 @@ impl Visitor {
         }
         // a rebuilt table has orders without work in hand: what was said tells how far it came
         let (before, cause) = worked.unwrap_or_else(|| {
-            (incoming::recalled(&row), Cause::own(crate::SERVICE).for_tenant(&row.tenant))
+            (incoming::recalled(&row), Cause::own(crate::SERVICE.name).for_tenant(&row.tenant))
         });
         let case = match self.case(row, cause, before).await {
             Ok(case) => case,

@@ -34,7 +34,7 @@ fn domains() -> String {
 
 /// A process over a database.
 fn process(subject: &Subject, gate: &Arc<Gate>, host: HostId, store: Store) -> (Parts, Bench) {
-    let desk = Desk::new(SERVICE, store, Arc::new(SystemClock));
+    let desk = Desk::new(SERVICE.name, store, Arc::new(SystemClock));
     let backend = Backend {
         hypervisor: Arc::new(Halting(gate.clone(), subject.hypervisor.clone())),
         disks: Arc::new(Halting(gate.clone(), subject.disks.clone())),

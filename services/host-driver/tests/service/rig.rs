@@ -57,7 +57,7 @@ impl Rig {
         deliveries: usize,
         clock: Arc<ManualClock>,
     ) -> Self {
-        let desk = Desk::new(SERVICE, store, clock.clone());
+        let desk = Desk::new(SERVICE.name, store, clock.clone());
         let hosts: [Host; 1] = [simulated_host(host, "host-1".into(), world.clone())];
         let (health, sealer) = (Health::default(), Arc::new(Sealer::new(&[7; 32])));
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));

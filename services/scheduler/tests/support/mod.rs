@@ -48,7 +48,7 @@ impl World {
     pub fn new(store: Store, deliveries: usize) -> Self {
         // long after 1970: ids made from small numbers are old requests
         let clock = Arc::new(ManualClock::at(Timestamp(1_800_000_000_000_000)));
-        let desk = Desk::new(SERVICE, store.clone(), clock.clone());
+        let desk = Desk::new(SERVICE.name, store.clone(), clock.clone());
         let settings = Settings { overcommit_vcpus_percent: 100, ..Settings::default() };
         let context = scheduler::context(&settings, store, &opentelemetry::global::meter("test"));
         let mut bench = Bench::on(desk, scheduler::subscriptions(&context), deliveries);

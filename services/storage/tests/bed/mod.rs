@@ -62,7 +62,7 @@ impl Bed {
         change(&mut settings);
         let wakes = Wakes::default();
         let clock = Arc::new(kernel::SystemClock);
-        let desk = bus::Desk::new(storage::SERVICE, database.store.clone(), clock);
+        let desk = bus::Desk::new(storage::SERVICE.name, database.store.clone(), clock);
         let mut bench = Bench::on(desk.clone(), storage::subscriptions(&settings, &desk, &wakes), deliveries);
         bench.tenant = "acme".into();
         let parts = parts(&settings, &bench, &wakes);

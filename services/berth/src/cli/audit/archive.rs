@@ -46,7 +46,7 @@ pub struct KeyArgs {}
 
 fn of_node(global: &GlobalArgs) -> Result<crate::node::Archive, Failure> {
     let loaded = node::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;
-    Ok(crate::node::archive(&loaded.settings))
+    Ok(crate::node::archive(&loaded.settings)?)
 }
 
 pub(super) fn key(_: &KeyArgs, global: &GlobalArgs) -> Result<(), Failure> {

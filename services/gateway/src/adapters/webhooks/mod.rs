@@ -7,11 +7,11 @@ pub mod signature;
 pub use sender::{Attempt, Request, Sender};
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Settings of webhooks.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSettings {
     /// Networks to which requests may go although they are not public: "10.0.0.0/8". Tenants choose the URLs.

@@ -11,7 +11,7 @@ use crate::domain::observed::boot_number;
 use crate::domain::{Condition, Domain as Seen, DriverKind, Ended, HostCause, Machine, Power};
 use async_trait::async_trait;
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use virt::enumutil::Enum;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How to reach libvirt and what to use of it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LibvirtSettings {
     /// "qemu:///system", or "test:///default" for libvirt's mock.

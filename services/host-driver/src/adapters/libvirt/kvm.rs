@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(8);
 const PROOF: &str = "Kernel panic";
 
 /// What the operator says about acceleration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Acceleration {
     /// Find out.

@@ -6,7 +6,7 @@ use super::kept::Kept;
 use crate::adapters::fault::Fault;
 use crate::domain::{Condition, Domain, Ended, Files, HostCause, Ours, Power, Quarantined};
 use kernel::{Bytes, InstanceId, MilliVcpus};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// What a simulated host has and how fast it is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorldSettings {
     /// CPUs, in thousandths.

@@ -4,15 +4,17 @@ use super::{Tree, Violation, check, finds};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-const SHARED: [&str; 6] = ["kernel", "contracts", "store", "bus", "chassis", "testkit"];
+const SHARED: [&str; 8] = ["kernel", "contracts", "store", "bus", "chassis", "client", "checker", "testkit"];
 
 /// What each shared crate may import of the others: always what is below it, never what is above.
-const SHARED_IMPORTS: [(&str, &[&str]); 6] = [
+const SHARED_IMPORTS: [(&str, &[&str]); 8] = [
     ("kernel", &[]),
     ("contracts", &["kernel"]),
     ("store", &["kernel"]),
     ("bus", &["kernel", "contracts", "store"]),
     ("chassis", &["kernel", "contracts", "store", "bus"]),
+    ("client", &["kernel", "contracts"]),
+    ("checker", &["kernel", "contracts", "store", "bus"]),
     ("testkit", &["kernel", "contracts", "store", "bus", "chassis"]),
 ];
 
@@ -20,7 +22,7 @@ const SHARED_IMPORTS: [(&str, &[&str]); 6] = [
 const RESERVED: [(&str, &[&str], &str); 4] = [
     (
         "async-nats",
-        &["bus", "testkit", "chassis", "berth", "stories", "benches"],
+        &["bus", "testkit", "chassis", "stories", "benches"],
         "messages leave and arrive through bus",
     ),
     ("virt", &["host-driver", "stories", "benches"], "only host-driver meets hypervisors"),
@@ -29,7 +31,10 @@ const RESERVED: [(&str, &[&str], &str); 4] = [
 ];
 
 /// The crates that may put services together.
-const COMPOSERS: [&str; 3] = ["berth", "stories", "benches"];
+const COMPOSERS: [&str; 3] = ["node", "stories", "benches"];
+
+/// The client is for any machine: what it may use of our own crates.
+const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client"]);
 
 /// The crates that are tests as a whole.
 const TESTS: [&str; 2] = ["stories", "benches"];
@@ -62,7 +67,7 @@ fn crate_name(path: &str, manifest: &Table) -> String {
     name.unwrap_or_else(|| panic!("{path} has no package.name")).to_owned()
 }
 
-/// A service imports no other service; only berth and the stories compose them.
+/// A service imports no other service; only the node and the stories compose them.
 fn services_are_alone(tree: &Tree) -> Vec<Violation> {
     let services: BTreeMap<String, &str> = tree
         .members()
@@ -79,6 +84,24 @@ fn services_are_alone(tree: &Tree) -> Vec<Violation> {
         found.extend(others.map(|d| {
             format!("{path}: {name} depends on the service {}; services talk over the bus, only {COMPOSERS:?} compose them", d.name)
         }));
+    }
+    found
+}
+
+/// The command line builds without databases, hypervisors and services.
+fn the_client_is_light(tree: &Tree) -> Vec<Violation> {
+    let own: Vec<String> = tree.members().map(|(path, manifest)| crate_name(path, &manifest)).collect();
+    let mut found = Vec::new();
+    for (path, manifest) in tree.members().filter(|(path, m)| crate_name(path, m) == CLIENT.0) {
+        for dependency in dependencies(&manifest).iter().filter(|d| !d.development) {
+            let ours = own.contains(&dependency.name) && !CLIENT.1.contains(&dependency.name.as_str());
+            if ours || ["sqlx", "virt", "async-nats"].contains(&dependency.name.as_str()) {
+                found.push(format!(
+                    "{path}: {} depends on {}; it runs on any machine, and what needs a node is in services/node",
+                    CLIENT.0, dependency.name
+                ));
+            }
+        }
     }
     found
 }
@@ -164,13 +187,28 @@ fn a_service_imports_no_other_service() {
     check(services_are_alone);
     let (gateway, scheduler) =
         (manifest("gateway", ""), manifest("scheduler", "[dev-dependencies]\ngateway.workspace = true\n"));
-    let berth = manifest("berth", "[dependencies]\ngateway.workspace = true\n");
+    let node = manifest("node", "[dependencies]\ngateway.workspace = true\n");
     let sample = [
         ("services/gateway/Cargo.toml", gateway.as_str()),
         ("services/scheduler/Cargo.toml", &scheduler),
-        ("services/berth/Cargo.toml", &berth),
+        ("services/node/Cargo.toml", &node),
     ];
     finds(services_are_alone, &sample, &["scheduler depends on the service gateway"]);
+}
+
+#[test]
+fn the_client_builds_without_any_service() {
+    check(the_client_is_light);
+    let berth = manifest(
+        "berth",
+        "[dependencies]\nbus.workspace = true\nsqlx.workspace = true\nclient.workspace = true\n",
+    );
+    let sample = [
+        ("services/berth/Cargo.toml", berth.as_str()),
+        ("shared/bus/Cargo.toml", &manifest("bus", "")),
+        ("shared/client/Cargo.toml", &manifest("client", "")),
+    ];
+    finds(the_client_is_light, &sample, &["depends on bus", "depends on sqlx"]);
 }
 
 #[test]

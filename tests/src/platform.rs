@@ -3,10 +3,10 @@
 use crate::cli::Cli;
 use crate::kept;
 use crate::programs::program;
-use berth::node::SERVICES;
 use chassis::service::{Place, Service, lay_over};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use node::SERVICES;
 use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

@@ -8,9 +8,9 @@
 //! with `--profile campaign`, which lets them run on. `BERTH_LOAD=1` keeps the machine busy beside the story: four busy
 //! loops, and one of synchronous writes.
 
-use berth::invariants::{Database, PowerSeen, Truth, VmSeen, judge};
-use berth::node::{NodeSettings, SERVICES, replay_verify};
+use checker::{Database, PowerSeen, Truth, VmSeen, judge};
 use futures::FutureExt;
+use node::{NodeSettings, SERVICES, replay_verify};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,7 +2,7 @@
 
 use crate::one_instance::{create, prepare};
 use crate::real_guest::virsh;
-use berth::node::SERVICES;
+use node::SERVICES;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

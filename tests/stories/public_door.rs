@@ -1,7 +1,7 @@
 //! The public port from outside: REST and its document, idempotency, garbage, health and metrics.
 
 use crate::one_instance::{IMAGE, prepare};
-use berth::node::SERVICES;
+use node::SERVICES;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

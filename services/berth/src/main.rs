@@ -1,5 +1,6 @@
-//! The `berth` program: the command line and the all-in-one node.
+//! The `berth` program: the command line.
+#![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    berth::cli::main()
+    berth::cli::main(berth::cli::run)
 }

@@ -6,7 +6,7 @@ use crate::figure::{Figure, Judged, Round, Target, Unit};
 use crate::measure::{per_second, percentile};
 use anyhow::{Context, Result};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use berth::client::{Connect, Gateway, IdempotencyKey};
+use client::{Connect, Gateway, IdempotencyKey};
 use contracts::gateway::v1::CreateInstanceRequest;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
@@ -186,8 +186,8 @@ async fn create(gateway: &Gateway, number: usize) -> Result<Duration> {
 
 /// What is said of instances that begin to run, heard on the broker itself: asking the API would be load as well.
 async fn started(folder: std::path::PathBuf) -> Result<pull::Ordered> {
-    let settings = berth::node::settings_in_force(&folder).context("the node has settings")?;
-    let broker = berth::node::broker_settings(&settings)?;
+    let settings = node::settings_in_force(&folder).context("the node has settings")?;
+    let broker = node::broker_settings(&settings)?;
     let connection = bus::Connection::open(&broker, "load", bus::Report::none()).await?;
     let stream = connection.jetstream().get_stream(bus::topology::EVENTS).await?;
     let config = pull::OrderedConfig {

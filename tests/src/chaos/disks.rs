@@ -1,7 +1,7 @@
 //! The disks of simulated hosts that keep them as files: what lies where its VM has it, what was put aside, and whether
 //! each guest's data are still somewhere.
 
-use berth::invariants::DiskSeen;
+use checker::DiskSeen;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

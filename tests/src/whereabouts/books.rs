@@ -1,7 +1,7 @@
 //! The databases of the services, opened to read. What the search goes through again and again (outboxes, inboxes) is
 //! read once, so that looking for many does not take long on a machine that is busy.
 
-use berth::node::SERVICES;
+use node::SERVICES;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 use std::collections::BTreeMap;

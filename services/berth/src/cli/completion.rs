@@ -1,10 +1,10 @@
 //! `berth completion`.
 
 use super::Cli;
-use crate::client::Failure;
 use crate::output::print_bytes;
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::Shell;
+use client::Failure;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]

@@ -1,12 +1,12 @@
 //! `berth config`.
 
-use super::GlobalArgs;
-use crate::client::{Failure, Gateway};
+use super::{GlobalArgs, local};
 use crate::config::{
-    Context, Effective, Environment, add_context, known_contexts, load, node, render, use_context,
+    Context, Effective, Environment, add_context, known_contexts, load, render, use_context,
 };
 use crate::output::{Format, Table, print};
 use clap::Subcommand;
+use client::{Failure, Gateway};
 use std::path::PathBuf;
 
 /// Settings: what is in force and why, and the gateways known by name
@@ -49,10 +49,7 @@ Examples:
 pub(super) fn run(command: ConfigCommand, global: &GlobalArgs) -> Result<(), Failure> {
     let (flags, environment) = (global.client_flags(), Environment::of_process());
     match command {
-        ConfigCommand::Check { node: true } => {
-            let loaded = node::load(global.data_dir.as_ref(), &[], &environment)?;
-            print_settings(&loaded.effective, global.output.unwrap_or_default())
-        }
+        ConfigCommand::Check { node: true } => local::exec(),
         ConfigCommand::Check { node: false } => {
             let settings = load(&flags, &environment)?;
             // endpoint, CA file and token must fit together; nothing is sent
@@ -102,6 +99,7 @@ pub(super) fn run(command: ConfigCommand, global: &GlobalArgs) -> Result<(), Fai
     }
 }
 
-fn print_settings(settings: &[Effective], format: Format) -> Result<(), Failure> {
+/// Settings as they are shown.
+pub fn print_settings(settings: &[Effective], format: Format) -> Result<(), Failure> {
     format.print_value(&serde_json::json!({"settings": settings}), || render(settings))
 }

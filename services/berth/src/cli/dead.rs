@@ -2,9 +2,9 @@
 
 use super::Session;
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::{Table, age, fields, json_of, local_time};
 use clap::Subcommand;
+use client::Failure;
 use contracts::gateway::v1::{
     DeadLetter, DropDeadLetterRequest, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse,
     ReplayDeadLetterRequest,

@@ -2,9 +2,9 @@
 
 use super::Session;
 use super::arguments::pair;
-use crate::client::{Exit, Failure};
 use crate::output::Table;
 use clap::Args;
+use client::{Exit, Failure};
 use contracts::gateway::v1::external_attribute::Value as Attribute;
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{ExternalAttribute, ExternalEvent, PublishEventsRequest, PublishEventsResponse};

@@ -2,9 +2,9 @@
 
 use super::Session;
 use super::arguments::{size, vcpus};
-use crate::client::Failure;
 use crate::output::{Table, age, resources};
 use clap::Subcommand;
+use client::Failure;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{CreateFlavorRequest, Flavor, ListFlavorsRequest};
 

@@ -4,9 +4,9 @@ use super::Session;
 use super::arguments::WaitArgs;
 use super::quarantine;
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::{Table, age, bytes, fields, local_time, word};
 use clap::Subcommand;
+use client::Failure;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{
     CordonHostRequest, DropQuarantinedRequest, GetHostRequest, HostWithUse, ListHostsRequest,

@@ -3,10 +3,10 @@
 use super::login_oidc;
 use super::secret::ask;
 use super::{GlobalArgs, Session};
-use crate::client::{Exit, Failure};
 use crate::config::{Environment, forget_session, keep_session, load};
 use crate::output::{fields, local_time};
 use clap::Args;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{LoginRequest, LogoutRequest, RoleBinding, User, WhoAmIRequest};
 
 /// Log in with a password, or through the identity provider, and keep the session in the settings file

@@ -2,8 +2,8 @@
 //! gateway, which alone talks to the identity provider.
 
 use super::Session;
-use crate::client::{Exit, Failure};
 use crate::output::note;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{BeginOidcLoginRequest, LoginWithOidcRequest, LoginWithOidcResponse};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

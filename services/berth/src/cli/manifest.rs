@@ -1,6 +1,6 @@
 //! The manifest of an image that is made of several files.
 
-use crate::client::Failure;
+use client::Failure;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -5,7 +5,6 @@ mod audit;
 mod completion;
 mod config;
 mod dead;
-mod doctor;
 mod event_text;
 mod events;
 mod events_publish;
@@ -13,30 +12,30 @@ mod flavor;
 mod host;
 mod image;
 mod instance;
+pub mod local;
 mod login;
 mod login_oidc;
 mod manifest;
 mod operation;
 mod quarantine;
 mod quota;
-mod replay;
 mod role;
 mod secret;
 mod session;
-mod simulate;
 mod status;
 mod tenant;
 mod token;
-mod up;
 mod user;
 mod webhook;
 
 pub use arguments::{GlobalArgs, HELP_EXITS};
+pub use audit::AuditCommand;
+pub use config::{ConfigCommand, print_settings};
 pub use session::Session;
 
-use crate::client::{Exit, Failure};
 use crate::output::{Format, note};
 use clap::{Parser, Subcommand};
+use client::{Exit, Failure};
 use std::process::ExitCode;
 
 /// Berth: microVMs, virtual machines and clusters on your own servers.
@@ -44,17 +43,21 @@ use std::process::ExitCode;
 #[command(name = "berth", disable_version_flag = true, arg_required_else_help = true, after_help = HELP_EXITS)]
 pub struct Cli {
     #[command(flatten)]
-    global: GlobalArgs,
+    #[allow(missing_docs)] // a comment would take the place of their own
+    pub global: GlobalArgs,
     #[command(subcommand)]
-    command: Command,
+    #[allow(missing_docs)]
+    pub command: Command,
 }
 
+/// Every verb.
 #[derive(Debug, Subcommand)]
-enum Command {
-    Up(up::UpArgs),
-    Down(up::DownArgs),
+#[allow(missing_docs)] // each is described by its arguments
+pub enum Command {
+    Up(local::UpArgs),
+    Down(local::DownArgs),
     Status(status::StatusArgs),
-    Doctor(doctor::DoctorArgs),
+    Doctor(local::DoctorArgs),
     #[command(subcommand)]
     Image(image::ImageCommand),
     #[command(subcommand)]
@@ -86,16 +89,16 @@ enum Command {
     #[command(subcommand)]
     Dead(dead::DeadCommand),
     #[command(subcommand)]
-    Replay(replay::ReplayCommand),
-    Simulate(simulate::SimulateArgs),
+    Replay(local::ReplayCommand),
+    Simulate(local::SimulateArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Completion(completion::CompletionArgs),
     Version(status::VersionArgs),
 }
 
-/// Runs the program with the arguments of the process.
-pub fn main() -> ExitCode {
+/// Reads the arguments of the process, and does what they say by `run`.
+pub fn main(run: impl AsyncFnOnce(Cli) -> Result<u8, Failure>) -> ExitCode {
     // two installs are harmless: the first one counts
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
@@ -122,17 +125,17 @@ fn report(failure: &Failure, wanted: Option<Format>) -> ExitCode {
 }
 
 /// Exit code of the program when nothing failed: 0, or the code of a guest program.
-async fn run(cli: Cli) -> Result<u8, Failure> {
+pub async fn run(cli: Cli) -> Result<u8, Failure> {
     let global = cli.global;
     match cli.command {
-        Command::Up(args) => up::up(args, &global).await?,
-        Command::Down(args) => up::down(args, &global).await?,
-        Command::Replay(command) => replay::run(command, &global).await?,
-        Command::Simulate(args) => simulate::simulate(args, &global).await?,
+        Command::Up(_)
+        | Command::Down(_)
+        | Command::Replay(_)
+        | Command::Simulate(_)
+        | Command::Doctor(_) => local::exec()?,
         Command::Config(command) => config::run(command, &global)?,
         Command::Completion(args) => completion::run(&args)?,
         Command::Version(args) => status::version(&args, &global).await?,
-        Command::Doctor(args) => return doctor::run(args, &global).await,
         Command::Status(args) => return status::status(&args, &Session::open(&global)?).await,
         Command::Image(command) => image::run(command, &Session::open(&global)?).await?,
         Command::Flavor(command) => flavor::run(command, &Session::open(&global)?).await?,

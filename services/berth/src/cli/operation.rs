@@ -3,9 +3,9 @@
 use super::Session;
 use super::arguments::duration;
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::{Table, age, fields, local_time, milliseconds, refusal_line, word};
 use clap::Subcommand;
+use client::Failure;
 use contracts::common::v1::{OperationState, Step};
 use contracts::gateway::v1::{
     GetOperationRequest, GetOperationResponse, ListOperationsRequest, ListOperationsResponse, Operation,

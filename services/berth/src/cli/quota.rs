@@ -4,9 +4,9 @@ use super::Session;
 use super::arguments::{size, vcpus};
 use super::login::there;
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::Table;
 use clap::{Args, Subcommand};
+use client::Failure;
 use contracts::gateway::v1::{
     GetQuotaRequest, GetQuotaResponse, ListQuotasRequest, ListQuotasResponse, QuotaUse, SetQuotaRequest,
 };

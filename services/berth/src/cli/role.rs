@@ -1,9 +1,9 @@
 //! `berth role`.
 
 use super::Session;
-use crate::client::{Exit, Failure};
 use crate::output::{Table, fields};
 use clap::Subcommand;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{ListRolesRequest, ListRolesResponse};
 
 /// What users can be, and what that permits

@@ -1,7 +1,7 @@
 //! Asking for secrets: typed without being shown, or from standard input for programs. Never from the command line,
 //! where every user of the machine reads them.
 
-use crate::client::{Exit, Failure};
+use client::{Exit, Failure};
 use std::io::BufRead as _;
 
 /// A secret: the next line of standard input, or what is typed after `prompt`.

@@ -2,9 +2,9 @@
 
 use super::operation::in_order;
 use super::{GlobalArgs, arguments::WaitArgs};
-use crate::client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
 use crate::config::{ClientSettings, Environment, load};
 use crate::output::{Format, Progress, note, refusal_line, word};
+use client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
 use contracts::gateway::v1::{GetInstanceRequest, GetOperationResponse, Operation, OperationResponse};
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! `berth status` and `berth version`.
 
 use super::{GlobalArgs, Session};
-use crate::client::{Exit, Failure};
 use crate::output::{Format, Table};
 use clap::Args;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{GetStatusRequest, GetStatusResponse};
 
 /// Show the health of every part of the platform

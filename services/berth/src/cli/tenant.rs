@@ -3,9 +3,9 @@
 use super::Session;
 use super::login::there;
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::{Table, age, fields, local_time, word};
 use clap::Subcommand;
+use client::Failure;
 use contracts::gateway::v1::{
     CreateTenantRequest, DeleteTenantRequest, DisableTenantRequest, EnableTenantRequest, GetTenantRequest,
     ListTenantsRequest, ListTenantsResponse, Tenant,

@@ -4,9 +4,9 @@ use super::Session;
 use super::arguments::duration;
 use super::login::there;
 use super::session::all_pages;
-use crate::client::{Exit, Failure};
 use crate::output::{Table, age, local_time, word};
 use clap::Subcommand;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{
     CreateTokenRequest, ListTokensRequest, ListTokensResponse, RevokeTokenRequest, Token,
 };

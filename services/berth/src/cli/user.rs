@@ -4,9 +4,9 @@ use super::Session;
 use super::login::{called, roles, there};
 use super::secret::{ask, ask_new};
 use super::session::all_pages;
-use crate::client::Failure;
 use crate::output::{Table, age, fields, local_time};
 use clap::{Args, Subcommand};
+use client::Failure;
 use contracts::gateway::v1 as wire;
 
 /// People and programs, and the roles they hold

@@ -92,8 +92,11 @@ fn the_strongest_layer_with_a_credential_decides() {
 fn the_file_of_a_named_node_beats_the_users() {
     let place = Place::with(TWO);
     let node = tempfile::tempdir().expect("a folder");
-    let ready =
-        crate::node::Ready { endpoint: "http://127.0.0.1:77".into(), token: "n".into(), ca_file: None };
+    let ready = super::super::contexts::Ready {
+        endpoint: "http://127.0.0.1:77".into(),
+        token: "n".into(),
+        ca_file: None,
+    };
     crate::config::write_local_context(node.path(), &ready).expect("writes");
     let flags = ClientFlags { data_dir: Some(node.path().into()), ..ClientFlags::default() };
     let settings = place.load(flags, &[]).expect("valid");

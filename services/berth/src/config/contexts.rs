@@ -2,8 +2,7 @@
 
 use super::Environment;
 use super::layer;
-use crate::client::{Exit, Failure};
-use crate::node::Ready;
+use ::client::{Exit, Failure};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -80,6 +79,17 @@ pub fn known_contexts(
         }
     }
     Ok(known)
+}
+
+/// What a client needs to talk to a node that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// `http://127.0.0.1:7480` or `https://…`.
+    pub endpoint: String,
+    /// The administrator's API token, "" = the node asks for none.
+    pub token: String,
+    /// The certificate authority of the node in PEM, when it speaks TLS.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Writes the context "local" of a node into `<data_dir>/client.toml`, readable by its owner only.

@@ -15,7 +15,7 @@ pub struct Effective {
 }
 
 /// Every leaf below `root`; `variable` gives the environment variable of a key.
-pub(super) fn leaves(root: &Value, variable: &dyn Fn(&str) -> String) -> Vec<Effective> {
+pub fn leaves(root: &Value, variable: &dyn Fn(&str) -> String) -> Vec<Effective> {
     let mut found = BTreeMap::new();
     walk("", root, variable, &mut found);
     found.into_values().collect()

@@ -1,6 +1,6 @@
 //! One layer of settings, with the origin of each value.
 
-use crate::client::Failure;
+use ::client::Failure;
 use config::{Map, Source, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Values from one place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Layer(pub Map<String, Value>);
+pub struct Layer(pub Map<String, Value>);
 
 impl Layer {
     /// Sets a value of the top level.
@@ -54,7 +54,7 @@ impl Source for Layer {
 }
 
 /// A TOML file, read twice: as a `T`, which refuses what it does not know, and as values that know their line.
-pub(super) struct File<T> {
+pub struct File<T> {
     /// What the file says.
     pub content: T,
     /// The same with origins, `path:line`.
@@ -62,7 +62,7 @@ pub(super) struct File<T> {
 }
 
 /// Reads a file; `None` when there is none. Errors name the file, the line and what would be right.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<File<T>>, Failure> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<File<T>>, Failure> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

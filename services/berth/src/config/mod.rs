@@ -6,13 +6,12 @@
 mod client;
 mod contexts;
 mod effective;
-mod layer;
-pub mod node;
+pub mod layer;
 mod paths;
 mod sessions;
 
 pub use client::{ClientFlags, ClientSettings, load};
-pub use contexts::{Context, add_context, known_contexts, use_context, write_local_context};
-pub use effective::{Effective, render};
+pub use contexts::{Context, Ready, add_context, known_contexts, use_context, write_local_context};
+pub use effective::{Effective, leaves, render};
 pub use paths::Environment;
 pub use sessions::{forget_session, keep_session};

@@ -36,7 +36,7 @@ impl Environment {
     }
 
     /// All `BERTH_` variables, for the config crate.
-    pub(super) fn berth(&self) -> config::Map<String, String> {
+    pub fn berth(&self) -> config::Map<String, String> {
         self.variables
             .iter()
             .filter(|(n, v)| n.starts_with("BERTH_") && !v.is_empty())
@@ -53,7 +53,7 @@ impl Environment {
     }
 
     /// Where a node keeps its data when nobody says: `/var/lib/berth` for root, `~/.local/share/berth` for others.
-    pub(super) fn default_data_dir(&self) -> PathBuf {
+    pub fn default_data_dir(&self) -> PathBuf {
         if self.root {
             PathBuf::from("/var/lib/berth")
         } else {

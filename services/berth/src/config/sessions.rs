@@ -2,7 +2,7 @@
 
 use super::contexts::{ClientFile, read_or_empty, replace};
 use super::{ClientFlags, Environment, layer};
-use crate::client::{Connect, Failure};
+use ::client::{Connect, Failure};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 

@@ -1,6 +1,6 @@
 //! Any message as a JSON document, by its descriptor.
 
-use crate::client::{Exit, Failure};
+use client::{Exit, Failure};
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ pub use human::{age, bytes, local_time, milliseconds, refusal_line, resources, s
 pub use progress::Progress;
 pub use table::{Table, fields};
 
-use crate::client::{Exit, Failure};
+use client::{Exit, Failure};
 use std::io::{ErrorKind, Write as _};
 
 /// How results are printed.

@@ -2,9 +2,9 @@
 
 use super::FilterArgs;
 use crate::cli::Session;
-use crate::client::{Exit, Failure};
 use crate::output::{json_of, print_bytes};
 use clap::{Args, ValueEnum};
+use client::{Exit, Failure};
 use contracts::gateway::v1::ExportAuditRequest;
 use serde_json::Value;
 

@@ -2,9 +2,9 @@
 
 use super::FilterArgs;
 use crate::cli::Session;
-use crate::client::Failure;
 use crate::output::{Table, local_time};
 use clap::Args;
+use client::Failure;
 use contracts::gateway::v1::{AuditOutcome, AuditRecord, ListAuditRequest, ListAuditResponse};
 
 /// Longest page the gateway gives.

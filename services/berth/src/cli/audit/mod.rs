@@ -1,16 +1,15 @@
 //! `berth audit`.
 
-mod archive;
 mod export;
 mod list;
 mod moment;
 
 pub(super) use moment::read as moment;
 
+use super::local::{self, KeyArgs, VerifyArgs};
 use super::{GlobalArgs, Session};
-use crate::client::Failure;
-use archive::{KeyArgs, VerifyArgs};
 use clap::{Args, Subcommand};
+use client::Failure;
 use export::ExportArgs;
 use list::ListArgs;
 
@@ -20,6 +19,7 @@ use list::ListArgs;
   berth audit list --since 2h --outcome denied
   berth audit export --format csv > audit.csv
   berth audit verify")]
+#[allow(missing_docs)] // each is described by its arguments
 pub enum AuditCommand {
     List(ListArgs),
     Export(ExportArgs),
@@ -56,8 +56,7 @@ struct FilterArgs {
 pub(super) async fn run(command: AuditCommand, global: &GlobalArgs) -> Result<(), Failure> {
     match command {
         AuditCommand::List(args) => list::run(args, &Session::open(global)?).await,
-        AuditCommand::Verify(args) => archive::verify(args, global).await,
-        AuditCommand::Key(args) => archive::key(&args, global),
+        AuditCommand::Verify(_) | AuditCommand::Key(_) => local::exec(),
         AuditCommand::Export(args) => export::run(args, &Session::open(global)?).await,
     }
 }

@@ -1,9 +1,9 @@
 //! `berth events catalogue`.
 
 use super::Session;
-use crate::client::{Exit, Failure};
 use crate::output::Table;
 use clap::Args;
+use client::{Exit, Failure};
 use contracts::gateway::v1::{GetAsyncApiRequest, GetEventSchemaRequest, ListEventTypesRequest};
 use serde_json::Value;
 

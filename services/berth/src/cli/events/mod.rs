@@ -6,10 +6,10 @@ use super::Session;
 use super::audit::moment;
 use super::event_text::what_happened;
 use super::events_publish::{self, PublishArgs};
-use crate::client::{Exit, Failure, Retries, is_transport};
 use crate::output::{Format, json_of, local_time, print};
 use catalogue::CatalogueArgs;
 use clap::{Args, Subcommand, ValueEnum};
+use client::{Exit, Failure, Retries, is_transport};
 use contracts::gateway::v1::{
     EventRecord, Gap, GetHostRequest, GetImageRequest, GetInstanceRequest, WatchEventsRequest,
     WatchEventsResponse, watch_events_response::Item,

@@ -3,8 +3,8 @@
 use super::super::Session;
 use super::super::arguments::{duration, sha256};
 use super::sources::{From, Plan, PlannedFile, plan};
-use crate::client::{Exit, Failure, LocalFile, upload};
 use clap::Args;
+use client::{Exit, Failure, LocalFile, upload};
 use contracts::gateway::v1::{GetImageRequest, GetImageResponse, ImportImageRequest};
 use contracts::storage::v1::{ArtifactSource, Image, ImagePhase, artifact_source::Source as Place};
 use std::collections::BTreeSet;

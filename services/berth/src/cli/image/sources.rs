@@ -2,7 +2,7 @@
 
 use super::super::manifest;
 use super::import::ImportArgs;
-use crate::client::{Failure, LocalFile};
+use client::{Failure, LocalFile};
 use contracts::common::v1::{ArtifactRole, DiskFormat};
 use contracts::storage::v1::{ArtifactSource, artifact_source::Source as Place};
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! `berth instance console`.
 
 use super::super::Session;
-use crate::client::{Exit, Failure};
 use crate::output::print_bytes;
 use clap::Args;
+use client::{Exit, Failure};
 use contracts::gateway::v1::AttachConsoleRequest;
 use std::io::{IsTerminal as _, Read as _};
 use std::time::Duration;

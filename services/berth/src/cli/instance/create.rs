@@ -3,8 +3,8 @@
 use super::super::Session;
 use super::super::arguments::{WaitArgs, pair, size, vcpus};
 use super::{get, show};
-use crate::client::Failure;
 use clap::{Args, ValueEnum};
+use client::Failure;
 use contracts::common::v1::{Driver, Resources, RestartPolicy};
 use contracts::gateway::v1::{CreateInstanceRequest, GetInstanceResponse};
 use contracts::scheduler::v1::{Instance, InstancePhase, PlacementPolicy};

@@ -2,9 +2,9 @@
 
 use super::super::Session;
 use super::super::arguments::duration;
-use crate::client::{Exit, Failure, wait_for_operation};
 use crate::output::{Format, note, print_bytes};
 use clap::Args;
+use client::{Exit, Failure, wait_for_operation};
 use contracts::gateway::v1::{ExecInstanceRequest, GetExecOutputRequest};
 use std::io::{Read as _, Write as _};
 use std::time::Duration;

@@ -11,8 +11,8 @@ mod show;
 use super::Session;
 use super::quarantine;
 use super::session::all_pages;
-use crate::client::Failure;
 use clap::Subcommand;
+use client::Failure;
 use contracts::gateway::v1::{
     ExplainInstanceRequest, GetInstanceRequest, GetInstanceResponse, ListInstancesRequest,
     ListInstancesResponse,

@@ -2,8 +2,8 @@
 
 use super::super::Session;
 use super::super::arguments::WaitArgs;
-use crate::client::Failure;
 use clap::Subcommand;
+use client::Failure;
 use contracts::gateway::v1::{DropInstanceDisksRequest, RestoreInstanceRequest};
 
 #[derive(Debug, Subcommand)]

@@ -21,7 +21,7 @@ cargo build --workspace --bins
 step "guest image"
 deploy/images/build-small.sh "$home/images"
 
-step "the node: broker, gateway, scheduler, storage, host-driver"
+step "the node: broker, every service, a host"
 if berth status >/dev/null 2>&1; then
   echo "a node is running already"
 else

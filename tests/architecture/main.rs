@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod dependencies;
+mod deploy;
 mod documents;
 mod fail_points;
 mod files;

@@ -105,6 +105,12 @@ async fn health_readiness_and_metrics_of_every_service() {
     let told: BTreeSet<String> = SERVICES.iter().flat_map(|service| service.parts()).collect();
     let own = ["broker", "nats"].map(str::to_owned);
     assert_eq!(parts, told.into_iter().chain(own).collect::<BTreeSet<_>>());
+    let (_, diagnosis) = Door::of(&node).get("/v1/diagnosis").await;
+    let streams = diagnosis["broker"]["streams"].as_array().expect("streams");
+    let events = streams.iter().find(|stream| stream["name"] == "EVENTS").expect("the log");
+    let consumers = events["consumers"].as_array().expect("consumers").iter();
+    let consumers: BTreeSet<&str> = consumers.filter_map(|c| c["name"].as_str()).collect();
+    assert_eq!(consumers, readers().into_iter().collect(), "who says that it listens to events does");
     let metrics = text("/metrics").await;
     for service in readers() {
         let line = |l: &str| {

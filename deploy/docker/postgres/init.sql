@@ -1,5 +1,7 @@
 -- One database per service: no service sees another's tables.
-CREATE DATABASE gateway;
-CREATE DATABASE scheduler;
+-- services: written
 CREATE DATABASE storage;
+CREATE DATABASE scheduler;
 CREATE DATABASE archive;
+CREATE DATABASE gateway;
+-- services: end

@@ -14,6 +14,7 @@ pub static SERVICE: Service = Service {
     migrations: MIGRATIONS,
     tables: |_, _| Ok(Box::new(Tables)),
     defaults: || json!(Settings::default()),
+    check: |given| given.read::<Settings>()?.limits().map(drop),
     settings: |place| {
         json!({
             "database_url": place.database_url,
@@ -28,6 +29,7 @@ pub static SERVICE: Service = Service {
         })
     },
     health: &["archiving"],
+    listens_to_events: false,
     tells: &[],
     needs: Needs {
         datastore: Access::None,

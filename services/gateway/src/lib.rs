@@ -148,6 +148,12 @@ impl Settings {
         self.database_url.clone()
     }
 
+    /// Refuses what cannot work, with what would be right.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.new_tenant_quota.limits()?;
+        self.keep_ended_tokens().map(drop)
+    }
+
     fn keep_ended_tokens(&self) -> anyhow::Result<Duration> {
         // less than a day is less than clocks may differ after a mistake
         anyhow::ensure!(

@@ -14,6 +14,7 @@ pub static SERVICE: Service = Service {
     migrations: MIGRATIONS,
     tables: |_, store| Ok(tables(store)),
     defaults: || json!(Settings::default()),
+    check: |given| given.read::<Settings>()?.check(),
     settings: |place| {
         let (certificate, key) = place.certificate.clone().unwrap_or_default();
         json!({
@@ -42,6 +43,7 @@ pub static SERVICE: Service = Service {
         "nats-door",
         "listener",
     ],
+    listens_to_events: true,
     tells: &["scheduler", "storage", "host_driver"],
     needs: Needs {
         datastore: Access::Write,

@@ -17,6 +17,7 @@ pub static SERVICE: Service = Service {
         Ok(Box::new(Tables::of(&agent_id)))
     },
     defaults: || json!(Settings::default()),
+    check: |given| Ok(given.read::<Settings>().map(drop)?),
     settings: |place| {
         json!({
             "database_url": place.database_url,
@@ -31,6 +32,7 @@ pub static SERVICE: Service = Service {
         })
     },
     health: &["runner", "hypervisors", "visits", "execs", "orphans", "quarantine", "images", "reports"],
+    listens_to_events: false,
     tells: &[],
     needs: Needs {
         datastore: Access::Read,

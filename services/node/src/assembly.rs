@@ -3,11 +3,12 @@
 use super::services::SERVICES;
 use super::settings::{LogFormat, NodeDriver, NodeSettings};
 use anyhow::Context;
-use chassis::service::Given;
+use chassis::service::{Given, lay_over};
 use chassis::{Chassis, ChassisSettings, Place, Service, TelemetrySettings};
 use checker::Database;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -110,7 +111,39 @@ pub(crate) fn given(
         insecure_dev: settings.insecure_dev,
         ..Place::in_folder(&settings.data_dir, service)
     };
-    service.settings_at(&place, own(service, settings))
+    let mut over = own(service, settings);
+    lay_over(&mut over, tuned(service, settings));
+    if let Some(more) = settings.services.get(service.program) {
+        lay_over(&mut over, more.clone());
+    }
+    service.settings_at(&place, over)
+}
+
+/// The settings of a service that the node says itself, as dotted keys: "libvirt.uri".
+pub(crate) fn said_by_the_node(service: &Service, settings: &NodeSettings) -> BTreeSet<String> {
+    let mut said = (service.settings)(&Place::in_folder(&settings.data_dir, service));
+    lay_over(&mut said, own(service, settings));
+    leaves(&said)
+}
+
+/// Dotted keys of everything that is no table, or an empty one.
+pub(crate) fn leaves(value: &Value) -> BTreeSet<String> {
+    let Value::Object(table) = value else { return BTreeSet::new() };
+    let inner = table.iter().flat_map(|(key, value)| match leaves(value) {
+        inner if inner.is_empty() => vec![key.clone()],
+        inner => inner.into_iter().map(|rest| format!("{key}.{rest}")).collect(),
+    });
+    inner.collect()
+}
+
+/// What fits a node better than the defaults of a service, when nobody says otherwise.
+fn tuned(service: &Service, settings: &NodeSettings) -> Value {
+    let simulated = settings.host.driver == NodeDriver::Simulated;
+    if simulated && std::ptr::eq(service, &host_driver::SERVICE) {
+        // these wait for the database alone, and share its commits
+        return json!({ "concurrency": 256 });
+    }
+    json!({})
 }
 
 /// The same, read: for who works with one service.
@@ -153,7 +186,7 @@ fn own(service: &Service, settings: &NodeSettings) -> Value {
 fn host(settings: &NodeSettings) -> Value {
     let host = &settings.host;
     let simulated = host.driver == NodeDriver::Simulated;
-    let mut own = json!({
+    json!({
         "host_name": host.name,
         "labels": host.labels,
         "quarantine_keep_s": host.quarantine_keep_s,
@@ -161,10 +194,5 @@ fn host(settings: &NodeSettings) -> Value {
         "drivers": [if simulated { "simulated" } else { "libvirt" }],
         "libvirt": { "uri": host.libvirt_uri },
         "simulated": { "count": host.simulated_hosts },
-    });
-    if simulated {
-        // these wait for the database alone, and share its commits
-        own["concurrency"] = json!(256);
-    }
-    own
+    })
 }

@@ -1,5 +1,6 @@
 //! Settings of a node: `<data_dir>/node.toml`, `BERTH_NODE__…`, flags of `berth up`.
 
+use crate::of_services;
 use crate::settings::{NodeDriver, NodeSettings, WebhookSettings};
 use berth::config::layer::{self, Layer};
 use berth::config::{Effective, Environment, leaves};
@@ -59,11 +60,14 @@ pub fn load(
         .add_source(over)
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let effective = leaves(&merged.cache, &variable);
+    let mut effective = leaves(&merged.cache, &variable);
     let mut problems = wrong_values(&merged.cache, &effective);
     let settings = match (problems.is_empty(), merged.try_deserialize::<NodeSettings>()) {
         (true, Ok(settings)) => {
             problems.extend(contradictions(&settings, &effective));
+            problems.extend(of_services::wrong(&settings, &effective));
+            effective.extend(of_services::defaults(&settings));
+            effective.sort_by(|a, b| a.key.cmp(&b.key));
             settings
         }
         (true, Err(error)) => return Err(Failure::usage(format!("settings of the node: {error}"))),
@@ -80,7 +84,7 @@ pub fn load(
 
 /// "nats.server_path" is `BERTH_NODE__NATS__SERVER_PATH`.
 fn variable(key: &str) -> String {
-    format!("BERTH_NODE__{}", key.to_uppercase().replace('.', "__"))
+    format!("BERTH_NODE__{}", key.to_uppercase().replace('.', "__").replace('-', "_"))
 }
 
 fn from_environment(environment: &Environment) -> Result<Layer, Failure> {
@@ -92,12 +96,14 @@ fn from_environment(environment: &Environment) -> Result<Layer, Failure> {
     let known: Vec<String> = known_keys();
     let mut layer = Layer::default();
     for (key, value) in values {
-        if !known.contains(&key) && !["host.labels.", "oidc.roles."].iter().any(|free| key.starts_with(free))
-        {
+        // those of services are looked at when it is known which there are
+        let free = ["host.labels.", "oidc.roles.", "services."];
+        if !known.contains(&key) && !free.iter().any(|free| key.starts_with(free)) {
             let names: Vec<String> = known.iter().map(|key| variable(key)).collect();
             return Err(Failure::usage(format!("{} is no setting of a node", variable(&key)))
                 .hint(format!("known are {}", names.join(", "))));
         }
+        let key = of_services::with_program(&key);
         let path: Vec<&str> = key.split('.').collect();
         layer.set_at(&path, value.kind, "the environment");
     }

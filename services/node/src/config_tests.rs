@@ -1,6 +1,7 @@
 //! Which setting of a node wins, and what is refused.
 
 use super::*;
+use crate::assembly::settings_of;
 use crate::settings::LogFormat;
 
 fn folder_with(text: &str) -> tempfile::TempDir {
@@ -105,4 +106,70 @@ fn without_tls_only_this_machine_may_connect() {
     let failure = load_in(&folder, &[], &[]).expect_err("the broker open to the world").to_string();
     assert!(failure.contains("nats.listen") && failure.contains("without TLS"), "{failure}");
     assert!(load_in(&folder_with("listen = \"0.0.0.0:7480\"\n"), &[], &[]).is_ok());
+}
+
+#[test]
+fn services_are_told_in_their_own_words() {
+    let folder = folder_with(
+        "[services.scheduler]\norder_patience_s = 60\n[services.gateway.webhooks]\nlog_days = 3\n[services.host-driver.simulated.host.faults.failures]\nstart = 0.5\n",
+    );
+    let variables =
+        [("BERTH_NODE__SERVICES__HOST_DRIVER__CONCURRENCY", "3"), ("BERTH_NODE__HOST__DRIVER", "simulated")];
+    let loaded = load_in(&folder, &[], &variables).expect("valid");
+    let scheduler: scheduler::Settings = settings_of(&scheduler::SERVICE, &loaded.settings).expect("read");
+    assert_eq!(
+        (scheduler.order_patience_s, scheduler.max_hosts),
+        (60, scheduler::Settings::default().max_hosts)
+    );
+    let driver: host_driver::Settings = settings_of(&host_driver::SERVICE, &loaded.settings).expect("read");
+    assert_eq!((driver.concurrency, driver.drivers.as_slice()), (3, ["simulated".to_owned()].as_slice()));
+    assert_eq!(driver.simulated.host.faults.failures["start"], 0.5);
+    let gateway: gateway::Settings = settings_of(&gateway::SERVICE, &loaded.settings).expect("read");
+    assert_eq!((gateway.webhooks.log_days, gateway.data_dir), (3, folder.path().join("gateway")));
+    let origin = |key| origin_of(&loaded.effective, key);
+    assert!(origin("services.scheduler.order_patience_s").ends_with("node.toml:2"));
+    assert_eq!(origin("services.scheduler.max_hosts"), "default");
+    assert_eq!(origin("services.host-driver.concurrency"), "BERTH_NODE__SERVICES__HOST_DRIVER__CONCURRENCY");
+}
+
+#[test]
+fn a_mistake_in_the_settings_of_a_service_is_told_with_its_place() {
+    for (text, words) in [
+        (
+            "[services.sheduler]\nmax_hosts = 1\n",
+            "services.sheduler (PATH:2) is no service: expected one of storage, scheduler",
+        ),
+        (
+            "[services.scheduler]\nmax_host = 1\n",
+            "services.scheduler.max_host (PATH:2) is no setting of the scheduler: expected one of",
+        ),
+        (
+            "[services.scheduler]\nmax_hosts = 0\n",
+            "services.scheduler (PATH:2): scheduler: max_hosts is 0; set it to 1 or more",
+        ),
+        ("[services.scheduler]\nmax_hosts = \"many\"\n", "services.scheduler (PATH:2)"),
+        (
+            "[services.scheduler]\ndatabase_url = \"x\"\n",
+            "services.scheduler.database_url (PATH:2): the node says this itself",
+        ),
+        (
+            "[services.host-driver.libvirt]\nuri = \"x\"\n",
+            "services.host-driver.libvirt.uri (PATH:2): the node says this itself",
+        ),
+        ("[services.archive]\nsegment_bytes = 0\n", "segment_bytes is 0"),
+        ("[services.gateway]\nkeep_ended_tokens_days = 0\n", "keep_ended_tokens_days is 0: write 1 or more"),
+        ("services = 3\n", "services"),
+    ] {
+        let folder = folder_with(text);
+        let said = load_in(&folder, &[], &[]).expect_err(text).to_string();
+        let words = words.replace("PATH", &folder.path().join("node.toml").display().to_string());
+        assert!(said.contains(&words), "{said}\nexpected {words}");
+    }
+    let variables = [("BERTH_NODE__SERVICES__SCHEDULER__MAX_HOST", "3")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = load_in(&folder, &[], &variables).expect_err("refused").to_string();
+    assert!(
+        said.contains("services.scheduler.max_host (BERTH_NODE__SERVICES__SCHEDULER__MAX_HOST)"),
+        "{said}"
+    );
 }

@@ -17,6 +17,7 @@ pub mod config;
 pub mod doctor;
 mod driver;
 mod in_force;
+mod of_services;
 mod pki;
 mod restore;
 pub mod services;

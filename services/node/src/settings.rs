@@ -27,6 +27,9 @@ pub struct NodeSettings {
     pub oidc: gateway::OidcSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
+    /// More settings of the services, in their own words, by program: `[services.scheduler]`. What the node says itself
+    /// (databases, addresses, what stands above) cannot be said again.
+    pub services: BTreeMap<String, serde_json::Value>,
     /// Listen without TLS and without durable sync. For trying things out on one machine.
     pub insecure_dev: bool,
 }
@@ -143,6 +146,7 @@ impl Default for NodeSettings {
             webhooks: WebhookSettings::default(),
             oidc: gateway::OidcSettings::default(),
             telemetry: TelemetrySettings::default(),
+            services: BTreeMap::new(),
             insecure_dev: false,
         }
     }

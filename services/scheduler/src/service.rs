@@ -14,6 +14,7 @@ pub static SERVICE: Service = Service {
     migrations: MIGRATIONS,
     tables: |_, _| Ok(Box::new(rebuild::Tables)),
     defaults: || json!(Settings::default()),
+    check: |given| given.read::<Settings>()?.check(),
     settings: |place| json!({"database_url": place.database_url}),
     start: |given, chassis| {
         Box::pin(async move {
@@ -22,6 +23,7 @@ pub static SERVICE: Service = Service {
         })
     },
     health: &["runner", "placement", "orders", "deadlines", "hosts"],
+    listens_to_events: true,
     tells: &["host_driver"],
     needs: Needs {
         datastore: Access::None,

@@ -14,6 +14,7 @@ pub static SERVICE: Service = Service {
     migrations: MIGRATIONS,
     tables: |_, _| Ok(Box::new(Tables)),
     defaults: || json!(Settings::default()),
+    check: |given| Ok(given.read::<Settings>().map(drop)?),
     settings: |place| {
         json!({
             "database_url": place.database_url,
@@ -28,6 +29,7 @@ pub static SERVICE: Service = Service {
         })
     },
     health: &["runner", "imports", "removals", "sweep", "datastore"],
+    listens_to_events: true,
     tells: &[],
     needs: Needs {
         datastore: Access::Write,

@@ -29,12 +29,16 @@ pub struct Service {
     pub tables: fn(&Given, &Store) -> anyhow::Result<Box<dyn Rebuild>>,
     /// Its settings where nobody set any.
     pub defaults: fn() -> Value,
+    /// Whether it could work with these settings; the error names the setting and what would be right.
+    pub check: fn(&Given) -> anyhow::Result<()>,
     /// The settings that follow from where it runs.
     pub settings: fn(&Place) -> Value,
     /// Starts it.
     pub start: for<'a> fn(Given, &'a Chassis) -> BoxFuture<'a, anyhow::Result<Started>>,
     /// Parts of its health beside those that the chassis gives every service.
     pub health: &'static [&'static str],
+    /// It has a durable consumer of events, called after it.
+    pub listens_to_events: bool,
     /// Names of the services to whose queues it writes.
     pub tells: &'static [&'static str],
     /// What has to be there for it.

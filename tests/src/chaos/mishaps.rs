@@ -1,5 +1,7 @@
 //! What can go wrong, and how often.
 
+use node::SERVICES;
+
 /// One kind of mishap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mishap {
@@ -22,8 +24,8 @@ pub enum Mishap {
 }
 
 /// The durable consumers of events, by their names.
-pub fn readers() -> [&'static str; 3] {
-    [&scheduler::SERVICE, &gateway::SERVICE, &storage::SERVICE].map(|service| service.name)
+pub fn readers() -> Vec<&'static str> {
+    SERVICES.iter().filter(|service| service.listens_to_events).map(|service| service.name).collect()
 }
 
 /// How often each happens, relative to the others.

@@ -3,8 +3,7 @@
 use crate::Limits;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, ErrorCode};
-use contracts::CATALOGUE;
-use std::collections::BTreeSet;
+use contracts::QUEUES;
 use std::time::Duration;
 
 /// Everything that happened, in one order, without age limit.
@@ -36,13 +35,8 @@ pub struct TopologyError {
 /// Longest message of another system: an event at its limit, and what JSON and base64 add to it.
 pub const OUTSIDE_MESSAGE_BYTES: i32 = 256 << 10;
 
-/// Who speaks and obeys nobody: the bus itself and the archive have no work queue.
-const WITHOUT_QUEUE: [&str; 2] = ["bus", "archive"];
-
 /// All streams as they should be.
 pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
-    let services: BTreeSet<&str> =
-        CATALOGUE.iter().map(|e| e.service).filter(|s| !WITHOUT_QUEUE.contains(s)).collect();
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],
@@ -54,8 +48,8 @@ pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
         max_message_size: limits.message_bytes,
         ..Config::default()
     };
-    let mut streams: Vec<Config> = services
-        .into_iter()
+    let mut streams: Vec<Config> = QUEUES
+        .iter()
         .map(|service| Config {
             // the runner removes what was obeyed, many at once (runner/sweep.rs)
             retention: RetentionPolicy::Limits,

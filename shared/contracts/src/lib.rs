@@ -4,16 +4,20 @@
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 }
-pub use generated::berth::{archive, bus, common, gateway, host_driver, options, scheduler, storage};
+pub use generated::berth::*;
 
 mod catalogue;
+mod object;
 mod quota;
 mod reflect;
 mod refusal;
 pub mod status;
+mod told;
 
-pub use catalogue::{CATALOGUE, Entry, entry};
+pub use catalogue::{CATALOGUE, Carries, Entry, KINDS, QUEUES, Snapshot, Statement, entry, events_of};
+pub use object::{Object, ObjectKind};
 pub use reflect::{
     Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,
     to_struct,
 };
+pub use told::{Carried, Content, NotKnown, Told};

@@ -1,0 +1,289 @@
+//! Rust out of the declarations: what each message of the bus is, and everything about kinds of objects that would
+//! otherwise be kept by hand.
+
+use super::declared::{BusMessage, Declared, Gone, ObjectKind};
+use std::fmt::Write as _;
+
+/// The code of `messages.rs`.
+pub fn code(declared: &Declared) -> String {
+    let mut code = String::new();
+    for message in &declared.messages {
+        code += &message_impl(message);
+    }
+    code += &catalogue(declared);
+    code += &readers(declared);
+    code += &kinds(&declared.kinds);
+    code += &enums(declared);
+    for (index, kind) in declared.kinds.iter().enumerate() {
+        code += &object_impl(index, kind);
+    }
+    let queues: Vec<String> = declared.queues.iter().map(|service| format!("{service:?}")).collect();
+    line(
+        &mut code,
+        format_args!(
+            "/// Services with a work queue: those that obey commands or serve methods.\npub const QUEUES: &[&str] = &[{}];",
+            queues.join(", ")
+        ),
+    );
+    code
+}
+
+fn line(code: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(code, "{text}").expect("a String takes everything");
+}
+
+fn path(message: &prost_reflect::MessageDescriptor) -> String {
+    let module = message.package_name().strip_prefix("berth.").unwrap_or_default().replace('.', "::");
+    format!("crate::{module}::{}", message.name())
+}
+
+fn message_impl(message: &BusMessage) -> String {
+    let BusMessage { kind, service, version, .. } = message;
+    let (name, path, key) = (message.message.name(), path(&message.message), key_getter(&message.key));
+    format!(
+        "impl kernel::Message for {path} {{
+    const KIND: kernel::Kind = kernel::Kind::{kind};
+    const SERVICE: &'static str = {service:?};
+    const NAME: &'static str = {name:?};
+    const VERSION: &'static str = {version:?};
+    fn key(&self) -> &str {{ {key} }}
+    fn to_bytes(&self) -> Vec<u8> {{ prost::Message::encode_to_vec(self) }}
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {{ prost::Message::decode(bytes).map_err(|e| e.to_string()) }}
+}}
+"
+    )
+}
+
+fn key_getter(key: &str) -> String {
+    let parts: Vec<&str> = key.split('.').collect();
+    match parts.as_slice() {
+        [field] => format!("&self.{field}"),
+        [outer, inner] => format!("self.{outer}.as_ref().map_or(\"\", |o| o.{inner}.as_str())"),
+        [outer, middle, inner] => format!(
+            "self.{outer}.as_ref().and_then(|o| o.{middle}.as_ref()).map_or(\"\", |m| m.{inner}.as_str())"
+        ),
+        _ => format!("compile_error!(\"key {key} is deeper than three fields\")"),
+    }
+}
+
+fn catalogue(declared: &Declared) -> String {
+    let mut code = String::from("/// Every message of the bus.\npub const CATALOGUE: &[Entry] = &[\n");
+    for message in &declared.messages {
+        let BusMessage { kind, service, version, .. } = message;
+        let carries = message.carries.as_ref().map(|carried| {
+            let (field, number, mention) = (carried.field.name(), carried.field.number(), carried.mention);
+            format!(
+                "Carries {{ kind: &KINDS[{}], field: {field:?}, number: {number}, mention: {mention} }}",
+                carried.kind
+            )
+        });
+        let carries = carries.map_or_else(|| "None".to_owned(), |carries| format!("Some({carries})"));
+        let operations = message.operations.as_ref().map(prost_reflect::FieldDescriptor::number);
+        line(
+            &mut code,
+            format_args!(
+                "    Entry {{ kind: kernel::Kind::{kind}, service: {service:?}, version: {version:?}, name: {:?}, \
+                 full_name: {:?}, carries: {carries}, operations: {operations:?} }},",
+                message.message.name(),
+                message.message.full_name()
+            ),
+        );
+    }
+    code + "];\n"
+}
+
+/// How each event of the catalogue is read, in the same order.
+fn readers(declared: &Declared) -> String {
+    let mut code = String::from("pub(crate) const READERS: &[Option<Reader>] = &[\n");
+    for message in &declared.messages {
+        let (name, path) = (message.message.name(), path(&message.message));
+        let reader = match &message.carries {
+            _ if message.kind != "Event" => "None".to_owned(),
+            None => {
+                let operations = message
+                    .operations
+                    .as_ref()
+                    .map_or_else(|| "Vec::new()".to_owned(), |f| format!("it.{}.clone()", f.name()));
+                format!(
+                    "Some(|_, payload| {{ let it = <{path} as prost::Message>::decode(payload.clone())?; \
+                     let operations = {operations}; Ok(Told {{ content: Content::Other(Statement::{name}(Box::new(it))), \
+                     bytes: payload.clone(), operations }}) }})"
+                )
+            }
+            Some(carried) => {
+                let object = declared.kinds[carried.kind].message.name();
+                let how = if carried.mention { "Mention" } else { "Snapshot" };
+                // what stands beside the object is not looked at, and still must be what the event says it is
+                let known = 1 + usize::from(message.operations.is_some());
+                let beside = if message.message.fields().len() > known {
+                    format!("<{path} as prost::Message>::decode(payload.clone())?; ")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "Some(|entry, payload| {{ {beside}let carried = Carried::read(entry, payload)?; \
+                     Ok(Told {{ content: Content::{how}(Snapshot::{object}(Box::new(carried.object))), \
+                     bytes: carried.bytes, operations: carried.operations }}) }})"
+                )
+            }
+        };
+        line(&mut code, format_args!("    {reader},"));
+    }
+    code + "];\n"
+}
+
+fn kinds(kinds: &[ObjectKind]) -> String {
+    let mut code = String::from("/// Every kind of object.\npub const KINDS: &[ObjectKind] = &[\n");
+    for ObjectKind { kind, plural, scope, message, id, name, .. } in kinds {
+        let scope = format!("{}{}", &scope[..1], scope[1..].to_lowercase());
+        line(
+            &mut code,
+            format_args!(
+                "    ObjectKind {{ name: {kind:?}, plural: {plural:?}, scope: Scope::{scope}, message: {:?}, id: {id:?}, named: {} }},",
+                message.full_name(),
+                name.is_some()
+            ),
+        );
+    }
+    code + "];\n"
+}
+
+/// What `Object` says, of whichever kind.
+const ACCESSORS: [(&str, &str, &str); 8] = [
+    ("See [`Object::id`].", "id", "&str"),
+    ("See [`Object::tenant`].", "tenant", "&str"),
+    ("See [`Object::name`].", "name", "&str"),
+    ("See [`Object::state_name`].", "state_name", "&'static str"),
+    ("See [`Object::revision`].", "revision", "u64"),
+    ("See [`Object::created_at_us`].", "created_at_us", "i64"),
+    ("See [`Object::updated_at_us`].", "updated_at_us", "i64"),
+    ("See [`Object::gone_at_us`].", "gone_at_us", "i64"),
+];
+
+fn enums(declared: &Declared) -> String {
+    let mut code = String::from(
+        "/// An object as it is now: one variant for each kind. Who matches on it without `_` says what each kind means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Snapshot {\n",
+    );
+    for kind in &declared.kinds {
+        line(
+            &mut code,
+            format_args!(
+                "    /// A snapshot of kind `{}`.\n    {}(Box<{}>),",
+                kind.kind,
+                kind.message.name(),
+                path(&kind.message)
+            ),
+        );
+    }
+    code += "}
+impl Snapshot {
+";
+    for (doc, name, result) in ACCESSORS {
+        line(
+            &mut code,
+            format_args!("    /// {doc}\n    pub fn {name}(&self) -> {result} {{\n        match self {{"),
+        );
+        for kind in &declared.kinds {
+            line(&mut code, format_args!("            Self::{}(it) => it.{name}(),", kind.message.name()));
+        }
+        code += "        }\n    }\n";
+    }
+    code += "    /// The object of a kind from its bytes: what a table of objects keeps.
+    pub fn read(kind: &ObjectKind, bytes: &[u8]) -> Result<Self, String> {
+        let read = match kind.name {
+";
+    for kind in &declared.kinds {
+        let (object, path) = (kind.message.name(), path(&kind.message));
+        line(
+            &mut code,
+            format_args!(
+                "            {:?} => <{path} as prost::Message>::decode(bytes).map(|it| Self::{object}(Box::new(it))),",
+                kind.kind
+            ),
+        );
+    }
+    code += "            other => return Err(format!(\"no kind of object is called {other}\")),
+        };
+        read.map_err(|error| format!(\"not a {}: {error}\", kind.message))
+    }
+    /// What it is a snapshot of.
+    pub fn kind(&self) -> &'static ObjectKind {
+        match self {
+";
+    for (index, kind) in declared.kinds.iter().enumerate() {
+        line(&mut code, format_args!("            Self::{}(_) => &KINDS[{index}],", kind.message.name()));
+    }
+    code += "        }
+    }
+}
+/// What an event without an object says: one variant for each such event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {\n";
+    for event in declared.messages.iter().filter(|m| m.kind == "Event" && m.carries.is_none()) {
+        let (name, path) = (event.message.name(), path(&event.message));
+        line(&mut code, format_args!("    /// `{}`.\n    {name}(Box<{path}>),", event.message.full_name()));
+    }
+    code + "}\n"
+}
+
+fn object_impl(index: usize, kind: &ObjectKind) -> String {
+    let path = path(&kind.message);
+    // "" and 0 where the message that should hold them is not there
+    let of = |default: &str, value: String| match &kind.at {
+        None => format!("let o = self; {value}"),
+        Some(at) => format!("self.{at}.as_ref().map_or({default}, |o| {value})"),
+    };
+    let text = |field: &Option<String>| match field {
+        None => "\"\"".to_owned(),
+        Some(field) => of("\"\"", format!("o.{field}.as_str()")),
+    };
+    let time = |field: &Option<String>| match field {
+        None => "0".to_owned(),
+        Some(field) => of("0", format!("o.{field}")),
+    };
+    let state = kind
+        .state
+        .as_ref()
+        .map_or_else(|| "\"\"".to_owned(), |state| of("\"\"", format!("o.{state}().as_str_name()")));
+    format!(
+        "impl Object for {path} {{
+    const KIND: &'static ObjectKind = &KINDS[{index}];
+    fn id(&self) -> &str {{ {id} }}
+    fn tenant(&self) -> &str {{ {tenant} }}
+    fn name(&self) -> &str {{ {name} }}
+    fn state_name(&self) -> &'static str {{ {state} }}
+    fn revision(&self) -> u64 {{ {revision} }}
+    fn created_at_us(&self) -> i64 {{ {created} }}
+    fn updated_at_us(&self) -> i64 {{ {updated} }}
+    fn gone_at_us(&self) -> i64 {{ {gone} }}
+}}
+",
+        id = text(&Some(kind.id.clone())),
+        tenant = text(&kind.tenant),
+        name = text(&kind.name),
+        revision = of("0", "o.revision".to_owned()),
+        created = time(&kind.created),
+        updated = time(&kind.updated),
+        gone = of("0", gone(kind)),
+    )
+}
+
+/// When it went: the time where one is kept, otherwise that of the last change, at least 1.
+fn gone(kind: &ObjectKind) -> String {
+    let changed = kind.updated.as_ref().map_or_else(|| "1".to_owned(), |field| format!("o.{field}.max(1)"));
+    let mut code = String::new();
+    for gone in &kind.gone {
+        let (test, at) = match gone {
+            Gone::State(value) => {
+                let state = kind.state.as_deref().unwrap_or_default();
+                (format!("o.{state}().as_str_name() == {value:?}"), changed.clone())
+            }
+            Gone::Flag(flag) => (format!("o.{flag}"), changed.clone()),
+            Gone::Time(time) => (format!("o.{time} != 0"), format!("o.{time}")),
+        };
+        write!(code, "if {test} {{ {at} }} else ").expect("a String takes everything");
+    }
+    if code.is_empty() { "{ let _ = o; 0 }".to_owned() } else { code + "{ 0 }" }
+}

@@ -1,0 +1,162 @@
+//! The rules about what proto/ declares, on samples that break them one by one.
+#![allow(missing_docs)]
+
+#[path = "../build/declared.rs"]
+#[allow(dead_code)] // the build uses the rest of it
+mod declared;
+
+use declared::{Declared, declared as read};
+use prost_reflect::DescriptorPool;
+use std::path::Path;
+
+/// A service with one kind of object and two events of it.
+const GOOD: &str = r#"
+message Thing {
+  option (berth.options.v1.object) = {kind: "thing" scope: SCOPE_TENANT state: "state" gone: "STATE_GONE"};
+  string id = 1; string tenant = 2; string name = 3; uint64 revision = 4;
+  int64 created_at_us = 5; int64 updated_at_us = 6; State state = 7; bool closed = 8;
+}
+enum State { STATE_UNSPECIFIED = 0; STATE_GONE = 1; }
+message ThingMade {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "thing.id"};
+  option (berth.options.v1.event) = {object: "thing"};
+  Thing thing = 1;
+  repeated berth.common.v1.OperationProgress operations = 2;
+}
+message ThingRefused {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "thing.id"};
+  option (berth.options.v1.event) = {mentions: "thing"};
+  Thing thing = 1;
+}
+message Heard {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "what"};
+  string what = 1;
+}
+"#;
+
+/// What is declared when proto/ holds this service beside the options.
+fn judge(body: &str) -> Result<Declared, Vec<String>> {
+    let folder = tempfile::tempdir().expect("a sample compiles");
+    let text = format!(
+        "syntax = \"proto3\"; package berth.things.v1; import \"berth/common/v1/common.proto\"; \
+         import \"berth/options/v1/options.proto\"; {body}"
+    );
+    let file = "berth/things/v1/things.proto";
+    std::fs::create_dir_all(folder.path().join("berth/things/v1")).expect("a sample compiles");
+    std::fs::write(folder.path().join(file), text).expect("a sample compiles");
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let mut compiler = protox::Compiler::new([folder.path(), &proto]).expect("a sample compiles");
+    compiler.include_imports(true);
+    compiler.open_file(file).expect("a sample compiles");
+    let pool: DescriptorPool = compiler.descriptor_pool();
+    read(&pool)
+}
+
+/// The one thing that is wrong when the good sample is changed.
+fn change(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from} is not in the sample");
+    let wrong = judge(&GOOD.replacen(from, to, 1)).expect_err(to);
+    assert_eq!(wrong.len(), 1, "{wrong:#?}");
+    assert!(wrong[0].starts_with("proto/berth/things/v1/things.proto: "), "{}", wrong[0]);
+    wrong[0].clone()
+}
+
+#[test]
+fn what_is_declared_is_found() {
+    let found = judge(GOOD).expect("sound");
+    assert_eq!((found.kinds.len(), found.messages.len()), (1, 3));
+    assert_eq!((found.kinds[0].kind.as_str(), found.kinds[0].plural.as_str()), ("thing", "things"));
+    let of =
+        |name: &str| found.messages.iter().find(|message| message.message.name() == name).expect("there");
+    assert!(of("ThingMade").carries.as_ref().is_some_and(|carried| !carried.mention));
+    assert!(of("ThingMade").operations.is_some());
+    assert!(of("ThingRefused").carries.as_ref().is_some_and(|carried| carried.mention));
+    assert!(of("Heard").carries.is_none());
+    assert_eq!(found.queues, Vec::<String>::new(), "it obeys nobody");
+}
+
+#[test]
+fn who_obeys_or_serves_has_a_queue() {
+    let command =
+        "message Make { option (berth.options.v1.bus) = {kind: KIND_COMMAND key: \"id\"}; string id = 1; }";
+    assert_eq!(judge(&format!("{GOOD}{command}")).expect("sound").queues, ["things"]);
+    let service = "service Things { rpc Get(Heard) returns (Thing); }";
+    assert_eq!(judge(&format!("{GOOD}{service}")).expect("sound").queues, ["things"]);
+}
+
+#[test]
+fn an_event_that_says_nothing_of_its_object_does_not_build() {
+    let said = "  option (berth.options.v1.event) = {object: \"thing\"};\n";
+    let wrong = change(said, "");
+    assert!(
+        wrong.contains("ThingMade has a thing in `thing` and says neither `object` nor `mentions`"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("{object: \"thing\"}"), "it says what would be right: {wrong}");
+}
+
+#[test]
+fn an_event_is_about_one_object_that_is_there() {
+    let both = change("{object: \"thing\"}", "{object: \"thing\" mentions: \"thing\"}");
+    assert!(both.contains("both `object` and `mentions`"), "{both}");
+    let other = change("Thing thing = 1;\n  repeated", "Thing thing = 1; Thing old = 3;\n  repeated");
+    assert!(other.contains("a thing in `old`"), "{other}");
+    let list = change(
+        "Thing thing = 1;\n}\nmessage Heard",
+        "Thing thing = 1; repeated Thing all = 2;\n}\nmessage Heard",
+    );
+    assert!(list.contains("a thing in `all`"), "{list}");
+    let no_object =
+        change("key: \"what\"};", "key: \"what\"}; option (berth.options.v1.event) = {object: \"what\"};");
+    assert!(no_object.contains("carries \"what\", and has no such field with an object"), "{no_object}");
+    let no_event = change(
+        "{kind: KIND_EVENT key: \"what\"};",
+        "{kind: KIND_SAMPLE key: \"what\"}; option (berth.options.v1.event) = {object: \"what\"};",
+    );
+    assert!(no_event.contains("is no event"), "{no_event}");
+}
+
+#[test]
+fn progress_stands_in_one_list() {
+    let field = "repeated berth.common.v1.OperationProgress operations = 2;";
+    let wrong = change(field, &format!("{field} repeated berth.common.v1.OperationProgress more = 3;"));
+    assert!(wrong.contains("one list of OperationProgress"), "{wrong}");
+}
+
+#[test]
+fn an_object_has_what_every_object_has() {
+    for (from, to, expected) in [
+        ("string id = 1;", "uint64 id = 1;", "has no `string id`"),
+        ("uint64 revision = 4;", "", "has no `uint64 revision`"),
+        ("string tenant = 2;", "", "has no `string tenant`"),
+        ("int64 created_at_us = 5;", "", "has no `int64 created_at_us`"),
+        ("int64 updated_at_us = 6;", "", "has no `int64 updated_at_us`"),
+        ("scope: SCOPE_TENANT", "scope: SCOPE_PLATFORM", "is the platform's, and has a `tenant`"),
+        ("scope: SCOPE_TENANT", "", "whose it is"),
+        ("kind: \"thing\"", "kind: \"Thing\"", "lower-case"),
+        ("kind: \"thing\"", "", "without a kind"),
+        ("state: \"state\"", "state: \"closed\"", "no such field with an enum"),
+        ("gone: \"STATE_GONE\"", "gone: \"STATE_LOST\"", "is gone at \"STATE_LOST\""),
+        ("state: \"state\"", "state: \"state\" at: \"state\"", "no such field with a message"),
+    ] {
+        // what it is called in events does not matter here
+        let wrong = judge(&GOOD.replacen(from, to, 1)).expect_err(to);
+        assert!(wrong[0].contains(expected), "{to}: {wrong:#?}");
+    }
+    assert!(judge(&GOOD.replacen("gone: \"STATE_GONE\"", "gone: \"closed\"", 1)).is_ok(), "a flag will do");
+    assert!(judge(&GOOD.replacen("bool closed", "int64 deleted_at_us", 1)).is_ok(), "so does a time");
+}
+
+#[test]
+fn two_kinds_have_two_names() {
+    let twin = GOOD.lines().skip(1).take(5).collect::<Vec<_>>().join("\n").replacen(
+        "message Thing",
+        "message Twin",
+        1,
+    );
+    let wrong = judge(&format!("{GOOD}{twin}")).expect_err("two of one kind");
+    assert!(
+        wrong.len() == 1 && wrong[0].contains("Twin is of kind \"thing\", as is berth.things.v1.Thing"),
+        "{wrong:?}"
+    );
+}

@@ -3,8 +3,9 @@
 
 use super::decision::Filter;
 use super::filters;
-use super::fleet::{Fleet, KINDS, bit, coarse};
+use super::fleet::{Fleet, KINDS, bit};
 use super::request::Prepared;
+use super::tally::Counts;
 
 /// No filter is against the host. Any filter's number is lower, so that the first filter is the least number.
 const NONE: u8 = u8::MAX;
@@ -20,7 +21,7 @@ pub(super) struct Census {
 impl Census {
     /// Asks every filter of every host.
     pub fn of(fleet: &Fleet, prepared: &Prepared<'_>) -> Self {
-        let verdicts = match lanes(prepared) {
+        let verdicts = match prepared.lanes() {
             Some(asked) => {
                 let mut verdicts = plain(fleet, prepared, asked);
                 lay_over(fleet, prepared, &mut verdicts);
@@ -35,8 +36,12 @@ impl Census {
         Self { verdicts }
     }
 
-    /// How many hosts a filter rules out.
-    pub fn count(&self, filter: Filter) -> usize {
+    /// How many hosts each filter rules out.
+    pub fn counts(&self) -> Counts {
+        Filter::ALL.map(|filter| self.count(filter))
+    }
+
+    fn count(&self, filter: Filter) -> usize {
         let number = filter as u8;
         let in_chunk = |chunk: &[u8]| chunk.iter().map(|verdict| u8::from(*verdict == number)).sum::<u8>();
         self.verdicts.chunks(BYTES).map(|chunk| usize::from(in_chunk(chunk))).sum()
@@ -53,19 +58,6 @@ impl Census {
             hosts.filter(|(_, verdict)| **verdict != NONE).map(|(host, _)| host)
         })
     }
-}
-
-/// The amounts in the units of [`Fleet::lanes`]. None: not whole units, so that lanes would not be exact.
-fn lanes(prepared: &Prepared<'_>) -> Option<[u32; KINDS]> {
-    let mut asked = [0; KINDS];
-    for (kind, amount) in prepared.amounts.into_iter().enumerate() {
-        let whole = coarse(kind, amount);
-        if kind > 0 && whole << 20 != amount {
-            return None;
-        }
-        asked[kind] = u32::try_from(whole).ok().filter(|asked| *asked < u32::MAX)?;
-    }
-    Some(asked)
 }
 
 /// Every filter that is a comparison of numbers.

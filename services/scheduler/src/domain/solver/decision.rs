@@ -5,11 +5,14 @@ use crate::domain::instance::Policy;
 use kernel::{HostId, Refusal};
 
 /// How many of the best candidates are kept for the explanation.
-pub const MAX_CANDIDATES: usize = 10;
+pub const MAX_CANDIDATES: usize = 3;
 /// How many rejections are told host by host; all of them are counted.
 pub const MAX_REJECTIONS: usize = 100;
-/// The same of a decision that found a host: what ruled out the others is of less interest, and there are many of them.
+/// The same of a decision that found a host, in a fleet of at most [`SMALL_FLEET`]; in a larger one nobody reads them and
+/// they would cost more than the decision.
 pub const MAX_REJECTIONS_OF_PLACED: usize = 25;
+/// Hosts of a fleet that a person knows by name.
+pub const SMALL_FLEET: usize = 100;
 
 /// What may rule a host out, in the order in which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +110,7 @@ pub struct Decision {
     pub considered: usize,
     /// Best first; the first is the chosen one.
     pub candidates: Vec<Candidate>,
-    /// In order of host ids, at most [`MAX_REJECTIONS`], or [`MAX_REJECTIONS_OF_PLACED`].
+    /// In order of host ids, at most [`MAX_REJECTIONS`]; of a placed one as many as [`Self::named`] says.
     pub rejections: Vec<Rejection>,
     /// How many hosts each filter ruled out; filters that ruled out none are left out.
     pub rejected_by: Vec<(Filter, usize)>,
@@ -116,6 +119,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// How many rejections are told host by host.
+    pub(super) fn named(placed: bool, hosts: usize) -> usize {
+        match placed {
+            false => MAX_REJECTIONS,
+            true if hosts <= SMALL_FLEET => MAX_REJECTIONS_OF_PLACED,
+            true => 0,
+        }
+    }
+
     /// The chosen host.
     pub fn host(&self) -> Option<&Candidate> {
         self.index.and(self.candidates.first())

@@ -1,53 +1,45 @@
 //! The second pass: the decision with its reasons.
 
 use super::census::Census;
-use super::decision::{
-    Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, MAX_REJECTIONS_OF_PLACED, Rejection,
-};
+use super::decision::{Candidate, Decision, Filter, MAX_CANDIDATES, Rejection};
 use super::filters;
 use super::fleet::Fleet;
 use super::request::{Prepared, Request};
+use super::tally;
 use kernel::Refusal;
 
-/// Decides, and says why.
+/// Decides, and says why: how many hosts each filter ruled out, and which, when there is no host or few are there.
 pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     let prepared = Prepared::new(fleet, request);
-    let mut decision = Decision {
-        index: None,
-        driver: None,
-        gpu_indexes: Vec::new(),
-        policy: request.policy,
-        considered: fleet.len(),
-        candidates: Vec::new(),
-        rejections: Vec::new(),
-        rejected_by: Vec::new(),
-        refusal: None,
-    };
     let best = super::best(fleet, &prepared, MAX_CANDIDATES);
-    decision.index = best.first().map(|(_, host)| *host as usize);
-    let census = Census::of(fleet, &prepared);
-    decision.rejected_by = Filter::ALL
-        .into_iter()
-        .map(|filter| (filter, census.count(filter)))
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    let named = if decision.index.is_some() { MAX_REJECTIONS_OF_PLACED } else { MAX_REJECTIONS };
-    decision.rejections =
-        census.rejected().take(named).map(|host| rejection(fleet, &prepared, host)).collect();
-    decision.driver = decision.index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host])));
-    if let Some(host) = decision.index {
-        decision.gpu_indexes = fleet.choose_gpus(host, request.gpus);
-    }
+    let index = best.first().map(|(_, host)| *host as usize);
+    let named = Decision::named(index.is_some(), fleet.len());
+    let counts = if named == 0 { tally::counts(fleet, &prepared) } else { None };
+    // who is named must be looked for
+    let census = counts.is_none().then(|| Census::of(fleet, &prepared));
+    let counts = counts.or(census.as_ref().map(Census::counts)).unwrap_or_default();
+    let by_filter = Filter::ALL.into_iter().map(|filter| (filter, counts[filter as usize]));
+    let rejected_by: Vec<(Filter, usize)> = by_filter.filter(|(_, count)| *count > 0).collect();
+    let rejected = || census.iter().flat_map(Census::rejected);
+    let refusal = index.is_none().then(|| {
+        let scarce = Scarce::of(fleet, &prepared, rejected());
+        refusal(request, &rejected_by, scarce)
+    });
     let candidate = |(score, host): (i64, u32)| {
         let row = fleet.host(host as usize);
         Candidate { host: row.id, name: row.name.clone(), score }
     };
-    decision.candidates = best.into_iter().map(candidate).collect();
-    if decision.index.is_none() {
-        let scarce = Scarce::of(fleet, &prepared, census.rejected());
-        decision.refusal = Some(refusal(request, &decision.rejected_by, scarce));
+    Decision {
+        index,
+        driver: index.and_then(|host| Fleet::driver_of(prepared.able(fleet.traits[host]))),
+        gpu_indexes: index.map(|host| fleet.choose_gpus(host, request.gpus)).unwrap_or_default(),
+        policy: request.policy,
+        considered: fleet.len(),
+        candidates: best.into_iter().map(candidate).collect(),
+        rejections: rejected().take(named).map(|host| rejection(fleet, &prepared, host)).collect(),
+        rejected_by,
+        refusal,
     }
-    decision
 }
 
 fn rejection(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Rejection {

@@ -7,12 +7,13 @@ mod labels;
 use super::index::Index;
 use super::request::Request;
 use super::rows::{GroupKey, HostRow, Resident};
+use super::typical::{Asked, Taken};
 use crate::domain::host::Driver;
 use crate::domain::resources::Gpus;
-use gpus::GpuColumns;
+pub(super) use gpus::GpuColumns;
 use groups::Groups;
 use kernel::{HostId, InstanceId};
-use labels::LabelHosts;
+use labels::{FEW, LabelHosts};
 use std::collections::{BTreeMap, HashMap};
 
 /// How many kinds of resource there are: CPUs, memory, disk.
@@ -36,8 +37,12 @@ pub struct Fleet {
     /// Architecture as a small number.
     pub(super) architecture: Vec<u16>,
     architectures: Vec<String>,
+    /// How many hosts have these traits and this architecture.
+    kinds: BTreeMap<(u32, u16), usize>,
     affinity: Groups,
     anti_affinity: Groups,
+    /// By those who have GPUs on hosts that are known.
+    asked: Asked,
     residents: HashMap<InstanceId, Resident>,
     /// Both are made by [`Fleet::settle`]; until then every host is asked.
     index: Option<Index>,
@@ -57,6 +62,8 @@ pub(super) struct Slot {
     pub host: u32,
     /// How many it has.
     pub gpus: u32,
+    /// As in [`LabelHosts`].
+    pub labels: u32,
 }
 
 impl Slot {
@@ -67,6 +74,7 @@ impl Slot {
             traits: fleet.traits[host],
             host: host as u32,
             gpus: fleet.gpus.count[host],
+            labels: fleet.labels_of(host),
         }
     }
 }
@@ -132,14 +140,18 @@ impl Fleet {
                 host
             }
         };
-        self.traits[host] = traits(&row);
-        self.architecture[host] = self.architecture_of(&row.architecture);
+        let kind = (traits(&row), self.architecture_of(&row.architecture));
+        if known.is_some() {
+            self.forget_kind(host);
+        }
+        *self.kinds.entry(kind).or_default() += 1;
+        (self.traits[host], self.architecture[host]) = kind;
         self.gpus.set_count(host, row.gpus);
         for (kind, limit) in row.limit.amounts().into_iter().enumerate() {
             self.reciprocal[kind][host] = (1_000_000_u64 << 32).checked_div(coarse(kind, limit)).unwrap_or(0);
         }
         if known.as_ref().is_none_or(|known| known.labels != row.labels) {
-            self.by_label = None;
+            (self.index, self.by_label) = (None, None);
         }
         self.rows[host] = row;
         self.sum_up(host);
@@ -174,6 +186,7 @@ impl Fleet {
     pub fn remove(&mut self, id: HostId) -> Option<HostRow> {
         let host = self.index_of(id)?;
         (self.index, self.by_label) = (None, None);
+        self.forget_kind(host);
         for resident in self.residents.values().filter(|r| r.host == id).cloned().collect::<Vec<_>>() {
             self.take_off(host, &resident);
         }
@@ -191,6 +204,16 @@ impl Fleet {
             self.anti_affinity.close_up(first);
         }
         Some(self.rows.remove(host))
+    }
+
+    fn forget_kind(&mut self, host: usize) {
+        let kind = (self.traits[host], self.architecture[host]);
+        if let Some(hosts) = self.kinds.get_mut(&kind) {
+            *hosts -= 1;
+            if *hosts == 0 {
+                self.kinds.remove(&kind);
+            }
+        }
     }
 
     fn architecture_of(&mut self, name: &str) -> u16 {
@@ -226,6 +249,7 @@ impl Fleet {
             self.used[kind][host] = self.used[kind][host].saturating_sub(amount);
         }
         self.gpus.give_back(host, resident.gpus, &resident.gpu_indexes);
+        self.asked.leave(resident);
         let number = u32::try_from(host).unwrap_or(u32::MAX);
         if let Some(group) = &resident.affinity {
             self.affinity.leave(group, number, 0);
@@ -241,6 +265,7 @@ impl Fleet {
             self.used[kind][host] = self.used[kind][host].saturating_add(amount);
         }
         self.gpus.take(host, resident.gpus, &resident.gpu_indexes);
+        self.asked.join(resident);
         let number = u32::try_from(host).unwrap_or(u32::MAX);
         if let Some(group) = &resident.affinity {
             self.affinity.join(group, number, 0);
@@ -300,6 +325,33 @@ impl Fleet {
         self.gpus.choose(host, gpus)
     }
 
+    /// Thousandths of a GPU, in millionths, that typical requests could have of a host and no longer can when something
+    /// is placed there. Not all of it when it is more than `bearable` already.
+    pub(super) fn lost_gpus(&self, host: usize, amounts: [u64; KINDS], gpus: Gpus, bearable: i64) -> i64 {
+        let room = |kind: usize| {
+            let free = self.free[kind][host];
+            [free, free.saturating_sub(amounts[kind])].map(|amount| coarse(kind, amount))
+        };
+        let ([cpus, cpus_after], [memory, memory_after]) = (room(0), room(1));
+        let taken = Taken::of(&self.gpus, host, gpus);
+        let mut lost = 0;
+        for typical in &self.asked.typical {
+            let [before, after] = taken.of_use(&self.gpus, host, typical);
+            let before = typical.usable(before, cpus, memory);
+            let after = typical.usable(after, cpus_after, memory_after);
+            lost += typical.weight * i64::try_from(before.saturating_sub(after)).unwrap_or(0);
+            if lost > bearable {
+                break;
+            }
+        }
+        lost
+    }
+
+    /// How many hosts have these traits and this architecture.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (&(u32, u16), &usize)> {
+        self.kinds.iter()
+    }
+
     pub(super) fn index(&self) -> Option<&Index> {
         self.index.as_ref()
     }
@@ -309,7 +361,17 @@ impl Fleet {
         if labels.is_empty() {
             return None;
         }
-        self.by_label.as_ref()?.fewest(labels).filter(|hosts| hosts.len() <= self.rows.len() / 8)
+        self.by_label.as_ref()?.fewest(labels).filter(|hosts| hosts.len() <= self.rows.len() / FEW)
+    }
+
+    /// The common labels of a host, as bits.
+    pub(super) fn labels_of(&self, host: usize) -> u32 {
+        self.by_label.as_ref().map_or(0, |by_label| by_label.bits[host])
+    }
+
+    /// The bits of [`Self::labels_of`] that a right host has, and those that it has not. None: bits do not tell.
+    pub(super) fn labels_asked(&self, request: &Request) -> Option<[u32; 2]> {
+        self.by_label.as_ref()?.asked(request)
     }
 
     /// Every host that lacks a required label or has one that is to be avoided; some more than once.
@@ -362,6 +424,7 @@ impl PartialEq for Fleet {
             && self.reciprocal == other.reciprocal
             && self.gpus == other.gpus
             && self.traits == other.traits
+            && self.asked == other.asked
             && self.affinity == other.affinity
             && self.anti_affinity == other.anti_affinity
     }

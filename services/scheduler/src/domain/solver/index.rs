@@ -10,9 +10,10 @@ use super::filters;
 use super::fleet::{Fleet, KINDS, Slot};
 use super::request::Prepared;
 use super::score;
+use super::tally::{self, BLOCK, Block};
 
 /// Hosts in a leaf at most.
-const LEAF: usize = 16;
+const LEAF: usize = 8;
 
 /// The tree, as a heap: node 1 is the root, the children of `n` are `2n` and `2n + 1`.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(super) struct Index {
     /// Slot of each host.
     slot_of: Vec<u32>,
     nodes: Vec<Bounds>,
+    /// The same hosts, block by block.
+    blocks: Vec<Block>,
     /// A power of two.
     leaves: usize,
     changes: usize,
@@ -35,6 +38,7 @@ impl Index {
             slots: Vec::new(),
             slot_of: vec![0; count],
             nodes: vec![Bounds::NOBODY; 2 * leaves],
+            blocks: Vec::new(),
             leaves,
             changes: 0,
         };
@@ -44,6 +48,7 @@ impl Index {
             index.slot_of[*host as usize] = slot;
         }
         index.slots = hosts.iter().map(|host| Slot::of(fleet, *host as usize)).collect();
+        index.blocks = index.slots.chunks(BLOCK).map(|slots| Block::of(fleet, slots)).collect();
         for leaf in 0..leaves {
             index.nodes[leaves + leaf] = index.bounds_of(fleet, leaf);
         }
@@ -57,6 +62,9 @@ impl Index {
     pub fn changed(&mut self, fleet: &Fleet, host: usize) -> bool {
         let slot = self.slot_of[host] as usize;
         self.slots[slot] = Slot::of(fleet, host);
+        let block = slot / BLOCK;
+        let end = (block * BLOCK + BLOCK).min(self.slots.len());
+        self.blocks[block] = Block::of(fleet, &self.slots[block * BLOCK..end]);
         let leaf = self.leaf_of(slot);
         let mut node = self.leaves + leaf;
         self.nodes[node] = self.bounds_of(fleet, leaf);
@@ -71,6 +79,11 @@ impl Index {
         }
         self.changes += 1;
         self.changes > self.slots.len().max(1024)
+    }
+
+    /// The sums of what the blocks let pass: labels, GPUs, room.
+    pub fn pass(&self, fleet: &Fleet, prepared: &Prepared<'_>, asked: [u32; KINDS]) -> [usize; 3] {
+        tally::pass(fleet, prepared, asked, (&self.blocks, &self.slots))
     }
 
     /// Offers all hosts that could be among the best.
@@ -139,6 +152,8 @@ struct Kinds {
     machine: Vec<i64>,
     shares: [Vec<i64>; KINDS],
     gpus: Vec<i64>,
+    /// Of the free share of CPUs less that of memory.
+    gap: Vec<i64>,
 }
 
 impl Kinds {
@@ -154,9 +169,11 @@ impl Kinds {
                 .map(|host| share(kind, fleet.free[kind][host], fleet.reciprocal[kind][host]))
                 .collect()
         };
+        let shares: [Vec<i64>; KINDS] = [free(0), free(1), free(2)];
         Self {
+            gap: shares[0].iter().zip(&shares[1]).map(|(cpus, memory)| 2 * (cpus - memory)).collect(),
             machine: (0..fleet.len()).map(|host| number[&machine(host)]).collect(),
-            shares: [free(0), free(1), free(2)],
+            shares,
             gpus: fleet.gpus.left.iter().map(|left| i64::from(*left) * 100).collect(),
         }
     }
@@ -170,7 +187,7 @@ impl Kinds {
         if width(&self.machine) > 0 {
             return &self.machine;
         }
-        let columns = [&self.shares[0], &self.shares[1], &self.shares[2], &self.gpus];
+        let columns = [&self.shares[0], &self.shares[1], &self.shares[2], &self.gpus, &self.gap];
         columns.into_iter().max_by_key(|column| width(column)).map_or(&self.machine, |column| column)
     }
 }
@@ -193,10 +210,17 @@ impl Best {
         if !filters::pass_cheap(prepared, slot) {
             return;
         }
-        let (score, number) = (score::slot(fleet, prepared, slot), slot.host);
+        let (mut score, number) = (score::at_most(fleet, prepared, slot), slot.host);
         if !self.could_take(score, number)
             || !(prepared.plain || filters::pass_costly(fleet, prepared, number as usize))
         {
+            return;
+        }
+        // a host that is not better than the last that is kept need not be known exactly
+        let bearable =
+            if self.kept.len() < self.room { i64::MAX } else { score - self.kept[self.room - 1].0 };
+        score -= score::lost_gpus(fleet, prepared, slot, bearable);
+        if !self.could_take(score, number) {
             return;
         }
         if self.kept.len() == self.room {

@@ -6,9 +6,11 @@
 //! (C) the decision depends on the set of hosts, not on their order, and is the same every time;
 //! (D) if any host would do, one is chosen.
 //!
-//! `choose` finds the best host through a tree of bounds (`index`), which tells of whole parts of the fleet that none of
-//! their hosts would do or be better; without the tree it asks every host. The explanation is made for the one decision
-//! that is kept: it counts by filter over all hosts, and names a few.
+//! [`decide`] is the one way to decide. It finds the best hosts through a tree of bounds (`index`), which tells of whole
+//! parts of the fleet that none of their hosts would do or be better; without the tree it asks every host. How many
+//! hosts each filter ruled out is always counted, exactly and mostly without asking each (`tally`). Which hosts, and why,
+//! is told only where somebody reads it: when there is no host, and in fleets that a person knows by name; that takes a
+//! look at every host (`census`).
 
 mod bounds;
 mod census;
@@ -21,13 +23,18 @@ mod index;
 #[cfg(test)]
 mod index_tests;
 #[cfg(test)]
+mod packing;
+#[cfg(test)]
 mod properties;
 mod request;
 mod rows;
 mod score;
+mod tally;
+mod typical;
 
 pub use decision::{
     Candidate, Decision, Filter, MAX_CANDIDATES, MAX_REJECTIONS, MAX_REJECTIONS_OF_PLACED, Rejection,
+    SMALL_FLEET,
 };
 pub use explain::decide;
 pub use fits::fits;
@@ -38,11 +45,6 @@ pub use rows::{GroupKey, HostRow, Resident};
 use fleet::Slot;
 use index::Best;
 use request::Prepared;
-
-/// Index of the best host in the fleet, or none. Ties go to the lowest host id.
-pub fn choose(fleet: &Fleet, request: &Request) -> Option<usize> {
-    best(fleet, &Prepared::new(fleet, request), 1).first().map(|(_, host)| *host as usize)
-}
 
 /// The best hosts with their scores, best first; fewer when fewer would do.
 fn best(fleet: &Fleet, prepared: &Prepared<'_>, count: usize) -> Vec<(i64, u32)> {

@@ -1,6 +1,6 @@
 //! What is to be placed, as the caller says it and as the hot loop wants it.
 
-use super::fleet::{Fleet, KINDS, bit};
+use super::fleet::{Fleet, KINDS, bit, coarse};
 use super::rows::GroupKey;
 use crate::domain::host::Driver;
 use crate::domain::instance::{Instance, Policy};
@@ -81,6 +81,10 @@ pub(super) struct Prepared<'a> {
     /// Sorted.
     pub failed: Vec<u32>,
     pub any_label: bool,
+    /// The labels that a host must have, and must not have, as bits of [`Slot::labels`](super::fleet::Slot).
+    pub labels: [u32; 2],
+    /// The bits do not tell: labels are looked up by name.
+    pub labels_by_name: bool,
     /// Nothing is asked but room, a driver, and a host that is up and open.
     pub plain: bool,
 }
@@ -108,8 +112,14 @@ impl<'a> Prepared<'a> {
             gpu_share: if request.gpus.milli == Gpus::WHOLE { 0 } else { request.gpus.milli },
             failed,
             any_label: !request.require.is_empty() || !request.avoid.is_empty(),
+            labels: [0; 2],
+            labels_by_name: false,
             plain: false,
         };
+        if prepared.any_label {
+            let asked = fleet.labels_asked(request);
+            (prepared.labels, prepared.labels_by_name) = (asked.unwrap_or_default(), asked.is_none());
+        }
         // a fleet of one architecture needs no question about it
         if prepared.architecture == Some(0) && fleet.has_one_architecture() {
             prepared.architecture = None;
@@ -119,7 +129,7 @@ impl<'a> Prepared<'a> {
             && prepared.apart.is_empty()
             && prepared.failed.is_empty()
             && request.gpus.count == 0
-            && !prepared.any_label;
+            && !prepared.labels_by_name;
         prepared
     }
 
@@ -129,6 +139,19 @@ impl<'a> Prepared<'a> {
             Some(hosts) => Some(hosts),
             None => fleet.fewest_with(&self.request.require),
         }
+    }
+
+    /// The amounts in the units of [`Fleet::lanes`]. None: not whole units, so that lanes would not be exact.
+    pub fn lanes(&self) -> Option<[u32; KINDS]> {
+        let mut asked = [0; KINDS];
+        for (kind, amount) in self.amounts.into_iter().enumerate() {
+            let whole = coarse(kind, amount);
+            if kind > 0 && whole << 20 != amount {
+                return None;
+            }
+            asked[kind] = u32::try_from(whole).ok().filter(|asked| *asked < u32::MAX)?;
+        }
+        Some(asked)
     }
 
     /// One bit a driver that is on the host, right, and able to boot it.

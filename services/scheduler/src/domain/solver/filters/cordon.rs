@@ -2,8 +2,8 @@
 
 use crate::domain::solver::fleet::{Fleet, bit};
 
-pub(super) fn passes(fleet: &Fleet, host: usize) -> bool {
-    fleet.traits[host] & bit::OPEN != 0
+pub(super) fn passes(traits: u32) -> bool {
+    traits & bit::OPEN != 0
 }
 
 pub(super) fn reason(fleet: &Fleet, host: usize) -> String {

@@ -3,8 +3,8 @@
 use crate::domain::solver::fleet::{Fleet, bit};
 use crate::domain::solver::request::Prepared;
 
-pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    (fleet.traits[host] >> bit::HAS) & prepared.drivers != 0
+pub(super) fn passes(prepared: &Prepared<'_>, traits: u32) -> bool {
+    (traits >> bit::HAS) & prepared.drivers != 0
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {

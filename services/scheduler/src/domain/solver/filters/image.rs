@@ -3,16 +3,16 @@
 use crate::domain::solver::fleet::Fleet;
 use crate::domain::solver::request::Prepared;
 
-pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    right_architecture(fleet, prepared, host) && prepared.able(fleet.traits[host]) != 0
+pub(super) fn passes(prepared: &Prepared<'_>, traits: u32, architecture: u16) -> bool {
+    right_architecture(prepared, architecture) && prepared.able(traits) != 0
 }
 
-fn right_architecture(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    prepared.architecture.is_none_or(|number| fleet.architecture[host] == number)
+fn right_architecture(prepared: &Prepared<'_>, architecture: u16) -> bool {
+    prepared.architecture.is_none_or(|number| architecture == number)
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {
-    if !right_architecture(fleet, prepared, host) {
+    if !right_architecture(prepared, fleet.architecture[host]) {
         let (image, host) = (&prepared.request.architecture, &fleet.host(host).architecture);
         return format!("the image is for {image}, the host is {host}");
     }

@@ -4,7 +4,10 @@ use crate::domain::solver::fleet::{Fleet, right_labels};
 use crate::domain::solver::request::Prepared;
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    !prepared.any_label || right_labels(&fleet.host(host).labels, prepared.request)
+    let [wanted, avoided] = prepared.labels;
+    let bits = fleet.labels_of(host);
+    (bits & wanted == wanted) & (bits & avoided == 0)
+        && (!prepared.labels_by_name || right_labels(&fleet.host(host).labels, prepared.request))
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {

@@ -26,11 +26,13 @@ pub(super) fn pass_cheap(prepared: &Prepared<'_>, slot: &Slot) -> bool {
         & (slot.free[2] >= prepared.amounts[2])
         & (slot.traits & open == open)
         & (prepared.able(slot.traits) != 0)
+        & (slot.labels & prepared.labels[0] == prepared.labels[0])
+        & (slot.labels & prepared.labels[1] == 0)
 }
 
 /// The others do, too. Most requests need not ask them: see [`Prepared::plain`].
 pub(super) fn pass_costly(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
-    image::passes(fleet, prepared, host)
+    image::passes(prepared, fleet.traits[host], fleet.architecture[host])
         && gpu::passes(fleet, prepared, host)
         && failed_before::passes(prepared, host)
         && affinity::passes(prepared, host)
@@ -43,12 +45,31 @@ pub(super) fn first_against(fleet: &Fleet, prepared: &Prepared<'_>, host: usize)
     Filter::ALL.into_iter().find(|filter| !passes(*filter, fleet, prepared, host))
 }
 
+/// The first filter that rules out every host with these traits and this architecture.
+pub(super) fn first_against_kind(prepared: &Prepared<'_>, traits: u32, architecture: u16) -> Option<Filter> {
+    let passes = [
+        (Filter::State, state::passes(traits)),
+        (Filter::Cordon, cordon::passes(traits)),
+        (Filter::Driver, driver::passes(prepared, traits)),
+        (Filter::Image, image::passes(prepared, traits, architecture)),
+    ];
+    passes.into_iter().find(|(_, passes)| !passes).map(|(filter, _)| filter)
+}
+
+/// The first filter that rules the host out, but for those that know single hosts by what happened there.
+pub(super) fn first_but_single(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Option<Filter> {
+    let others =
+        Filter::ALL.into_iter().filter(|f| !matches!(f, Filter::AntiAffinity | Filter::FailedBefore));
+    others.into_iter().find(|filter| !passes(*filter, fleet, prepared, host))
+}
+
 pub(super) fn passes(filter: Filter, fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
+    let (traits, architecture) = (fleet.traits[host], fleet.architecture[host]);
     match filter {
-        Filter::State => state::passes(fleet, host),
-        Filter::Cordon => cordon::passes(fleet, host),
-        Filter::Driver => driver::passes(fleet, prepared, host),
-        Filter::Image => image::passes(fleet, prepared, host),
+        Filter::State => state::passes(traits),
+        Filter::Cordon => cordon::passes(traits),
+        Filter::Driver => driver::passes(prepared, traits),
+        Filter::Image => image::passes(prepared, traits, architecture),
         Filter::Labels => labels::passes(fleet, prepared, host),
         Filter::Affinity => affinity::passes(prepared, host),
         Filter::AntiAffinity => anti_affinity::passes(prepared, host),

@@ -82,7 +82,13 @@ impl GpuColumns {
         free.filter(|(_, free)| *free == Gpus::WHOLE).map(|(index, _)| index).take(wanted).collect()
     }
 
-    fn free_of(&self, host: usize) -> impl Iterator<Item = u32> + '_ {
+    /// What is free of the GPU on which [`Self::choose`] would put a share; 0: there is none with so much.
+    pub fn least_with(&self, host: usize, milli: u32) -> u32 {
+        self.free_of(host).filter(|free| *free >= milli).min().unwrap_or(0)
+    }
+
+    /// What is free of each.
+    pub fn free_of(&self, host: usize) -> impl Iterator<Item = u32> + '_ {
         let taken = self.taken[host].iter().copied().chain(std::iter::repeat(0));
         (0..self.count[host]).zip(taken).map(|(_, taken)| Gpus::WHOLE.saturating_sub(taken))
     }

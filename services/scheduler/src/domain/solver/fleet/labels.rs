@@ -6,17 +6,53 @@ use std::collections::{BTreeMap, HashMap};
 
 /// By key, by value: the hosts with it, ascending.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LabelHosts(HashMap<String, HashMap<String, Vec<u32>>>);
+pub(super) struct LabelHosts {
+    by_value: HashMap<String, HashMap<String, Hosts>>,
+    /// By host: one bit for each of the labels that many hosts have.
+    pub bits: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Hosts {
+    all: Vec<u32>,
+    bit: u32,
+}
+
+/// One in so many hosts has a label, or fewer: then these are looked at one by one.
+pub(super) const FEW: usize = 8;
 
 impl LabelHosts {
     pub fn of(rows: &[HostRow]) -> Self {
-        let mut all: HashMap<String, HashMap<String, Vec<u32>>> = HashMap::new();
+        let mut by_value: HashMap<String, HashMap<String, Hosts>> = HashMap::new();
         for (host, row) in (0..).zip(rows) {
             for (key, value) in &row.labels {
-                all.entry(key.clone()).or_default().entry(value.clone()).or_default().push(host);
+                let values = by_value.entry(key.clone()).or_default();
+                values.entry(value.clone()).or_default().all.push(host);
             }
         }
-        Self(all)
+        let mut bits = vec![0; rows.len()];
+        let many =
+            by_value.values_mut().flat_map(HashMap::values_mut).filter(|h| h.all.len() > rows.len() / FEW);
+        // should there be more of them than bits, the others are looked up by name
+        for (hosts, number) in many.zip(0..u32::BITS) {
+            hosts.bit = 1 << number;
+            hosts.all.iter().for_each(|host| bits[*host as usize] |= hosts.bit);
+        }
+        Self { by_value, bits }
+    }
+
+    /// The bits that a host has that is right for the request, and those that it has not. None: bits do not tell.
+    pub fn asked(&self, request: &Request) -> Option<[u32; 2]> {
+        let mut asked = [0; 2];
+        for label in &request.require {
+            asked[0] |= self.known(label).map(|hosts| hosts.bit).filter(|bit| *bit > 0)?;
+        }
+        for label in &request.avoid {
+            // nobody has a label that is not known
+            let Some(hosts) = self.known(label) else { continue };
+            asked[1] |= Some(hosts.bit).filter(|bit| *bit > 0)?;
+        }
+        Some(asked)
     }
 
     /// The hosts with the rarest of the labels: no other host has all of them.
@@ -39,7 +75,11 @@ impl LabelHosts {
         }
     }
 
-    fn hosts(&self, (key, value): (&String, &String)) -> &[u32] {
-        self.0.get(key).and_then(|values| values.get(value)).map_or(&[], Vec::as_slice)
+    fn hosts(&self, label: (&String, &String)) -> &[u32] {
+        self.known(label).map_or(&[], |hosts| hosts.all.as_slice())
+    }
+
+    fn known(&self, (key, value): (&String, &String)) -> Option<&Hosts> {
+        self.by_value.get(key).and_then(|values| values.get(value))
     }
 }

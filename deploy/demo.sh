@@ -32,6 +32,9 @@ berth status
 step "import the image"
 berth image import berth-small --manifest "$home/images/berth-small.json" --if-absent
 
+step "would it fit, and where"
+berth instance create would-fit --image berth-small --vcpus 1 --memory 128MiB --disk 1GiB --dry-run
+
 step "create an instance and wait until its guest answers"
 if berth instance show "$name" >/dev/null 2>&1; then
   echo "instance $name is there already; making sure that it runs"

@@ -1,6 +1,6 @@
 //! Every service as a process of its own, on one broker: traced through all of them, and killed one by one.
 
-use crate::one_instance::{create, prepare};
+use crate::one_instance::{IMAGE, create, prepare};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use stories::otlp::Receiver;
@@ -79,4 +79,73 @@ async fn each_service_killed_while_it_works() {
     })
     .await;
     assert!(cli.ok(&["dead", "list"]).contains("no dead letters"));
+}
+
+#[tokio::test]
+async fn what_would_become_of_an_instance_is_said_by_the_scheduler_or_at_once_that_it_is_away() {
+    let (nats, traces) = (NatsServer::start().await, Receiver::start().await);
+    let mut platform = start(&nats, &traces).await;
+    let cli = platform.cli();
+    prepare(&cli).await;
+    let said = cli.ok(&create("web-1", &["--dry-run"]));
+    assert!(
+        said.contains("web-1 would fit on simulated-0000") && said.contains("3 hosts were considered"),
+        "{said}"
+    );
+    let large = [
+        "instance",
+        "create",
+        "big",
+        "--image",
+        IMAGE,
+        "--vcpus",
+        "1024",
+        "--memory",
+        "1GiB",
+        "--disk",
+        "1GiB",
+        "--dry-run",
+    ];
+    let refused = cli.run(&large);
+    assert_eq!(refused.code, 4, "{} {}", refused.out, refused.err);
+    assert!(
+        refused.out.contains("big would wait for a host") && refused.err.contains("lack CPUs"),
+        "{} {}",
+        refused.out,
+        refused.err
+    );
+    let unknown =
+        cli.run(&["instance", "create", "x", "--image", "nothing", "--flavor", "micro", "--dry-run"]);
+    assert_eq!(unknown.code, 3, "{}", unknown.err);
+    assert_eq!(cli.json(&["instance", "list"])["instances"], serde_json::json!([]), "nothing was made");
+    assert_eq!(
+        cli.json(&["operation", "list"])["operations"].as_array().map(Vec::len),
+        Some(1),
+        "the import"
+    );
+
+    platform.kill(scheduler::SERVICE.program);
+    let began = std::time::Instant::now();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
+    let asked = || {
+        let instance = serde_json::json!({"name": "web-1", "image": IMAGE, "flavor": "micro"});
+        let post = client.post(format!("{}/v1/instances/preview", platform.endpoint()));
+        post.bearer_auth(platform.token()).json(&serde_json::json!({"instance": instance})).send()
+    };
+    let away = asked().await.expect("an answer");
+    assert_eq!(away.status(), 503);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(away.headers()["retry-after"], "2");
+    let problem: serde_json::Value = away.json().await.expect("a problem");
+    assert_eq!(problem["code"], "OWNER_AWAY", "{problem}");
+    // reads and what is asked of queues go on meanwhile
+    cli.ok(&["instance", "list"]);
+    cli.ok(&create("web-2", &[]));
+    platform.start_again(scheduler::SERVICE.program);
+    eventually(Duration::from_secs(60), "an answer of the scheduler that is back", async || {
+        (cli.run(&create("web-1", &["--dry-run"])).code == 0).then_some(())
+    })
+    .await;
+    cli.ok(&create("web-1", &["--wait"]));
 }

@@ -73,6 +73,7 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         "ChangePassword" => json!({"current_password": "wrong", "new_password": "correct horse battery"}),
         "ConfirmTotp" => json!({"code": "123456"}),
         "CreateInstance" => json!({"name": format!("made-{turn}"), "image": "debian", "flavor": "small"}),
+        "PreviewInstance" => json!({"instance": {"name": "web-9", "image": "debian", "flavor": "small"}}),
         "GetInstance" | "StartInstance" | "StopInstance" | "RebootInstance" | "PauseInstance"
         | "ResumeInstance" | "DeleteInstance" | "RestoreInstance" | "ExplainInstance" | "AttachConsole" => {
             json!({"instance": "web-1"})

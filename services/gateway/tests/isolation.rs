@@ -49,6 +49,10 @@ fn fixture(method: &str) -> Case {
         "WatchEvents" => case("instance id", "?object_id=OBJECT", Value::Null),
         "GetImage" | "DeleteImage" => case("image", "", Value::Null),
         "CreateInstance" => case("image", "", json!({"name": "web-1", "image": "OBJECT", "flavor": "micro"})),
+        "PreviewInstance" => {
+            let instance = json!({"name": "web-1", "image": "OBJECT", "flavor": "micro"});
+            case("image", "", json!({"instance": instance}))
+        }
         "ImportImage" => {
             let source = json!({"role": "ARTIFACT_ROLE_DISK", "upload_id": "OBJECT"});
             case("upload", "", json!({"name": "stolen", "sources": [source]}))

@@ -19,7 +19,7 @@ pub use settings::Settings;
 
 use ::store::{MigrationFile, Store};
 use anyhow::Result;
-use bus::{Desk, Subscriptions};
+use bus::{Answers, Desk, Subscriptions};
 use chassis::{Chassis, Loop, Stage};
 use handlers::*;
 use opentelemetry::metrics::Meter;
@@ -80,6 +80,11 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnTenantQuotaSet(own()))
 }
 
+/// What can be asked of the scheduler.
+pub fn answers(desk: &Desk, context: &Context) -> Answers {
+    Answers::new(SERVICE.name).on(OnPreviewPlacement { desk: desk.clone(), context: context.clone() })
+}
+
 /// How long a pass may take that goes through many rows, a transaction for each or for a few.
 const MANY_ROWS: Duration = Duration::from_secs(120);
 
@@ -114,6 +119,7 @@ pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Cont
         .await?;
     let context = context(settings, desk.store().clone(), &chassis.meter);
     chassis.serve(&desk, subscriptions(&context));
+    chassis.answer(&desk, answers(&desk, &context));
     let wake = Arc::new(Notify::new());
     let (own, bus, beats) = (context.clone(), chassis.bus.clone(), wake.clone());
     chassis.tasks.spawn(Stage::Work, "heartbeats", |stop| reconcilers::hosts::listen(bus, own, beats, stop));

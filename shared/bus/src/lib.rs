@@ -4,6 +4,8 @@
 //! committed rows and marks them after the server's acknowledgement. Nothing else publishes to a stream.
 #![forbid(unsafe_code)]
 
+mod answers;
+mod ask;
 mod cause;
 mod connection;
 pub mod dead;
@@ -37,6 +39,8 @@ pub mod watch;
 pub mod watchdog;
 mod work;
 
+pub use answers::{Answer, Answers};
+pub use ask::{AskError, Asking, PATIENCE as ASK_PATIENCE};
 pub use cause::Cause;
 pub use connection::{BusSettings, Connection, ConnectionError};
 pub use desk::Desk;

@@ -4,7 +4,7 @@ use crate::telemetry::{Telemetry, TelemetrySettings};
 use crate::{Given, Health, Loop, Sealer, Service, Stage, Tasks, ops, store_watch, tables};
 use anyhow::Context;
 use bus::rebuild::Rebuild;
-use bus::{BusSettings, Connection, Desk, Outside, Relay, RetryPolicy, Runner, Subscriptions};
+use bus::{Answers, BusSettings, Connection, Desk, Outside, Relay, RetryPolicy, Runner, Subscriptions};
 use kernel::{Clock, SystemClock};
 use opentelemetry::metrics::Meter;
 use serde::Deserialize;
@@ -199,6 +199,14 @@ impl Chassis {
         )
         .with_patience(self.patience);
         self.tasks.spawn(Stage::Work, &name, |stop| runner.run(stop));
+    }
+
+    /// Starts answering what other services ask.
+    pub fn answer(&self, desk: &Desk, answers: Answers) {
+        let name = format!("{}.answers", desk.service());
+        let (bus, meter, report) =
+            (self.bus.clone(), self.meter.clone(), self.health.component(&name).report());
+        self.tasks.spawn(Stage::Intake, &name, |stop| answers.serve(bus, meter, report, stop));
     }
 
     /// Starts taking what other systems sent to the broker.

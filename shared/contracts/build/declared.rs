@@ -11,6 +11,8 @@ pub struct Declared {
     pub kinds: Vec<ObjectKind>,
     /// In the order of the files.
     pub messages: Vec<BusMessage>,
+    /// In the order of the files.
+    pub questions: Vec<QuestionMessage>,
     /// Packages that obey commands or serve methods, each once, by name.
     pub queues: Vec<String>,
 }
@@ -60,6 +62,15 @@ pub struct BusMessage {
     pub operations: Option<FieldDescriptor>,
 }
 
+/// A message that is asked.
+#[derive(Debug)]
+pub struct QuestionMessage {
+    pub message: MessageDescriptor,
+    pub answer: MessageDescriptor,
+    pub service: String,
+    pub version: String,
+}
+
 /// The object in an event.
 #[derive(Debug)]
 pub struct Carried {
@@ -94,6 +105,10 @@ pub fn declared(pool: &DescriptorPool) -> Result<Declared, Vec<String>> {
     for message in pool.all_messages() {
         match bus_message(pool, &found.kinds, &message) {
             Ok(message) => found.messages.extend(message),
+            Err(why) => wrong.push(sentence(&message, &why)),
+        }
+        match question(pool, &message) {
+            Ok(question) => found.questions.extend(question),
             Err(why) => wrong.push(sentence(&message, &why)),
         }
     }
@@ -237,10 +252,7 @@ fn bus_message(
         3 => "Sample",
         _ => return Err("is on the bus without a kind: say `kind: KIND_EVENT`".to_owned()),
     };
-    let (service, version) = match message.package_name().split('.').collect::<Vec<_>>().as_slice() {
-        ["berth", service, version] => ((*service).to_owned(), (*version).to_owned()),
-        _ => return Err("stands in another package than berth.<service>.<version>".to_owned()),
-    };
+    let (service, version) = owner(message)?;
     let key = text(&bus, "key").unwrap_or_default();
     check_key(message, &key)?;
     let (mut carries, mut operations) = (None, None);
@@ -255,6 +267,26 @@ fn bus_message(
         return Err("says what object it carries, and is no event".to_owned());
     }
     Ok(Some(BusMessage { message: message.clone(), kind, service, version, key, carries, operations }))
+}
+
+/// The service and the version that a package is of.
+fn owner(message: &MessageDescriptor) -> Result<(String, String), String> {
+    match message.package_name().split('.').collect::<Vec<_>>().as_slice() {
+        ["berth", service, version] => Ok(((*service).to_owned(), (*version).to_owned())),
+        _ => Err("stands in another package than berth.<service>.<version>".to_owned()),
+    }
+}
+
+fn question(pool: &DescriptorPool, message: &MessageDescriptor) -> Result<Option<QuestionMessage>, String> {
+    let Some(said) = option(pool, message, "question") else { return Ok(None) };
+    if option(pool, message, "bus").is_some() {
+        return Err("is a question and a message of the bus: streams keep no questions".to_owned());
+    }
+    let (service, version) = owner(message)?;
+    let name = text(&said, "answer").ok_or("is a question without an answer: say `answer: \"…\"`")?;
+    let answer = pool.get_message_by_name(&format!("{}.{name}", message.package_name()));
+    let answer = answer.ok_or_else(|| format!("is answered by {name:?}, which its package does not have"))?;
+    Ok(Some(QuestionMessage { message: message.clone(), answer, service, version }))
 }
 
 fn is_progress(field: &FieldDescriptor) -> bool {

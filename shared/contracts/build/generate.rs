@@ -1,7 +1,7 @@
 //! Rust out of the declarations: what each message of the bus is, and everything about kinds of objects that would
 //! otherwise be kept by hand.
 
-use super::declared::{BusMessage, Declared, Gone, ObjectKind};
+use super::declared::{BusMessage, Declared, Gone, ObjectKind, QuestionMessage};
 use std::fmt::Write as _;
 
 /// The code of `messages.rs`.
@@ -9,6 +9,9 @@ pub fn code(declared: &Declared) -> String {
     let mut code = String::new();
     for message in &declared.messages {
         code += &message_impl(message);
+    }
+    for question in &declared.questions {
+        code += &question_impl(question);
     }
     code += &catalogue(declared);
     code += &readers(declared);
@@ -51,6 +54,22 @@ fn message_impl(message: &BusMessage) -> String {
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {{ prost::Message::decode(bytes).map_err(|e| e.to_string()) }}
 }}
 "
+    )
+}
+
+fn question_impl(question: &QuestionMessage) -> String {
+    let QuestionMessage { message, answer, service, version } = question;
+    format!(
+        "impl crate::Question for {} {{
+    type Answer = {};
+    const SERVICE: &'static str = {service:?};
+    const NAME: &'static str = {:?};
+    const VERSION: &'static str = {version:?};
+}}
+",
+        path(message),
+        path(answer),
+        message.name()
     )
 }
 

@@ -8,6 +8,7 @@ pub use generated::berth::*;
 
 mod catalogue;
 mod object;
+mod question;
 mod quota;
 mod reflect;
 mod refusal;
@@ -16,6 +17,7 @@ mod told;
 
 pub use catalogue::{CATALOGUE, Carries, Entry, KINDS, QUEUES, Snapshot, Statement, entry, events_of};
 pub use object::{Object, ObjectKind};
+pub use question::Question;
 pub use reflect::{
     Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,
     to_struct,

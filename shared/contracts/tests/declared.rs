@@ -160,3 +160,25 @@ fn two_kinds_have_two_names() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn a_question_names_its_answer() {
+    let asked = |option: &str| {
+        let question =
+            format!("message WhoIs {{ {option} string id = 1; }} message Is {{ string name = 1; }}");
+        judge(&format!("{GOOD}{question}"))
+    };
+    let good = asked("option (berth.options.v1.question) = {answer: \"Is\"};").expect("right");
+    assert_eq!((good.questions[0].service.as_str(), good.questions[0].answer.name()), ("things", "Is"));
+    for (option, words) in [
+        ("option (berth.options.v1.question) = {};", "WhoIs is a question without an answer"),
+        ("option (berth.options.v1.question) = {answer: \"Was\"};", "WhoIs is answered by \"Was\", which"),
+        (
+            "option (berth.options.v1.question) = {answer: \"Is\"}; option (berth.options.v1.bus) = {kind: KIND_COMMAND key: \"id\"};",
+            "WhoIs is a question and a message of the bus",
+        ),
+    ] {
+        let wrong = asked(option).expect_err(option);
+        assert!(wrong.len() == 1 && wrong[0].contains(words), "{wrong:#?}");
+    }
+}

@@ -51,6 +51,13 @@ impl instance_service_server::InstanceService for Services {
         self.0.unary("CreateInstance", r).await
     }
 
+    async fn preview_instance(
+        &self,
+        r: Request<PreviewInstanceRequest>,
+    ) -> Result<Response<PreviewInstanceResponse>, Status> {
+        self.0.unary("PreviewInstance", r).await
+    }
+
     async fn list_instances(
         &self,
         r: Request<ListInstancesRequest>,

@@ -26,7 +26,7 @@ struct Ids {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Api {
-    async fn size(&self, size: &Size) -> Result<Resources, Status> {
+    pub(super) async fn size(&self, size: &Size) -> Result<Resources, Status> {
         match size {
             Size::Custom(given) => Ok(resources::write(*given)),
             Size::Flavor(name) => {
@@ -99,6 +99,13 @@ impl InstanceService for Api {
             operation_id: accepted.operation_id,
         };
         Ok(Response::new(answer))
+    }
+
+    async fn preview_instance(
+        &self,
+        request: Request<wire::PreviewInstanceRequest>,
+    ) -> Answer<wire::PreviewInstanceResponse> {
+        self.preview(request).await
     }
 
     async fn list_instances(

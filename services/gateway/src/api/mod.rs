@@ -21,6 +21,7 @@ mod operations;
 pub mod pace;
 mod platform;
 mod precheck;
+mod preview;
 mod quarantine;
 mod quotas;
 mod sessions;

@@ -20,6 +20,27 @@ pub fn not_found(what: &str, field: &str, name: &str) -> Status {
     refused(Code::NotFound, refusal, field)
 }
 
+/// A part of the request that is not there.
+pub fn missing(field: &str) -> Status {
+    invalid(Violation::new(field, "is missing"))
+}
+
+/// The owner of what was asked about did not answer: nothing was changed, and it may be asked again.
+pub fn unanswered(error: bus::AskError) -> Status {
+    use bus::AskError;
+    let code = match &error {
+        AskError::Refused(refusal) => return refused(Code::FailedPrecondition, refusal.clone(), ""),
+        AskError::Away(_) => "OWNER_AWAY",
+        AskError::Slow(..) => "OWNER_SLOW",
+        AskError::Busy(_) => "OWNER_BUSY",
+        AskError::Unreadable(..) => "VERSIONS_DIFFER",
+        AskError::Broker(_) => "BROKER_AWAY",
+    };
+    tracing::warn!(%error, "a question was not answered");
+    let text = format!("{error}; what was asked changes nothing, try again");
+    refused_for_now(Code::Unavailable, Refusal::new(code, text), 2)
+}
+
 /// Nothing is staged under this id for the caller.
 pub fn upload_unknown(id: &str, field: &str) -> Status {
     let text = format!("nothing is staged under {id}: send the file again");

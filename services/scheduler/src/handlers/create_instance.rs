@@ -1,7 +1,7 @@
 //! A new instance: checked, accepted, and placed if there is room, in one transaction.
 
 use super::{Context, advance::Passage, place};
-use crate::domain::instance::{Draft, Instance};
+use crate::domain::instance::{Draft, Instance, Spec};
 use crate::domain::lifecycle::Input;
 use crate::quota;
 use crate::store::{images, instances};
@@ -46,9 +46,7 @@ impl Handle<CreateInstance> for OnCreateInstance {
             Ok(draft) => {
                 // before anything is written: who waits for this lock must hold nothing others need
                 self.0.fleet.hold(work, &self.0.metrics).await?;
-                let tools = (self.0.dialect, &self.0.metrics);
-                let asked = quota::taken_by(&draft.spec);
-                if let Err(refusal) = quota::admit(work, tools, &command.tenant, asked).await? {
+                if let Err(refusal) = admit(work, &self.0, &command.tenant, &draft.spec).await? {
                     refuse(work, &command, &refusal);
                     return Ok(());
                 }
@@ -63,7 +61,8 @@ impl Handle<CreateInstance> for OnCreateInstance {
 }
 
 impl OnCreateInstance {
-    async fn check(
+    /// What is accepted if there is room for it in the quota, or why it is not.
+    pub(super) async fn check(
         &self,
         work: &mut Work,
         id: InstanceId,
@@ -85,6 +84,16 @@ impl OnCreateInstance {
         let boot = request::checked_image(image, &command.tenant, &spec);
         Ok(boot.map(|boot| request::draft(id, command.clone(), spec, boot)))
     }
+}
+
+/// Whether the tenant may have it. To be asked by who holds the fleet.
+pub(super) async fn admit(
+    work: &mut Work,
+    context: &Context,
+    tenant: &str,
+    spec: &Spec,
+) -> Result<Result<(), Refusal>, Failure> {
+    quota::admit(work, (context.dialect, &context.metrics), tenant, quota::taken_by(spec)).await
 }
 
 /// When an id was made: a UUIDv7 begins with 48 bits of milliseconds (RFC 9562, section 5.7).

@@ -2,11 +2,12 @@
 
 use super::super::Session;
 use super::super::arguments::{WaitArgs, pair, size, vcpus};
-use super::{get, show};
+use super::{explain, get, show};
+use crate::output::refusal_line;
 use clap::{Args, ValueEnum};
-use client::Failure;
+use client::{Exit, Failure};
 use contracts::common::v1::{Driver, Resources, RestartPolicy};
-use contracts::gateway::v1::{CreateInstanceRequest, GetInstanceResponse};
+use contracts::gateway::v1::{CreateInstanceRequest, GetInstanceResponse, PreviewInstanceRequest};
 use contracts::scheduler::v1::{Instance, InstancePhase, PlacementPolicy};
 use std::io::Read as _;
 use std::path::Path;
@@ -29,6 +30,7 @@ const MAX_USER_DATA_BYTES: u64 = 64 << 10;
   berth instance create db-1 --image debian-12 --vcpus 4 --memory 8GiB --disk 100GiB --anti-affinity db --wait --timeout 5m
   berth instance create edge-1 --image tiny --flavor small --require-host zone=fra1 --label team=edge
   berth instance create train-1 --image cuda --flavor large --gpus 2 --require-host gpu.model=a100
+  berth instance create db-2 --image debian-12 --flavor large --require-host zone=fra1 --dry-run
   berth instance create infer-1 --image cuda --flavor small --gpus 1 --gpu-milli 250 --anti-affinity infer --max-per-host 2")]
 #[group(skip)]
 pub struct CreateArgs {
@@ -91,6 +93,9 @@ pub struct CreateArgs {
     /// Which of the hosts with room is best
     #[arg(long, value_enum, default_value_t = PolicyWord::Spread)]
     policy: PolicyWord,
+    /// Create nothing: say whether it would fit just now, where, and if nowhere, why. Ends with 4 when it would not
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -117,9 +122,12 @@ enum PolicyWord {
 }
 
 pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failure> {
-    let wait = args.wait.clone();
+    let (wait, dry_run) = (args.wait.clone(), args.dry_run);
     let request = request_of(args)?;
     let gateway = &session.gateway;
+    if dry_run {
+        return preview(request, session).await;
+    }
     let answer = gateway
         .change(request, session.key(), async |r| gateway.instances().create_instance(r).await)
         .await?;
@@ -138,6 +146,19 @@ pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failu
     session.format.print("GetInstanceResponse", &answer, || {
         answer.instance.as_ref().map(show::came_up).unwrap_or_default()
     })
+}
+
+/// Says what would become of it.
+async fn preview(request: CreateInstanceRequest, session: &Session) -> Result<(), Failure> {
+    let (gateway, name) = (&session.gateway, request.name.clone());
+    let request = PreviewInstanceRequest { instance: Some(request) };
+    let answer = gateway.read(request, async |r| gateway.instances().preview_instance(r).await).await?;
+    session.format.print("PreviewInstanceResponse", &answer, || explain::preview(&name, &answer))?;
+    if answer.fits {
+        return Ok(());
+    }
+    let text = format!("{name} would not run just now: {}", refusal_line(answer.refusal.as_ref()));
+    Err(Failure::new(Exit::Refused, text))
 }
 
 /// Returns when the instance can be found by its name, so that the next command finds it; at the latest after a moment:

@@ -2,7 +2,7 @@
 
 use super::show::phase;
 use crate::output::{local_time, refusal_line, word};
-use contracts::gateway::v1::ExplainInstanceResponse;
+use contracts::gateway::v1::{ExplainInstanceResponse, PreviewInstanceResponse};
 use contracts::scheduler::v1::{PlacementDecision, Rejection};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,20 @@ pub(super) fn explain(answer: &ExplainInstanceResponse) -> String {
         text += &decided(decision);
     }
     text
+}
+
+/// What would become of an instance of this name.
+pub(super) fn preview(name: &str, answer: &PreviewInstanceResponse) -> String {
+    match &answer.decision {
+        None => format!("{name} would not be accepted.\n"),
+        Some(decision) if answer.fits && decision.host_name.is_empty() => {
+            format!("{name} would fit.\n{}", decided(decision))
+        }
+        Some(decision) if answer.fits => {
+            format!("{name} would fit on {}.\n{}", decision.host_name, decided(decision))
+        }
+        Some(decision) => format!("{name} would wait for a host.\n{}", decided(decision)),
+    }
 }
 
 fn decided(decision: &PlacementDecision) -> String {

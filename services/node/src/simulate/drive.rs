@@ -10,12 +10,18 @@ use anyhow::Context;
 use client::{Exit, Failure, IdempotencyKey};
 use contracts::common::v1::Resources;
 use contracts::gateway::v1::{CreateInstanceRequest, DeleteInstanceRequest};
+use futures::{StreamExt, TryStreamExt};
 use kernel::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// Moments that a workload is run in at most, unless a resolution is asked for.
 const MOMENTS: f64 = 1_000.0;
+
+/// Requests under way at once. Within a moment everything happens at once: requests are sent in their order, and may
+/// overtake each other as those of many users do. So the services take them in together, as they do under load; one
+/// after the other each would cost every one of them a transaction of its own.
+const IN_FLIGHT: usize = 64;
 
 /// What happens at one moment: deletions first, so that room is given back before it is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,16 +101,12 @@ pub async fn drive(
         requests.driven.lag = requests.driven.lag.max(pace(platform, options.pace, begun, *second).await);
         let (desk, context) = &platform.scheduler;
         scheduler::reconcilers::deadlines::pass(desk, context).await?;
-        for index in &moment.deletes {
-            requests.delete(*index).await?;
-        }
+        requests.delete(&moment.deletes).await?;
         if !moment.deletes.is_empty() && platform.waiting().await? > 0 {
             // those that waited longest get the room first
             quiet(platform).await?;
         }
-        for index in &moment.creates {
-            requests.create(*index).await?;
-        }
+        requests.create(&moment.creates).await?;
         quiet(platform).await.with_context(|| format!("at second {second} of virtual time"))?;
         if told.elapsed() > Duration::from_secs(2) {
             told = Instant::now();
@@ -144,34 +146,47 @@ struct Requests<'r> {
 }
 
 impl Requests<'_> {
-    async fn create(&mut self, index: usize) -> anyhow::Result<()> {
-        let gateway = &self.platform.gateway;
-        let request = self.request(&self.workload.instances[index]);
-        let key = IdempotencyKey::random();
-        match gateway.change(request, &key, async |r| gateway.instances().create_instance(r).await).await {
-            Ok(answer) => {
-                self.by_index.insert(index, answer.instance_id.clone());
-                self.driven.ids.insert(answer.instance_id, index);
-                Ok(())
+    async fn create(&mut self, indexes: &[usize]) -> anyhow::Result<()> {
+        let ask = async |index: usize| -> anyhow::Result<_> {
+            let gateway = &self.platform.gateway;
+            let request = self.request(&self.workload.instances[index]);
+            let key = IdempotencyKey::random();
+            match gateway.change(request, &key, async |r| gateway.instances().create_instance(r).await).await
+            {
+                Ok(answer) => Ok((index, Ok(answer.instance_id))),
+                Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Refused) => {
+                    Ok((index, Err(failure.to_string())))
+                }
+                Err(failure) => Err(self.failed("create", index, failure)),
             }
-            Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Refused) => {
-                self.driven.refused.insert(index, failure.to_string());
-                Ok(())
+        };
+        let asked = futures::stream::iter(indexes.iter().copied()).map(ask).buffered(IN_FLIGHT);
+        for (index, answer) in asked.try_collect::<Vec<_>>().await? {
+            match answer {
+                Ok(id) => {
+                    self.by_index.insert(index, id.clone());
+                    self.driven.ids.insert(id, index);
+                }
+                Err(reason) => drop(self.driven.refused.insert(index, reason)),
             }
-            Err(failure) => Err(self.failed("create", index, failure)),
         }
+        Ok(())
     }
 
-    async fn delete(&mut self, index: usize) -> anyhow::Result<()> {
-        let Some(instance) = self.by_index.get(&index).cloned() else { return Ok(()) };
-        let gateway = &self.platform.gateway;
-        let (request, key) = (DeleteInstanceRequest { instance }, IdempotencyKey::random());
-        match gateway.change(request, &key, async |r| gateway.instances().delete_instance(r).await).await {
-            Ok(_) => Ok(()),
-            // the scheduler refused it: there is nothing to delete
-            Err(failure) if failure.exit == Exit::NotFound => Ok(()),
-            Err(failure) => Err(self.failed("delete", index, failure)),
-        }
+    async fn delete(&self, indexes: &[usize]) -> anyhow::Result<()> {
+        let ask = async |(index, instance): (usize, String)| {
+            let gateway = &self.platform.gateway;
+            let (request, key) = (DeleteInstanceRequest { instance }, IdempotencyKey::random());
+            match gateway.change(request, &key, async |r| gateway.instances().delete_instance(r).await).await
+            {
+                Ok(_) => Ok(()),
+                // the scheduler refused it: there is nothing to delete
+                Err(failure) if failure.exit == Exit::NotFound => Ok(()),
+                Err(failure) => Err(self.failed("delete", index, failure)),
+            }
+        };
+        let known = indexes.iter().filter_map(|index| Some((*index, self.by_index.get(index)?.clone())));
+        futures::stream::iter(known).map(ask).buffered(IN_FLIGHT).try_collect().await
     }
 
     fn failed(&self, what: &str, index: usize, failure: Failure) -> anyhow::Error {

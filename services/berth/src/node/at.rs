@@ -5,7 +5,7 @@ use super::assembly::Folders;
 use super::compare::Service;
 use super::settings::NodeSettings;
 use super::verify::services;
-use crate::store::objects::{self, KINDS};
+use crate::store::objects;
 use ::archive::Reader;
 use anyhow::Context;
 use bus::rebuild::apply_all;
@@ -38,7 +38,7 @@ pub struct AtTime {
 /// An object at a time.
 #[derive(Debug, Clone, Serialize)]
 pub struct ObjectAt {
-    /// "instance", "image", "host", "flavor".
+    /// "instance", "image", "host", "flavor", "tenant".
     pub kind: String,
     /// Its id.
     pub id: String,
@@ -106,15 +106,15 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     replay.apply().await?;
     let gateway = replay.services.iter().position(|service| service.name == "gateway");
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
-    for kind in KINDS {
+    for kind in objects::kinds() {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
-            let shown = gateway::shown_json(kind.4, &row.snapshot, true).unwrap_or_default();
+            let shown = gateway::shown_json(kind.message, &row.snapshot, true).unwrap_or_default();
             // what was gone by then is shown to who asks for it
             if state(&shown) == "deleted" && object.is_none() {
                 continue;
             }
             replay.found.objects.push(ObjectAt {
-                kind: kind.0.to_owned(),
+                kind: kind.name.to_owned(),
                 state: state(&shown),
                 id: row.id,
                 name: row.name,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use bus::rebuild::apply_all;
 use bus::watch::{Cursor, Item, Query, extent, watch};
 use bus::{Desk, Envelope};
-use checker::store::objects::{self, KINDS};
+use checker::store::objects;
 use contracts::archive::v1::{Segment, entry};
 use kernel::SystemClock;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct AtTime {
 /// An object at a time.
 #[derive(Debug, Clone, Serialize)]
 pub struct ObjectAt {
-    /// "instance", "image", "host", "flavor".
+    /// "instance", "image", "host", "flavor", "tenant".
     pub kind: String,
     /// Its id.
     pub id: String,
@@ -106,15 +106,15 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     let shows = |subject: &Subject| std::ptr::eq(subject.service, &gateway::SERVICE);
     let gateway = replay.services.iter().position(shows);
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
-    for kind in KINDS {
+    for kind in objects::kinds() {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
-            let shown = gateway::shown_json(kind.4, &row.snapshot, true).unwrap_or_default();
+            let shown = gateway::shown_json(kind.message, &row.snapshot, true).unwrap_or_default();
             // what was gone by then is shown to who asks for it
             if state(&shown) == "deleted" && object.is_none() {
                 continue;
             }
             replay.found.objects.push(ObjectAt {
-                kind: kind.0.to_owned(),
+                kind: kind.name.to_owned(),
                 state: state(&shown),
                 id: row.id,
                 name: row.name,
@@ -214,5 +214,20 @@ mod tests {
         assert_eq!(state(&json!({"phase": "INSTANCE_PHASE_READY"})), "ready");
         assert_eq!(state(&json!({"state": "HOST_STATE_UNREACHABLE"})), "unreachable");
         assert_eq!(state(&json!({"name": "small"})), "");
+    }
+
+    /// A kind that is declared is shown: the read model has its table, with these columns.
+    #[tokio::test]
+    async fn every_kind_with_a_name_has_a_table() {
+        let database = testkit::Database::sqlite(gateway::MIGRATIONS).await;
+        for kind in objects::kinds() {
+            let rows = objects::all(database.store.reader(), kind, "web").await;
+            assert_eq!(rows.expect(kind.plural), [], "{}", kind.plural);
+        }
+        let names: Vec<&str> = objects::kinds().map(|kind| kind.name).collect();
+        for name in ["instance", "image", "host", "flavor"] {
+            assert!(names.contains(&name), "{name} in {names:?}");
+        }
+        database.remove().await;
     }
 }

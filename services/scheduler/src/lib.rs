@@ -71,12 +71,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnSetHostOvercommit(own()))
         .on(OnVmObserved(own()))
         .on(OnHostReported(own()))
-        .on(OnImageImportStarted)
-        .on(OnImageImported)
-        .on(OnImageRejected)
-        .on(OnImageKept)
-        .on(OnImageDeletionStarted)
-        .on(OnImageDeleted)
+        .on_object(OnImage)
         .on(OnTenantQuotaSet(own()))
 }
 

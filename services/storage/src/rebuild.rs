@@ -5,9 +5,9 @@ use crate::translate;
 use async_trait::async_trait;
 use bus::rebuild::{Rebuild, RebuildError};
 use bus::{Envelope, Work};
-use contracts::gateway::v1 as gateway;
-use contracts::scheduler::v1 as scheduler;
-use contracts::storage::v1 as wire;
+use bytes::Bytes;
+use contracts::scheduler::v1::{Instance, InstanceAccepted, InstanceDeleted};
+use contracts::{Content, Snapshot, Told};
 use kernel::{Message, Subject};
 use sqlx::AnyConnection;
 
@@ -36,57 +36,69 @@ impl Rebuild for Tables {
 /// order of the stream; coming twice does no harm.
 pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) -> Result<(), RebuildError> {
     let wrong = |reason: String| RebuildError::Event { subject: subject.to_string(), reason };
-    let image = match (subject.service.as_str(), subject.name.as_str()) {
-        ("storage", "ImageImportStarted") => wire::ImageImportStarted::from_bytes(payload).map(|e| e.image),
-        ("storage", "ImageImported") => wire::ImageImported::from_bytes(payload).map(|e| e.image),
-        ("storage", "ImageRejected") => wire::ImageRejected::from_bytes(payload).map(|e| e.image),
-        ("storage", "ImageKept") => wire::ImageKept::from_bytes(payload).map(|e| e.image),
-        ("storage", "ImageDeletionStarted") => {
-            wire::ImageDeletionStarted::from_bytes(payload).map(|e| e.image)
+    let told =
+        Told::of(subject, &Bytes::copy_from_slice(payload)).map_err(|error| wrong(error.to_string()))?;
+    match told.content {
+        // an answer about an image that does not exist
+        Content::Snapshot(Snapshot::Image(image)) if image.revision == 0 => Ok(()),
+        Content::Snapshot(Snapshot::Image(image)) => {
+            let image = translate::from_wire(*image).map_err(wrong)?;
+            images::put(tx, &image).await?;
+            Ok(files::follow(tx, &image).await?)
         }
-        ("storage", "ImageDeleted") => wire::ImageDeleted::from_bytes(payload).map(|e| e.image),
-        ("scheduler", name) => {
-            let instance = match name {
-                "InstanceAccepted" => {
-                    scheduler::InstanceAccepted::from_bytes(payload).map(|e| (e.instance, true))
-                }
-                "InstanceRefused" => {
-                    scheduler::InstanceRefused::from_bytes(payload).map(|e| (e.instance, false))
-                }
-                "InstanceDeleted" => {
-                    scheduler::InstanceDeleted::from_bytes(payload).map(|e| (e.instance, false))
-                }
+        Content::Snapshot(Snapshot::Instance(instance)) => {
+            // the two events between which it uses its image; what happens to it meanwhile changes nothing here
+            let in_use = match subject.name.as_str() {
+                InstanceAccepted::NAME => true,
+                InstanceDeleted::NAME => false,
                 _ => return Ok(()),
             };
-            let it = instance.and_then(|(instance, in_use)| instance_use(instance, in_use)).map_err(wrong)?;
-            return Ok(uses::put(tx, &it).await?);
+            put_use(tx, *instance, in_use).await
         }
-        ("gateway", "TenantQuotaSet") => {
-            let quota = gateway::TenantQuotaSet::from_bytes(payload).map(|event| event.quota);
-            let quota =
-                quota.and_then(|quota| quota.ok_or("an event without a quota".into())).map_err(wrong)?;
-            return Ok(quotas::put(tx, &quota).await?);
-        }
-        _ => return Ok(()),
-    };
-    let image = image.and_then(|image| image.ok_or("an event without an image".into())).map_err(wrong)?;
-    // an answer about an image that does not exist
-    if image.revision == 0 {
-        return Ok(());
+        Content::Mention(Snapshot::Instance(instance)) => put_use(tx, *instance, false).await,
+        Content::Snapshot(Snapshot::Quota(quota)) => Ok(quotas::put(tx, &quota).await?),
+        // other services' tables are made of them
+        Content::Snapshot(_) | Content::Mention(_) | Content::Other(_) => Ok(()),
     }
-    let image = translate::from_wire(image).map_err(wrong)?;
-    images::put(tx, &image).await?;
-    Ok(files::follow(tx, &image).await?)
+}
+
+async fn put_use(tx: &mut AnyConnection, instance: Instance, in_use: bool) -> Result<(), RebuildError> {
+    Ok(uses::put(tx, &instance_use(instance, in_use)).await?)
 }
 
 /// What an instance's snapshot says about its image.
-pub fn instance_use(instance: Option<scheduler::Instance>, in_use: bool) -> Result<uses::Use, String> {
-    let instance = instance.ok_or("an event without an instance")?;
-    Ok(uses::Use {
+pub fn instance_use(instance: Instance, in_use: bool) -> uses::Use {
+    uses::Use {
         image_id: instance.spec.map(|spec| spec.image_id).unwrap_or_default(),
         instance_name: instance.name,
         in_use,
         revision: i64::try_from(instance.revision).unwrap_or(i64::MAX),
         instance_id: instance.id,
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::Kind;
+    use testkit::Database;
+
+    /// Were it passed over, the tables would lack what it says, and nobody would know.
+    #[tokio::test]
+    async fn an_event_nobody_knows_is_an_error() {
+        let database = Database::sqlite(crate::MIGRATIONS).await;
+        let mut tx = database.store.begin().await.expect("tx");
+        for (service, name) in
+            [("scheduler", "InstanceMoved"), ("storage", "ImageMoved"), ("gateway", "QuotaMoved")]
+        {
+            let (service, name) = (service.to_owned(), name.to_owned());
+            let (version, tenant, key) = ("v1".to_owned(), "acme".to_owned(), "i".to_owned());
+            let subject = Subject { kind: Kind::Event, service, version, name, tenant, key };
+            // as every event of an object: nothing but the object
+            let taken = apply(&mut tx, &subject, b"\x0a\x00").await;
+            assert!(taken.is_err(), "{subject}: {taken:?}");
+        }
+        drop(tx);
+        database.remove().await;
+    }
 }

@@ -1,10 +1,11 @@
 //! What a service does with each message.
 
-use crate::{Failure, Work};
+use crate::{Envelope, Failure, Work};
 use async_trait::async_trait;
+use contracts::{Carried, Object};
 use kernel::{Kind, Message};
 use sqlx::Executor as _;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -25,25 +26,59 @@ pub trait Handle<M: Message>: Send + Sync + 'static {
     async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure>;
 }
 
+/// Takes note of what an event says of a `T`, whichever event it is.
+#[async_trait]
+pub trait HandleObject<T: Object>: Send + Sync + 'static {
+    /// As [`Handle::gather`], for the events of one name.
+    async fn gather(
+        &self,
+        _work: &mut Work,
+        _events: &mut (dyn Iterator<Item = Carried<T>> + Send),
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// One event. Whatever it wrote is undone when it fails.
+    async fn handle(&self, work: &mut Work, event: Carried<T>) -> Result<(), Failure>;
+}
+
 /// A handler whose message type is forgotten.
 #[async_trait]
-pub(crate) trait HandleBytes: Send + Sync + 'static {
-    async fn gather(&self, work: &mut Work, messages: &[&[u8]]) -> Result<(), Failure>;
-    async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure>;
+pub(crate) trait HandleEnvelope: Send + Sync + 'static {
+    async fn gather(&self, work: &mut Work, envelopes: &[&Envelope]) -> Result<(), Failure>;
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure>;
 }
 
 struct Typed<M, H>(H, PhantomData<fn() -> M>);
 
 #[async_trait]
-impl<M: Message, H: Handle<M>> HandleBytes for Typed<M, H> {
-    async fn gather(&self, work: &mut Work, messages: &[&[u8]]) -> Result<(), Failure> {
+impl<M: Message, H: Handle<M>> HandleEnvelope for Typed<M, H> {
+    async fn gather(&self, work: &mut Work, envelopes: &[&Envelope]) -> Result<(), Failure> {
         // what cannot be read is found out when it is handled
-        self.0.gather(work, &mut messages.iter().filter_map(|bytes| M::from_bytes(bytes).ok())).await
+        let mut messages = envelopes.iter().filter_map(|envelope| M::from_bytes(&envelope.payload).ok());
+        self.0.gather(work, &mut messages).await
     }
 
-    async fn handle(&self, work: &mut Work, bytes: &[u8]) -> Result<(), Failure> {
-        let message = M::from_bytes(bytes).map_err(|e| Failure::Poison(format!("not a {}: {e}", M::NAME)))?;
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure> {
+        let message = M::from_bytes(&envelope.payload)
+            .map_err(|e| Failure::Poison(format!("not a {}: {e}", M::NAME)))?;
         self.0.handle(work, message).await
+    }
+}
+
+struct OfObject<T, H>(H, PhantomData<fn() -> T>);
+
+#[async_trait]
+impl<T: Object, H: HandleObject<T>> HandleEnvelope for OfObject<T, H> {
+    async fn gather(&self, work: &mut Work, envelopes: &[&Envelope]) -> Result<(), Failure> {
+        let mut events = envelopes.iter().filter_map(|e| Carried::of(&e.subject, &e.payload).ok());
+        self.0.gather(work, &mut events).await
+    }
+
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure> {
+        let event = Carried::of(&envelope.subject, &envelope.payload)
+            .map_err(|error| Failure::Poison(error.to_string()))?;
+        self.0.handle(work, event).await
     }
 }
 
@@ -55,14 +90,16 @@ type MessageName = (&'static str, &'static str, &'static str);
 pub struct Subscriptions {
     pub(crate) service: &'static str,
     pub(crate) key: Option<String>,
-    pub(crate) commands: BTreeMap<MessageName, Arc<dyn HandleBytes>>,
-    pub(crate) events: BTreeMap<MessageName, Arc<dyn HandleBytes>>,
+    pub(crate) commands: Handlers,
+    pub(crate) events: Handlers,
 }
+
+type Handlers = HashMap<MessageName, Arc<dyn HandleEnvelope>>;
 
 impl Subscriptions {
     /// Nothing yet. `service` is the name in the proto package: "scheduler", "host_driver".
     pub fn new(service: &'static str) -> Self {
-        Self { service, key: None, commands: BTreeMap::new(), events: BTreeMap::new() }
+        Self { service, key: None, commands: HashMap::new(), events: HashMap::new() }
     }
 
     /// Handles `M` with `handler`.
@@ -85,6 +122,20 @@ impl Subscriptions {
         self
     }
 
+    /// Handles every event that says what a `T` is now with `handler`: also those that are added later.
+    ///
+    /// # Panics
+    /// When one of them has a handler already: a mistake in the wiring.
+    #[must_use]
+    pub fn on_object<T: Object>(mut self, handler: impl HandleObject<T>) -> Self {
+        let handler: Arc<dyn HandleEnvelope> = Arc::new(OfObject(handler, PhantomData));
+        for event in contracts::events_of(T::KIND) {
+            let previous = self.events.insert((event.service, event.version, event.name), handler.clone());
+            assert!(previous.is_none(), "{} has two handlers", event.name);
+        }
+        self
+    }
+
     /// Takes only commands of this key: one host's, for instance.
     #[must_use]
     pub fn only_key(mut self, key: &str) -> Self {
@@ -92,25 +143,23 @@ impl Subscriptions {
         self
     }
 
-    pub(crate) fn find(&self, subject: &kernel::Subject) -> Option<&Arc<dyn HandleBytes>> {
-        let table = match subject.kind {
+    pub(crate) fn find<'a>(&'a self, subject: &'a kernel::Subject) -> Option<&'a Arc<dyn HandleEnvelope>> {
+        // a shorter life for the names, so that one can be asked for that is not static
+        let handlers: &HashMap<(&str, &str, &str), Arc<dyn HandleEnvelope>> = match subject.kind {
             Kind::Command => &self.commands,
             Kind::Event => &self.events,
             Kind::Sample => return None,
         };
-        table
-            .iter()
-            .find(|((s, v, n), _)| *s == subject.service && *v == subject.version && *n == subject.name)
-            .map(|(_, h)| h)
+        handlers.get(&(&subject.service, &subject.version, &subject.name))
     }
 
     /// Lets the handler of one message write in `work`, without the inbox: for rebuilding tables, where every handler
     /// is one that skips what it has seen. False: nobody listens to this message.
-    pub async fn apply(&self, work: &mut Work, envelope: &crate::Envelope) -> Result<bool, Failure> {
+    pub async fn apply(&self, work: &mut Work, envelope: &Envelope) -> Result<bool, Failure> {
         let Some(handler) = self.find(&envelope.subject) else { return Ok(false) };
         work.set_cause(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
         work.set_occurred_at(envelope.occurred_at);
-        handler.handle(work, &envelope.payload).await?;
+        handler.handle(work, envelope).await?;
         Ok(true)
     }
 
@@ -119,7 +168,7 @@ impl Subscriptions {
     pub async fn deliver_together(
         &self,
         work: &mut Work,
-        envelopes: &[crate::Envelope],
+        envelopes: &[Envelope],
     ) -> Result<Vec<Result<(), Failure>>, store::StoreError> {
         let mut outcomes = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
@@ -145,7 +194,7 @@ impl Subscriptions {
 
     /// Delivers one message outside a runner, through the same inbox: for tests and replays. A handler's failure
     /// undoes everything.
-    pub async fn deliver(&self, desk: &crate::Desk, envelope: &crate::Envelope) -> Result<(), Failure> {
+    pub async fn deliver(&self, desk: &crate::Desk, envelope: &Envelope) -> Result<(), Failure> {
         let mut work =
             desk.begin(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() }).await?;
         work.set_occurred_at(envelope.occurred_at);
@@ -156,7 +205,7 @@ impl Subscriptions {
         let name = &envelope.subject.name;
         let handler =
             self.find(&envelope.subject).ok_or_else(|| Failure::Poison(format!("no handler for {name}")))?;
-        handler.handle(&mut work, &envelope.payload).await?;
+        handler.handle(&mut work, envelope).await?;
         Ok(work.commit().await?)
     }
 }

@@ -138,16 +138,16 @@ impl Runner {
             });
         }
         if !self.subscriptions.events.is_empty() {
-            let filters = self
-                .subscriptions
-                .events
-                .keys()
-                .map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>"));
+            let names = self.subscriptions.events.keys();
+            let mut filters: Vec<String> =
+                names.map(|(service, version, name)| format!("evt.{service}.{version}.{name}.>")).collect();
+            // in one order, so that the consumer is not another one at every start
+            filters.sort();
             sources.push(Source {
                 pulse: Pulse::default(),
                 stream: topology::EVENTS.to_owned(),
                 consumer,
-                filters: filters.collect(),
+                filters,
             });
         }
         sources

@@ -4,9 +4,8 @@ use super::violation::Violation;
 use bus::Envelope;
 use bytes::Bytes;
 use contracts::common::v1::OperationProgress;
-use contracts::{gateway, host_driver, scheduler, storage};
+use contracts::{Content, Snapshot, Statement, Told, host_driver, scheduler, storage};
 use kernel::Subject;
-use prost::Message;
 
 /// An event and its place in the log.
 #[derive(Debug, Clone)]
@@ -57,76 +56,61 @@ pub(super) struct Fact {
 }
 
 impl Fact {
-    /// Reads an event. Events that no rule speaks of are empty facts.
+    /// Reads an event. One that this build does not know breaks the rule that it can be judged; what every event means
+    /// here is said below, without a rest: an event that is new does not compile until somebody says it.
     pub fn read(entry: &Entry) -> Result<Self, Violation> {
-        let Subject { service, name, .. } = &entry.subject;
-        let bytes = entry.payload.clone();
-        let read = match (service.as_str(), name.as_str()) {
-            ("scheduler", name) => Self::of_scheduler(name, bytes),
-            ("storage", _) => Self::of_storage(bytes),
-            ("host_driver", name) => Self::of_host(name, bytes),
-            ("gateway", "OperationAbandoned") => gateway::v1::OperationAbandoned::decode(bytes)
-                .map(|e| Self { operations: e.operations, abandoned: true, ..Self::default() }),
-            _ => Ok(Self::default()),
-        };
-        read.map_err(|error| Violation::Unreadable {
+        let told = Told::of(&entry.subject, &entry.payload).map_err(|error| Violation::Unreadable {
             subject: entry.subject.to_string(),
             reason: error.to_string(),
+        })?;
+        let fact = Self { operations: told.operations, ..Self::default() };
+        Ok(match told.content {
+            Content::Snapshot(snapshot) => fact.and_object(snapshot),
+            // what was refused never was
+            Content::Mention(_) => fact,
+            Content::Other(statement) => fact.and_said(statement),
         })
     }
 
-    fn of_scheduler(name: &str, bytes: Bytes) -> Result<Self, prost::DecodeError> {
-        use scheduler::v1 as said;
-        match name {
-            "PlacementDecided" => Ok(Self::default()),
-            "HostRegistered" | "HostChanged" => said::HostChanged::decode(bytes).map(|e| Self {
-                host: e.host,
-                operations: e.operations,
-                ..Self::default()
-            }),
-            "RequestRefused" => said::RequestRefused::decode(bytes)
-                .map(|e| Self { operations: e.operations, ..Self::default() }),
-            // what was refused never was
-            "InstanceRefused" => said::InstanceRefused::decode(bytes)
-                .map(|e| Self { operations: e.operations, ..Self::default() }),
-            // all other events of instances have the same two fields
-            _ => said::InstanceChanged::decode(bytes).map(|e| Self {
-                instance: e.instance,
-                operations: e.operations,
-                ..Self::default()
-            }),
+    fn and_object(self, snapshot: Snapshot) -> Self {
+        match snapshot {
+            Snapshot::Instance(instance) => Self { instance: Some(*instance), ..self },
+            Snapshot::Host(host) => Self { host: Some(*host), ..self },
+            // revision 0 speaks of an image that is not there
+            Snapshot::Image(image) if image.revision == 0 => self,
+            Snapshot::Image(image) => Self { image: Some(*image), ..self },
+            Snapshot::HostReport(report) => Self { report: Some((report.host_id, report.revision)), ..self },
+            Snapshot::Quarantined(item) => Self { quarantined: Some(*item), ..self },
+            // no rule speaks of them
+            Snapshot::Flavor(_)
+            | Snapshot::Operation(_)
+            | Snapshot::Quota(_)
+            | Snapshot::Tenant(_)
+            | Snapshot::TokenRecord(_)
+            | Snapshot::UserRecord(_)
+            | Snapshot::WebhookRecord(_) => self,
         }
     }
 
-    fn of_storage(bytes: Bytes) -> Result<Self, prost::DecodeError> {
-        // all events of images have the same two fields; revision 0 speaks of an image that is not there
-        storage::v1::ImageKept::decode(bytes).map(|e| Self {
-            image: e.image.filter(|image| image.revision > 0),
-            operations: e.operations,
-            ..Self::default()
-        })
-    }
-
-    fn of_host(name: &str, bytes: Bytes) -> Result<Self, prost::DecodeError> {
-        use host_driver::v1 as said;
-        Ok(match name {
-            "HostReported" => {
-                let report = said::HostReported::decode(bytes)?.report.unwrap_or_default();
-                Self { report: Some((report.host_id, report.revision)), ..Self::default() }
-            }
-            "VmIntended" => Self { intended: Some(said::VmIntended::decode(bytes)?), ..Self::default() },
-            "QuarantineChanged" => {
-                let event = said::QuarantineChanged::decode(bytes)?;
-                Self { quarantined: event.item, operations: event.operations, ..Self::default() }
-            }
-            "VmObserved" => {
-                Self { observed: said::VmObserved::decode(bytes)?.observation, ..Self::default() }
-            }
-            "ExecFinished" => {
-                let operations = said::ExecFinished::decode(bytes)?.operations;
-                Self { operations, ..Self::default() }
-            }
-            _ => Self::default(),
-        })
+    fn and_said(self, statement: Statement) -> Self {
+        match statement {
+            Statement::VmIntended(order) => Self { intended: Some(*order), ..self },
+            Statement::VmObserved(seen) => Self { observed: seen.observation, ..self },
+            Statement::OperationAbandoned(_) => Self { abandoned: true, ..self },
+            // no rule speaks of them, but for the operations that they move on
+            Statement::AuditRecorded(_)
+            | Statement::DeadLetterDropped(_)
+            | Statement::DeadLetterReplayed(_)
+            | Statement::ExecFinished(_)
+            | Statement::ExternalEventReceived(_)
+            | Statement::LoginBlocked(_)
+            | Statement::PlacementDecided(_)
+            | Statement::RequestRefused(_)
+            | Statement::SegmentArchived(_)
+            | Statement::ServiceRebuilt(_)
+            | Statement::StreamRefilled(_)
+            | Statement::TokensForgotten(_)
+            | Statement::VmDrifted(_) => self,
+        }
     }
 }

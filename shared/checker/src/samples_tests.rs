@@ -410,3 +410,16 @@ fn a_host_that_shrinks_throws_nobody_out() {
     let placed = changed(instance("k", 1, "a", InstancePhase::Starting));
     assert!(!log.say(placed).found().is_empty(), "but nothing new fits");
 }
+
+/// What an event means that this build does not know cannot be guessed: not even by the service that says it.
+#[test]
+fn an_event_nobody_knows_is_found() {
+    for service in ["scheduler", "storage", "host_driver", "gateway", "warehouse"] {
+        let mut log = sound();
+        let last = log.0.last_mut().expect("an event");
+        (last.subject.service, last.subject.name) = (service.to_owned(), "ThingMoved".to_owned());
+        let [found] = &log.found()[..] else { panic!("{service}: {:?}", log.found()) };
+        assert!(matches!(found.what, Violation::Unreadable { .. }), "{service}: {found}");
+        assert!(found.sentence.contains(&format!("knows no event {service}.v1.ThingMoved")), "{found}");
+    }
+}

@@ -209,25 +209,7 @@ impl Snapshot {
         }
         code += "        }\n    }\n";
     }
-    code += "    /// The object of a kind from its bytes: what a table of objects keeps.
-    pub fn read(kind: &ObjectKind, bytes: &[u8]) -> Result<Self, String> {
-        let read = match kind.name {
-";
-    for kind in &declared.kinds {
-        let (object, path) = (kind.message.name(), path(&kind.message));
-        line(
-            &mut code,
-            format_args!(
-                "            {:?} => <{path} as prost::Message>::decode(bytes).map(|it| Self::{object}(Box::new(it))),",
-                kind.kind
-            ),
-        );
-    }
-    code += "            other => return Err(format!(\"no kind of object is called {other}\")),
-        };
-        read.map_err(|error| format!(\"not a {}: {error}\", kind.message))
-    }
-    /// What it is a snapshot of.
+    code += "    /// What it is a snapshot of.
     pub fn kind(&self) -> &'static ObjectKind {
         match self {
 ";

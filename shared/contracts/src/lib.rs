@@ -22,4 +22,4 @@ pub use reflect::{
     Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,
     to_struct,
 };
-pub use told::{Carried, Content, NotKnown, Told};
+pub use told::{Carried, Content, NotKnown, Told, known};

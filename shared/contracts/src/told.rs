@@ -65,7 +65,7 @@ pub struct Carried<T> {
 impl<T: Object> Carried<T> {
     /// Reads an event that carries a `T`.
     pub fn of(subject: &Subject, payload: &Bytes) -> Result<Self, NotKnown> {
-        let entry = &CATALOGUE[place(subject)?];
+        let entry = known(subject)?;
         if entry.carries.is_none_or(|carries| carries.kind != T::KIND) {
             return Err(NotKnown::unknown(subject));
         }
@@ -111,6 +111,11 @@ fn delimited(wire: WireType, rest: &mut Bytes) -> Result<Bytes, Unreadable> {
         Ok(length) if length <= rest.remaining() => Ok(rest.split_to(length)),
         _ => Err(Unreadable::Broken("it ends too early".to_owned())),
     }
+}
+
+/// The event that travels under a subject.
+pub fn known(subject: &Subject) -> Result<&'static Entry, NotKnown> {
+    Ok(&CATALOGUE[place(subject)?])
 }
 
 fn place(subject: &Subject) -> Result<usize, NotKnown> {

@@ -170,7 +170,6 @@ proptest! {
                     let object = object.as_message().expect("an object");
                     prop_assert_eq!(&told.bytes, &object.encode_to_vec(), "{}", entry.full_name);
                     prop_assert_eq!(said(snapshot), expected(object), "{}", entry.full_name);
-                    prop_assert_eq!(&Snapshot::read(carries.kind, &told.bytes), &Ok(snapshot.clone()));
                 }
                 other => prop_assert!(false, "{}: {other:?}", entry.full_name),
             }

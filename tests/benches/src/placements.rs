@@ -5,13 +5,14 @@ use crate::Effort;
 use crate::figure::{Figure, Judged, Round, Target, Unit};
 use crate::measure::per_second;
 use anyhow::{Context as _, Result};
-use bus::{Cause, Desk, Handle, Relay, Report, RetryPolicy, Runner};
+use bus::{Cause, Desk, Handle, HandleObject, Relay, Report, RetryPolicy, Runner};
+use contracts::Carried;
 use contracts::common::v1::{Artifact, ArtifactRole, DiskFormat, Driver, Resources};
 use contracts::host_driver::v1::{DriverReport, HostReport, HostReported};
 use contracts::scheduler::v1::{CreateInstance, InstanceSpec};
-use contracts::storage::v1::{Image, ImageImported, ImagePhase};
+use contracts::storage::v1::{Image, ImagePhase};
 use kernel::{HostId, ImageId, InstanceId, OperationId, SystemClock};
-use scheduler::handlers::{Context, OnHostReported, OnImageImported};
+use scheduler::handlers::{Context, OnHostReported, OnImage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::{Database, NatsServer, eventually};
@@ -70,8 +71,8 @@ async fn ground(desk: &Desk, context: &Context, hosts: usize) -> Result<ImageId>
     let id = ImageId::new();
     let cause = || Cause::own("bench").for_tenant(TENANT);
     let mut work = desk.begin(cause()).await?;
-    let imported = ImageImported { image: Some(image(id)), operations: Vec::new() };
-    OnImageImported.handle(&mut work, imported).await?;
+    let imported = Carried { object: image(id), bytes: Default::default(), operations: Vec::new() };
+    OnImage.handle(&mut work, imported).await?;
     work.commit().await?;
     let numbers: Vec<usize> = (1..=hosts).collect();
     for batch in numbers.chunks(BATCH) {

@@ -2,18 +2,16 @@
 
 use crate::store::flavors;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
-use contracts::gateway::v1::FlavorCreated;
+use bus::{Failure, HandleObject, Work};
+use contracts::Carried;
+use contracts::gateway::v1::Flavor;
 
-/// A flavor was made.
-pub(super) struct Created;
+/// An event that carries a flavor.
+pub(super) struct Project;
 
 #[async_trait]
-impl Handle<FlavorCreated> for Created {
-    async fn handle(&self, work: &mut Work, event: FlavorCreated) -> Result<(), Failure> {
-        match event.flavor {
-            Some(flavor) => Ok(flavors::put(work.tx(), &flavor).await?),
-            None => Err(Failure::Poison("a flavor that says nothing".into())),
-        }
+impl HandleObject<Flavor> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<Flavor>) -> Result<(), Failure> {
+        Ok(flavors::put(work.tx(), &event.object).await?)
     }
 }

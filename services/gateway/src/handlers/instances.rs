@@ -3,32 +3,18 @@
 use super::Projection;
 use crate::store::instances;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
-use contracts::common::v1::OperationProgress;
+use bus::{Failure, HandleObject, Work};
+use contracts::Carried;
 use contracts::scheduler::v1::Instance;
-use kernel::Message;
-
-type Open<M> = fn(M) -> (Option<Instance>, Vec<OperationProgress>);
 
 /// An event that carries an instance.
-pub(super) struct Project<M> {
-    on: Projection,
-    open: Open<M>,
-}
-
-pub(super) fn project<M: Message>(on: &Projection, open: Open<M>) -> Project<M> {
-    Project { on: on.clone(), open }
-}
+pub(super) struct Project(pub(super) Projection);
 
 #[async_trait]
-impl<M: Message> Handle<M> for Project<M> {
-    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
-        let (instance, progress) = (self.open)(message);
-        let Some(instance) = instance else {
-            return Err(Failure::Poison(format!("{} without an instance", M::NAME)));
-        };
-        self.on.wake(work, &instance.id);
-        work.late::<instances::Rows>().note(instance);
-        self.on.advance(work, &progress, |_| {}).await
+impl HandleObject<Instance> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<Instance>) -> Result<(), Failure> {
+        self.0.wake(work, &event.object.id);
+        work.late::<instances::Rows>().note(event.object);
+        self.0.advance(work, &event.operations, |_| {}).await
     }
 }

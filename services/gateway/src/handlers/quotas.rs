@@ -2,18 +2,16 @@
 
 use crate::store::quotas;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
-use contracts::gateway::v1::TenantQuotaSet;
+use bus::{Failure, HandleObject, Work};
+use contracts::Carried;
+use contracts::gateway::v1::Quota;
 
-/// A quota was set.
-pub(super) struct Set;
+/// An event that carries a quota.
+pub(super) struct Project;
 
 #[async_trait]
-impl Handle<TenantQuotaSet> for Set {
-    async fn handle(&self, work: &mut Work, event: TenantQuotaSet) -> Result<(), Failure> {
-        match event.quota {
-            Some(quota) => Ok(quotas::put(work.tx(), &quota).await?),
-            None => Err(Failure::Poison("a quota that says nothing".into())),
-        }
+impl HandleObject<Quota> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<Quota>) -> Result<(), Failure> {
+        Ok(quotas::put(work.tx(), &event.object).await?)
     }
 }

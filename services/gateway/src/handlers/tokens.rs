@@ -2,20 +2,20 @@
 
 use crate::store::tokens;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
+use bus::{Failure, Handle, HandleObject, Work};
+use contracts::Carried;
 use contracts::gateway::v1::{TokenRecord, TokensForgotten};
-use kernel::Message;
 
 /// An event that carries a token's record.
-pub(super) struct Project<M>(pub(super) fn(M) -> Option<TokenRecord>);
+pub(super) struct Project;
 
 #[async_trait]
-impl<M: Message> Handle<M> for Project<M> {
-    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
-        match (self.0)(message) {
-            Some(record) if record.token.is_some() => Ok(tokens::put(work.tx(), &record).await?),
-            _ => Err(Failure::Poison(format!("{} without a token", M::NAME))),
+impl HandleObject<TokenRecord> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<TokenRecord>) -> Result<(), Failure> {
+        if event.object.token.is_none() {
+            return Err(Failure::Poison("a record without a token".into()));
         }
+        Ok(tokens::put(work.tx(), &event.object).await?)
     }
 }
 

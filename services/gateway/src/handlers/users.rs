@@ -2,19 +2,19 @@
 
 use crate::store::users;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
+use bus::{Failure, HandleObject, Work};
+use contracts::Carried;
 use contracts::gateway::v1::UserRecord;
-use kernel::Message;
 
-/// An event that carries a user.
-pub(super) struct Project<M>(pub(super) fn(M) -> Option<UserRecord>);
+/// An event that carries a user's record.
+pub(super) struct Project;
 
 #[async_trait]
-impl<M: Message> Handle<M> for Project<M> {
-    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
-        match (self.0)(message) {
-            Some(record) if record.user.is_some() => Ok(users::put(work.tx(), &record).await?),
-            _ => Err(Failure::Poison(format!("{} without a user", M::NAME))),
+impl HandleObject<UserRecord> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<UserRecord>) -> Result<(), Failure> {
+        if event.object.user.is_none() {
+            return Err(Failure::Poison("a record without a user".into()));
         }
+        Ok(users::put(work.tx(), &event.object).await?)
     }
 }

@@ -2,19 +2,19 @@
 
 use crate::store::webhooks;
 use async_trait::async_trait;
-use bus::{Failure, Handle, Work};
+use bus::{Failure, HandleObject, Work};
+use contracts::Carried;
 use contracts::gateway::v1::WebhookRecord;
-use kernel::Message;
 
 /// An event that carries a webhook's record.
-pub(super) struct Project<M>(pub(super) fn(M) -> Option<WebhookRecord>);
+pub(super) struct Project;
 
 #[async_trait]
-impl<M: Message> Handle<M> for Project<M> {
-    async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
-        match (self.0)(message) {
-            Some(record) if record.webhook.is_some() => Ok(webhooks::put(work.tx(), &record).await?),
-            _ => Err(Failure::Poison(format!("{} without a webhook", M::NAME))),
+impl HandleObject<WebhookRecord> for Project {
+    async fn handle(&self, work: &mut Work, event: Carried<WebhookRecord>) -> Result<(), Failure> {
+        if event.object.webhook.is_none() {
+            return Err(Failure::Poison("a record without a webhook".into()));
         }
+        Ok(webhooks::put(work.tx(), &event.object).await?)
     }
 }

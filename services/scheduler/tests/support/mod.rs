@@ -7,7 +7,7 @@ use contracts::common::v1::{Artifact, ArtifactRole, DiskFormat, Driver, Operatio
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as api;
 use contracts::storage::v1 as storage;
-use kernel::{ImageId, InstanceId, ManualClock, Message, OperationId, Timestamp};
+use kernel::{ImageId, InstanceId, Kind, ManualClock, Message, OperationId, Subject, Timestamp};
 use scheduler::handlers::Context;
 use scheduler::rebuild::STATE_TABLES;
 use scheduler::{MIGRATIONS, SERVICE, Settings};
@@ -86,11 +86,11 @@ impl World {
     /// Takes in what was said since the last look.
     pub async fn listen(&mut self) {
         for said in self.bench.said().await {
-            self.history.push((
-                said.subject.service.clone(),
-                said.subject.name.clone(),
-                said.payload.clone(),
-            ));
+            // commands are told as well, and no table is made of them
+            if said.subject.kind == Kind::Event {
+                let (service, name) = (said.subject.service.clone(), said.subject.name.clone());
+                self.history.push((service, name, said.payload.clone()));
+            }
             self.unread.push(said);
         }
     }
@@ -225,7 +225,12 @@ impl World {
         for round in 0..2 {
             let mut tx = copy.store.begin().await.expect("a transaction");
             for (service, name, bytes) in &self.history {
-                scheduler::rebuild::fold(&mut tx, service, name, bytes).await.expect("an event of ours");
+                let (kind, version) = (Kind::Event, "v1".to_owned());
+                let (service, name) = (service.clone(), name.clone());
+                let (tenant, key) = (String::new(), String::new());
+                let subject = Subject { kind, service, version, name, tenant, key };
+                let payload = bytes.clone().into();
+                scheduler::rebuild::fold(&mut tx, &subject, &payload).await.expect("an event of ours");
             }
             tx.commit().await.expect("commit");
             for table in STATE_TABLES {

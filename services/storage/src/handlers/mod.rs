@@ -20,6 +20,6 @@ use contracts::scheduler::v1::Instance;
 
 /// Takes note of an instance's use of its image.
 async fn note_use(work: &mut Work, instance: Option<Instance>, in_use: bool) -> Result<(), Failure> {
-    let it = rebuild::instance_use(instance, in_use).map_err(Failure::Poison)?;
-    Ok(crate::store::uses::put(work.tx(), &it).await?)
+    let instance = instance.ok_or_else(|| Failure::Poison("an event without an instance".to_owned()))?;
+    Ok(crate::store::uses::put(work.tx(), &rebuild::instance_use(instance, in_use)).await?)
 }

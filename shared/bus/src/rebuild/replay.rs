@@ -159,8 +159,10 @@ async fn apply(
     Ok((work, unreadable))
 }
 
-/// One event. What a handler says about it was said when it happened.
+/// One event. What a handler says about it was said when it happened. One that this build does not know is an error, and
+/// not passed over: the tables may be made of it.
 async fn one(work: &mut Work, tables: &dyn Rebuild, event: &Envelope) -> Result<(), RebuildError> {
+    contracts::known(&event.subject).map_err(|error| RebuildError::event(event, error.to_string()))?;
     let mark = work.mark();
     work.set_occurred_at(event.occurred_at);
     let applied = tables.apply(work, event).await;

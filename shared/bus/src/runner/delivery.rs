@@ -232,9 +232,7 @@ impl Runner {
         }
         for envelopes in of_each.into_values() {
             if let Some(handler) = self.subscriptions.find(&envelopes[0].subject) {
-                let payloads: Vec<&[u8]> =
-                    envelopes.iter().map(|envelope| envelope.payload.as_ref()).collect();
-                handler.gather(work, &payloads).await?;
+                handler.gather(work, &envelopes).await?;
             }
         }
         Ok(())
@@ -406,8 +404,7 @@ impl Runner {
             correlation = %envelope.cause.correlation,
         );
         trace::continue_from(&span, &envelope.cause.traceparent);
-        let running =
-            AssertUnwindSafe(handler.handle(work, &envelope.payload).instrument(span)).catch_unwind();
+        let running = AssertUnwindSafe(handler.handle(work, envelope).instrument(span)).catch_unwind();
         let outcome = running.await.unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<String>()

@@ -2,6 +2,8 @@
 
 use anyhow::Context;
 use contracts::archive::v1::Segment;
+use contracts::options::v1::Scope;
+use contracts::{KINDS, ObjectKind};
 use prost::Message as _;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyExecutor, AssertSqlSafe, Row};
@@ -21,20 +23,19 @@ pub struct ObjectRow {
     pub snapshot: Vec<u8>,
 }
 
-/// Kinds of objects: the table, its columns for id and tenant, and the message of its snapshot.
-pub const KINDS: [(&str, &str, &str, &str, &str); 4] = [
-    ("instance", "instances", "id", "tenant", "berth.scheduler.v1.Instance"),
-    ("image", "images", "id", "tenant", "berth.storage.v1.Image"),
-    ("host", "hosts", "id", "''", "berth.scheduler.v1.Host"),
-    ("flavor", "flavors", "name", "''", "berth.gateway.v1.Flavor"),
-];
+/// Kinds of objects that people know by name. The read model has a table for each, called as many of them.
+pub fn kinds() -> impl Iterator<Item = &'static ObjectKind> {
+    KINDS.iter().filter(|kind| kind.named && kind.scope != Scope::Internal)
+}
 
-/// All objects in one of the tables of [`KINDS`], by name; with `wanted` only those with this name or id.
+/// All objects of a kind, by name; with `wanted` only those with this name or id.
 pub async fn all<'a>(
     db: impl AnyExecutor<'a>,
-    (_, table, id, tenant, _): (&str, &str, &str, &str, &str),
+    kind: &ObjectKind,
     wanted: &str,
 ) -> Result<Vec<ObjectRow>, sqlx::Error> {
+    let (table, id) = (kind.plural, kind.id);
+    let tenant = if kind.scope == Scope::Tenant { "tenant" } else { "''" };
     let sql = format!(
         "SELECT {id} AS id, name, {tenant} AS tenant, revision, snapshot FROM {table}
          WHERE ($1 = '' OR {id} = $1 OR name = $1) ORDER BY name, id"

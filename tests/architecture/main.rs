@@ -10,6 +10,7 @@ mod files;
 mod golden;
 mod layers;
 mod messages;
+mod services;
 mod source;
 mod tree;
 mod waiting;

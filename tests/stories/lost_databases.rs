@@ -157,7 +157,8 @@ async fn a_database_that_is_behind_is_refused_and_made_again_on_command() {
     let cli = node.cli();
     prepare(&cli).await;
     cli.ok(&create("old-1", &["--wait"]));
-    for service in ["scheduler", "gateway", "host_driver"] {
+    let some = [&scheduler::SERVICE, &gateway::SERVICE, &host_driver::SERVICE];
+    for service in some.map(|service| service.name) {
         assert!(node.stop(), "{}", node.log_tail());
         let old = node.data_dir().join("old.db");
         std::fs::copy(database(&node, service), &old).expect("a copy");

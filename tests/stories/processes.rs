@@ -33,7 +33,8 @@ async fn one_creation_is_one_trace_through_all_services() {
             let root = spans.iter().find(|s| s.service == "gateway" && s.name.contains("CreateInstance"))?;
             let trace: Vec<_> = spans.iter().filter(|s| s.trace == root.trace).cloned().collect();
             let services: BTreeSet<&str> = trace.iter().map(|s| s.service.as_str()).collect();
-            ["gateway", "scheduler", "host-driver"].iter().all(|s| services.contains(s)).then_some(trace)
+            let own = [&gateway::SERVICE, &scheduler::SERVICE, &host_driver::SERVICE];
+            own.iter().all(|own| services.contains(own.program)).then_some(trace)
         },
     )
     .await;

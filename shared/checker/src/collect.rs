@@ -10,6 +10,9 @@ use crate::store::tables::{Reader, Tables};
 use anyhow::{Context, bail};
 use bus::watch::{Item, Query, watch};
 use bus::{Connection, Envelope};
+use contracts::gateway::v1::OperationAccepted;
+use contracts::scheduler::v1::InstanceChanged;
+use kernel::Message as _;
 use serde::Serialize;
 
 /// Dead letters that are looked at; one is too many already.
@@ -93,10 +96,11 @@ async fn closing(
     let (mut tables, mut accounts) = (Tables::default(), Accounts::default());
     for Database { service, url } in databases {
         let reader = Reader::open(url).await?;
-        match service.as_str() {
-            "scheduler" => tables.instances = reader.instances().await?,
-            "gateway" => tables.operations = reader.operations().await?,
-            _ => {}
+        // the owners of what the invariants speak of
+        if service == InstanceChanged::SERVICE {
+            tables.instances = reader.instances().await?;
+        } else if service == OperationAccepted::SERVICE {
+            tables.operations = reader.operations().await?;
         }
         let sent = reader.commands().await.with_context(|| format!("the outbox of {service}"))?;
         accounts.sent.extend(sent.into_iter().map(|row| Sent {

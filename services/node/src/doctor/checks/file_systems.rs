@@ -2,17 +2,20 @@
 
 use super::{Check, no_node};
 use crate::doctor::{Finding, Ground};
+use crate::SERVICES;
 use async_trait::async_trait;
 use nix::sys::statfs::statfs;
 use std::path::Path;
 
 /// What is kept where: a folder of the node and what is in it.
-const FOLDERS: [(&str, &str); 4] = [
-    ("", "the node's data"),
-    ("gateway", "its databases"),
-    ("nats/store", "the event log"),
-    ("datastore", "images"),
-];
+fn folders() -> Vec<(&'static str, &'static str)> {
+    let databases = SERVICES.iter().map(|service| (service.name, "a database of it"));
+    [("", "the node's data")]
+        .into_iter()
+        .chain(databases)
+        .chain([("nats/store", "the event log"), ("datastore", "images")])
+        .collect()
+}
 
 /// See the module.
 pub struct FileSystems;
@@ -30,7 +33,7 @@ impl Check for FileSystems {
     async fn look(&self, ground: &Ground) -> Vec<Finding> {
         let Some(node) = &ground.node else { return vec![no_node()] };
         let mut found: Vec<Finding> = Vec::new();
-        for (folder, what) in FOLDERS {
+        for (folder, what) in folders() {
             let path = node.data_dir.join(folder);
             if path.exists()
                 && let Some(finding) = judge(&path, what)

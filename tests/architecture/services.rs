@@ -53,7 +53,10 @@ fn the_names_of_services_stand_in_one_list() {
     check(names_of_services_come_from_the_list);
     let sample = [
         ("services/node/src/check.rs", "const ALL: [&str; 2] = [\"gateway\", \"storage\"];\n"),
-        ("services/node/src/other.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    const X: &str = \"gateway\";\n}\n"),
+        (
+            "services/node/src/other.rs",
+            "fn f() {}\n#[cfg(test)]\nmod tests {\n    const X: &str = \"gateway\";\n}\n",
+        ),
         ("services/gateway/src/lib.rs", "const OWN: &str = \"gateway\";\n"),
         ("tests/stories/a.rs", "kill(\"scheduler\");\nfor s in [\"scheduler\", \"host-driver\"] {}\n"),
     ];

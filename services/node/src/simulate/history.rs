@@ -4,8 +4,8 @@ use super::drive::{Driven, Plan, second_of};
 use super::rows::Workload;
 use bus::Envelope;
 use contracts::common::v1::Refusal;
-use kernel::Message as _;
 use contracts::scheduler::v1::{Instance, InstanceChanged, InstancePhase, InstanceRefused};
+use kernel::Message as _;
 use prost::Message;
 use std::collections::HashMap;
 
@@ -87,7 +87,9 @@ impl History {
 
     /// Takes one event in. What cannot be read is the checker's to tell.
     pub fn take(&mut self, envelope: &Envelope) {
-        if envelope.subject.service != InstanceChanged::SERVICE || !envelope.subject.name.starts_with("Instance") {
+        if envelope.subject.service != InstanceChanged::SERVICE
+            || !envelope.subject.name.starts_with("Instance")
+        {
             return;
         }
         let bytes = envelope.payload.clone();

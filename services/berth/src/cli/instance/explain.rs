@@ -3,7 +3,7 @@
 use super::show::phase;
 use crate::output::{local_time, refusal_line, word};
 use contracts::gateway::v1::{ExplainInstanceResponse, PreviewInstanceResponse};
-use contracts::scheduler::v1::{PlacementDecision, Rejection};
+use contracts::scheduler::v1::{PlacementDecision, PlacementPolicy, Rejection};
 use std::collections::BTreeMap;
 
 /// Rejections of one filter shown one by one; the rest is counted.
@@ -57,7 +57,11 @@ fn decided(decision: &PlacementDecision) -> String {
         text += &format!("  {} was chosen.\n", decision.host_name);
     }
     if !decision.candidates.is_empty() {
-        text += "  Hosts that would do, best first:\n";
+        let by = match decision.policy() {
+            PlacementPolicy::Pack => " (what the instance would waste there counts against a host)",
+            _ => "",
+        };
+        text += &format!("  Hosts that would do, best first{by}:\n");
         for candidate in &decision.candidates {
             let mark = if candidate.host_id == decision.host_id { "  <- chosen" } else { "" };
             text += &format!("    {} scored {}{mark}\n", candidate.host_name, candidate.score);
@@ -78,14 +82,16 @@ fn ruled_out(decision: &PlacementDecision) -> String {
     for (filter, rejections) in by_filter {
         let listed = u32::try_from(rejections.len()).unwrap_or(u32::MAX);
         let count = decision.rejected_by_filter.get(filter).copied().unwrap_or(listed);
-        text +=
-            &format!("  {} ruled out by {filter}:\n", counted(u64::from(count), "host was", "hosts were"));
+        let hosts = counted(u64::from(count), "host was", "hosts were");
+        // of a decision that found a host in a large fleet the others are only counted
+        let end = if rejections.is_empty() { '.' } else { ':' };
+        text += &format!("  {hosts} ruled out by {filter}{end}\n");
         for rejection in rejections.iter().take(SHOWN_HOSTS) {
             text += &format!("    {}: {}\n", rejection.host_name, rejection.reason);
         }
         let shown = rejections.len().min(SHOWN_HOSTS) as u64;
         let more = u64::from(count).saturating_sub(shown);
-        if more > 0 {
+        if more > 0 && shown > 0 {
             text += &format!("    and {more} more\n");
         }
     }
@@ -140,9 +146,19 @@ mod tests {
              \x20 6 hosts were ruled out by capacity:\n\
              \x20   c: 1 GiB memory free, 2 GiB needed\n\
              \x20   and 5 more\n\
-             \x20 1 host was ruled out by cordon:\n\
-             \x20   and 1 more\n"
+             \x20 1 host was ruled out by cordon.\n"
         );
+    }
+
+    #[test]
+    fn negative_scores_are_explained() {
+        let candidate = Candidate { host_id: "a".into(), host_name: "host-a".into(), score: -7 };
+        let mut decision = PlacementDecision { candidates: vec![candidate], ..PlacementDecision::default() };
+        decision.set_policy(PlacementPolicy::Pack);
+        let text = explain(&ExplainInstanceResponse { instance: None, decisions: vec![decision] });
+        let words =
+            "best first (what the instance would waste there counts against a host):\n    host-a scored -7\n";
+        assert!(text.contains(words), "{text}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Whether databases, event log and disks are on file systems that keep their promises.
 
 use super::{Check, no_node};
-use crate::doctor::{Finding, Ground};
 use crate::SERVICES;
+use crate::doctor::{Finding, Ground};
 use async_trait::async_trait;
 use nix::sys::statfs::statfs;
 use std::path::Path;

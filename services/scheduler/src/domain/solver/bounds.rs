@@ -5,7 +5,7 @@
 
 use super::fleet::{Fleet, KINDS, Slot, bit, coarse};
 use super::request::Prepared;
-use super::score::{GPU_HOSTS_LAST, WHOLE, by_shares, gpu_share, weighed};
+use super::score::{GPU_HOSTS_LAST, OPENED, WHOLE, by_shares, gpu_share, in_use, weighed};
 use crate::domain::instance::Policy;
 
 /// Extremes over some hosts.
@@ -39,6 +39,7 @@ pub(super) struct Bounds {
     most_gpu_reciprocal: u64,
     least_gpu_reciprocal: u64,
     any_without_gpu: bool,
+    any_in_use: bool,
 }
 
 impl Bounds {
@@ -63,6 +64,7 @@ impl Bounds {
         most_gpu_reciprocal: 0,
         least_gpu_reciprocal: u64::MAX,
         any_without_gpu: false,
+        any_in_use: false,
     };
 
     /// Takes one more host in.
@@ -84,6 +86,7 @@ impl Bounds {
             self.most_spread[kind] = self.most_spread[kind].max(3 * share + sum);
         }
         self.gap.add(shares[0] - shares[1]);
+        self.any_in_use |= in_use([shares[0], shares[1]]);
         self.traits |= slot.traits;
         self.labels = [self.labels[0] | slot.labels, self.labels[1] & slot.labels];
         self.architectures |= architecture_bit(fleet.architecture[host]);
@@ -129,6 +132,7 @@ impl Bounds {
         both.most_gpu_reciprocal = both.most_gpu_reciprocal.max(other.most_gpu_reciprocal);
         both.least_gpu_reciprocal = both.least_gpu_reciprocal.min(other.least_gpu_reciprocal);
         both.any_without_gpu |= other.any_without_gpu;
+        both.any_in_use |= other.any_in_use;
         both
     }
 
@@ -199,7 +203,8 @@ impl Bounds {
             gaps += if self.any_without_gpu { with_gpus.min(0) } else { with_gpus };
             gone += taken_gpus.most;
         }
-        weighed(gaps) - (self.least_sum - gone).max(0)
+        let opened = if self.any_in_use { 0 } else { OPENED };
+        weighed(gaps) - opened - (self.least_sum - gone).max(0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::properties::{amounts, any_host, any_request, any_resident};
 use super::*;
-use crate::domain::resources::Resources;
+use crate::domain::resources::{Gpus, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use proptest::prelude::*;
 
@@ -32,10 +32,11 @@ fn any_move() -> impl Strategy<Value = Move> {
 /// Hosts of a few kinds, more than a leaf holds, partly filled.
 fn any_crowd() -> impl Strategy<Value = Fleet> {
     let kinds = prop::collection::vec(any_host(), 1..4);
-    let fill = prop::collection::vec((0..3_usize, 0..9_u64, 0..9_u64, 0..9_u64), 0..150);
+    let of_a_gpu = prop::sample::select(vec![0_u32, 250, 600, 1000]);
+    let fill = prop::collection::vec((0..3_usize, 0..9_u64, 0..9_u64, 0..9_u64, of_a_gpu), 0..150);
     (kinds, fill).prop_map(|(kinds, fill)| {
         let mut fleet = Fleet::default();
-        for (number, (kind, cpus, memory, disk)) in (0_u128..).zip(fill) {
+        for (number, (kind, cpus, memory, disk, milli)) in (0_u128..).zip(fill) {
             let id = HostId::from_u128(1000 + number);
             let room = amounts(16, 16, 16);
             fleet.put(HostRow { id, limit: room, ..kinds[kind % kinds.len()].clone() });
@@ -51,8 +52,8 @@ fn any_crowd() -> impl Strategy<Value = Fleet> {
                 affinity: None,
                 anti_affinity: None,
                 max_per_host: 0,
-                gpus: crate::domain::resources::Gpus::default(),
-                gpu_indexes: Vec::new(),
+                gpus: Gpus { count: u32::from(milli > 0), milli },
+                gpu_indexes: if milli > 0 { vec![0] } else { Vec::new() },
             });
         }
         fleet.settle();

@@ -11,7 +11,8 @@
 //! 2. growth of the gaps between the free shares of CPUs, memory and GPUs (CPUs without memory are of no use to anybody):
 //!    the difference of the squares, about 1,000 times. An instance that needs much memory for its CPUs so goes where
 //!    memory is what would be left over, and evens the host out;
-//! 3. what stays free in all: of hosts that suit equally well the fullest.
+//! 3. the first use of a host, about as bad as a gap that grows to a twentieth: so hosts stay free;
+//! 4. what stays free in all: of hosts that suit equally well the fullest.
 //!
 //! The first is the idea of fragmentation gradient descent (Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing
 //! Workloads with Fragmentation Gradient Descent", USENIX ATC '23), which counts GPUs as lost on a host where no more
@@ -26,6 +27,9 @@ use crate::domain::instance::Policy;
 pub(super) const WHOLE: i64 = 1_000_000;
 /// More than any two scores differ by otherwise: gaps by less than 2^32, GPUs by less than 2^37.
 pub(super) const GPU_HOSTS_LAST: i64 = 1 << 40;
+
+/// What taking the first CPUs and memory of a host takes away from its score with *pack*.
+pub(super) const OPENED: i64 = 2 * WHOLE;
 
 /// Score of a host that passed every filter.
 #[cfg(test)]
@@ -54,9 +58,15 @@ pub(super) fn at_most(fleet: &Fleet, prepared: &Prepared<'_>, slot: &Slot) -> i6
                 gaps += grown(before[0] - free, left[0] - stays) + grown(before[1] - free, left[1] - stays);
                 rest += stays;
             }
-            weighed(gaps) - rest - last
+            let opened = if in_use(before) { 0 } else { OPENED };
+            weighed(gaps) - opened - rest - last
         }
     }
+}
+
+/// Somebody has some of these, the free shares of CPUs and memory; what is rounded down is all but a millionth.
+pub(super) fn in_use(free: [i64; 2]) -> bool {
+    free[0].min(free[1]) < WHOLE - 1
 }
 
 /// How much the square of a gap grows.

@@ -129,3 +129,16 @@ impl Taken {
         [before, before.saturating_sub(lost)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_without_cpus_or_memory_are_of_no_use() {
+        let two = Typical { milli: 1000, count: 2, cpus: 16_000, memory: 1024, weight: 1_000_000 };
+        assert_eq!(two.usable(8000, 64_000, 1 << 20), 8000, "enough for all four");
+        assert_eq!(two.usable(8000, 40_000, 1 << 20), 4000, "CPUs for two of them");
+        assert_eq!(two.usable(8000, 64_000, 1023), 0, "memory for none");
+    }
+}

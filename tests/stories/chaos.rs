@@ -163,6 +163,7 @@ async fn act(stage: &mut Stage, seed: u64) -> Result<Times, Failure> {
     broke.map_err(|none| none.to_string())?;
     let calm = Instant::now();
     eprintln!("after {:?}: {:?}, {:?}", begun.elapsed(), monkey.done, stage.proxy.counts());
+    eprintln!("the last of them: {:?}", monkey.last);
     if lived.is_none() {
         lived = tokio::select! {
             ended = living => Some(ended),

@@ -20,6 +20,8 @@ use tokio::time::{sleep, timeout};
 const REMEMBERED: usize = 500;
 /// A mishap without effect (the process had just ended, the consumer was not there) is repeated for so long.
 const REPEATED: Duration = Duration::from_secs(30);
+/// Mishaps that are remembered in their order.
+const LAST: usize = 3;
 /// Copies of commands sent at once.
 const COPIES: usize = 40;
 
@@ -30,6 +32,8 @@ pub struct Monkey {
     aftermath: Aftermath,
     /// What it did, for messages.
     pub done: BTreeMap<Mishap, u32>,
+    /// The last ones, oldest first: what the time to settle is measured from.
+    pub last: Vec<Mishap>,
 }
 
 /// What mishaps happen to.
@@ -50,6 +54,7 @@ impl Monkey {
             commands: Vec::new(),
             aftermath: Aftermath::default(),
             done: BTreeMap::new(),
+            last: Vec::new(),
         }
     }
 
@@ -106,6 +111,10 @@ impl Monkey {
             self.remember(on.nats).await;
         }
         *self.done.entry(mishap).or_default() += 1;
+        self.last.push(mishap);
+        if self.last.len() > LAST {
+            self.last.remove(0);
+        }
         Ok(())
     }
 

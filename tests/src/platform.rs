@@ -75,7 +75,7 @@ impl Platform {
         let data = self.data_dir();
         let place = Place { listen: format!("127.0.0.1:{}", self.port), ..Place::in_folder(&data, service) };
         let mut own = json!({});
-        if std::ptr::eq(service, &host_driver::SERVICE) {
+        if *service == host_driver::SERVICE {
             own = json!({ "drivers": ["simulated"], "simulated": { "state_dir": self.worlds() } });
         }
         for (_, lines) in extra.lines.iter().filter(|(of, _)| *of == service.program) {

@@ -139,7 +139,7 @@ pub(crate) fn leaves(value: &Value) -> BTreeSet<String> {
 /// What fits a node better than the defaults of a service, when nobody says otherwise.
 fn tuned(service: &Service, settings: &NodeSettings) -> Value {
     let simulated = settings.host.driver == NodeDriver::Simulated;
-    if simulated && std::ptr::eq(service, &host_driver::SERVICE) {
+    if simulated && *service == host_driver::SERVICE {
         // these wait for the database alone, and share its commits
         return json!({ "concurrency": 256 });
     }
@@ -156,7 +156,7 @@ pub(crate) fn settings_of<S: DeserializeOwned>(
 
 /// What the settings of the node say of a service, in its own words.
 fn own(service: &Service, settings: &NodeSettings) -> Value {
-    let is = |other: &Service| std::ptr::eq(service, other);
+    let is = |other: &Service| service == other;
     if is(&host_driver::SERVICE) {
         host(settings)
     } else if is(&gateway::SERVICE) {

@@ -103,7 +103,7 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     let last = from_archive(&settings, &mut replay).await?;
     from_stream(&settings, &mut replay, last).await?;
     replay.apply().await?;
-    let shows = |subject: &Subject| std::ptr::eq(subject.service, &gateway::SERVICE);
+    let shows = |subject: &Subject| *subject.service == gateway::SERVICE;
     let gateway = replay.services.iter().position(shows);
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
     for kind in objects::kinds() {

@@ -80,20 +80,14 @@ pub fn instance_use(instance: Instance, in_use: bool) -> uses::Use {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::Kind;
-    use testkit::Database;
+    use testkit::{Database, unknown_events};
 
     /// Were it passed over, the tables would lack what it says, and nobody would know.
     #[tokio::test]
     async fn an_event_nobody_knows_is_an_error() {
         let database = Database::sqlite(crate::MIGRATIONS).await;
         let mut tx = database.store.begin().await.expect("tx");
-        for (service, name) in
-            [("scheduler", "InstanceMoved"), ("storage", "ImageMoved"), ("gateway", "QuotaMoved")]
-        {
-            let (service, name) = (service.to_owned(), name.to_owned());
-            let (version, tenant, key) = ("v1".to_owned(), "acme".to_owned(), "i".to_owned());
-            let subject = Subject { kind: Kind::Event, service, version, name, tenant, key };
+        for subject in unknown_events() {
             // as every event of an object: nothing but the object
             let taken = apply(&mut tx, &subject, b"\x0a\x00").await;
             assert!(taken.is_err(), "{subject}: {taken:?}");

@@ -135,6 +135,13 @@ impl Service {
     }
 }
 
+/// Names tell services apart.
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Service").field(&self.name).finish()

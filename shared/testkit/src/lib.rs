@@ -7,9 +7,11 @@ mod database;
 mod eventually;
 mod nats;
 mod small_disk;
+mod unknown;
 
 pub use bench::{Bench, Said};
 pub use database::{Database, databases};
 pub use eventually::{eventually, eventually_ok};
 pub use nats::{Block, NatsServer};
 pub use small_disk::SmallDisk;
+pub use unknown::unknown_events;

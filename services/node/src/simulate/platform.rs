@@ -229,7 +229,7 @@ impl Parts {
         hosts: &Arc<Hosts>,
         chassis: &Chassis,
     ) -> anyhow::Result<()> {
-        if std::ptr::eq(service, &scheduler::SERVICE) {
+        if *service == scheduler::SERVICE {
             let settings = scheduler::Settings {
                 overcommit_vcpus_percent: vcpus,
                 overcommit_memory_percent: memory,
@@ -237,7 +237,7 @@ impl Parts {
                 ..settings_of(service, settings)?
             };
             self.scheduler = Some(scheduler::serve(&settings, chassis).await?);
-        } else if std::ptr::eq(service, &host_driver::SERVICE) {
+        } else if *service == host_driver::SERVICE {
             let settings = host_driver::Settings {
                 drivers: vec!["simulated".to_owned()],
                 reserve_memory_bytes: 0,

@@ -5,7 +5,6 @@ use crate::kept;
 use crate::programs::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub struct Node {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").to_string()
+    format!("127.0.0.1:{}", testkit::free_port())
 }
 
 impl Node {

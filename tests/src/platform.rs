@@ -52,10 +52,7 @@ impl Platform {
     /// The same with more in the settings of any service.
     pub async fn start_with(nats: &str, extra: Extra<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("berth-platform").tempdir().expect("a temporary folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let port = testkit::free_port();
         let children = SERVICES.map(|service| (service.program, None)).into();
         let mut platform = Self { folder, port, children, ended: 0, kept: false };
         for service in SERVICES {

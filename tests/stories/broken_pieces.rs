@@ -60,6 +60,25 @@ async fn a_node_killed_again_and_again_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn what_happens_while_tables_are_compared_is_no_difference() {
+    let node = Node::start(&["--simulated-hosts", "4"]).await;
+    let cli = node.cli();
+    prepare(&cli).await;
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            for round in 0..12 {
+                let name = format!("web-{round}");
+                cli.ok(&create(&name, &["--wait"]));
+                cli.ok(&["instance", "delete", &name]);
+            }
+        });
+        while !busy.is_finished() {
+            cli.ok(&["replay", "verify"]);
+        }
+    });
+}
+
+#[tokio::test]
 async fn a_broker_killed_under_load_costs_only_time() {
     let node = Node::start(&["--simulated-hosts", "4"]).await;
     let cli = node.cli();

@@ -18,16 +18,16 @@ struct Provider {
 
 impl Provider {
     async fn start(people: &[Value]) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let port = testkit::free_port();
         let mut command = Command::new(PROVIDER);
-        command.args(["--port", &free.port().to_string(), "--require-nonce", "true"]);
+        command.args(["--port", &port.to_string(), "--require-nonce", "true"]);
         for person in people {
             command.args(["--user-claims", &person.to_string()]);
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
             panic!("cannot start {PROVIDER} ({error}); install it with: deploy/prerequisites.sh test")
         });
-        let provider = Self { child, issuer: format!("http://{free}") };
+        let provider = Self { child, issuer: format!("http://127.0.0.1:{port}") };
         let url = format!("{}/.well-known/openid-configuration", provider.issuer);
         let http = browser();
         eventually(SOON, "the provider to answer", async || {

@@ -207,7 +207,7 @@ impl Alertmanager {
         });
         let file = folder.path().join("alertmanager.yaml");
         std::fs::write(&file, config.to_string()).expect("written");
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let free = format!("127.0.0.1:{}", testkit::free_port());
         let child = Command::new("prometheus-alertmanager")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.path={}", folder.path().join("data").display()))
@@ -219,7 +219,7 @@ impl Alertmanager {
         let child = child.unwrap_or_else(|error| {
             panic!("cannot start prometheus-alertmanager ({error}); install it with: deploy/prerequisites.sh test")
         });
-        Self { child, address: free.to_string(), _folder: folder }
+        Self { child, address: free, _folder: folder }
     }
 }
 

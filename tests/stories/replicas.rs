@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use stories::cli::Cli;
 use stories::programs::program;
-use testkit::{Database, NatsServer, eventually};
+use testkit::{Database, NatsServer, eventually, free_port};
 
 use crate::one_instance::{IMAGE, prepare};
 
@@ -30,11 +30,6 @@ struct Replicas {
     doors: [u16; 2],
     scheduler: Database,
     gateway: Database,
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 impl Replicas {

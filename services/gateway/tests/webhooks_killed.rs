@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use testkit::{Database, NatsServer, eventually};
+use testkit::{Database, NatsServer, eventually, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const OBJECTS: usize = 5;
@@ -26,10 +26,6 @@ struct Processes {
     // ends with the value
     _chassis: Chassis,
     said: BTreeMap<usize, u64>,
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 impl Processes {

@@ -6,6 +6,7 @@ mod bench;
 mod database;
 mod eventually;
 mod nats;
+mod port;
 mod small_disk;
 mod unknown;
 
@@ -13,5 +14,6 @@ pub use bench::{Bench, Said};
 pub use database::{Database, databases};
 pub use eventually::{eventually, eventually_ok};
 pub use nats::{Block, NatsServer};
+pub use port::free_port;
 pub use small_disk::SmallDisk;
 pub use unknown::unknown_events;

@@ -2,7 +2,6 @@
 
 use crate::eventually;
 use bus::{BusSettings, Connection, Report};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl NatsServer {
     /// The same with more configuration: `jetstream { max_file_store: 20MB }`.
     pub async fn start_with(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = crate::free_port();
         let mut server = Self { folder, port, child: None, configuration: configuration.to_owned() };
         server.up().await;
         server

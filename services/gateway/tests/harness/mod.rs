@@ -32,7 +32,7 @@ pub struct Gateway {
     pub chassis: Chassis,
     /// Where it listens.
     pub address: SocketAddr,
-    ops: SocketAddr,
+    ops: String,
     /// The administrator's token.
     pub token: String,
     /// Where others would speak from.
@@ -86,11 +86,10 @@ impl Gateway {
     pub async fn start_with(change: impl FnOnce(&mut Settings, &std::path::Path)) -> Self {
         let nats = NatsServer::start().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let free =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+        let ops = format!("127.0.0.1:{}", testkit::free_port());
         let process = ChassisSettings {
             bus: nats.settings(),
-            ops_listen: free.to_string(),
+            ops_listen: ops.clone(),
             sealing_key_file: folder.path().join("sealing.key"),
             ..ChassisSettings::default()
         };
@@ -107,7 +106,7 @@ impl Gateway {
         let url = format!("sqlite://{}/others.db", folder.path().display());
         let others = chassis.desk("scheduler", &url, &[]).await.expect("a desk for the others");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { nats, chassis, address, ops: free, token, others, folder, http }
+        Self { nats, chassis, address, ops, token, others, folder, http }
     }
 
     /// Starts it again with what it left, after its chassis was stopped.

@@ -87,14 +87,12 @@ mod tests {
     use super::super::testing::{finds, node_in};
     use super::*;
     use crate::doctor::State;
-    use std::net::TcpListener;
     use std::time::Duration;
 
     /// A real nats-server with a monitoring port.
     async fn server(configuration: &str) -> (tempfile::TempDir, std::process::Child, String) {
         let folder = tempfile::tempdir().expect("folder");
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let (port, monitor) = (free(), free());
+        let (port, monitor) = (testkit::free_port(), testkit::free_port());
         let store = folder.path().join("store");
         let text = format!(
             "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitor}\"\njetstream {{ store_dir: {:?}{configuration} }}\n",

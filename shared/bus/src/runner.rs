@@ -1,6 +1,7 @@
 //! The runner: takes messages, lets handlers decide, commits, and only then acknowledges.
 
 mod delivery;
+mod in_hand;
 mod pace;
 mod sweep;
 
@@ -8,9 +9,9 @@ use crate::fail::FailPoint;
 use crate::wait::{Wait, flat};
 use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{AckKind, Message};
-use futures::{FutureExt, StreamExt};
+use in_hand::{Coming, Taken};
 use opentelemetry::metrics::Counter;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,7 +31,8 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// Longest delay.
     pub max_delay: Duration,
-    /// How long the server waits for an acknowledgement; prolonged while a handler runs.
+    /// How long the server waits for an acknowledgement before it gives a message to somebody else; prolonged for as long
+    /// as this process has it in hand. What a killed process had in hand lies still for so long.
     pub ack_wait: Duration,
 }
 
@@ -40,7 +42,7 @@ impl Default for RetryPolicy {
             attempts: 12,
             first_delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(30),
-            ack_wait: Duration::from_secs(10),
+            ack_wait: Duration::from_secs(3),
         }
     }
 }
@@ -209,7 +211,7 @@ impl Runner {
         let consumer = flat(wait.answer(stream.create_consumer(config)).await)?;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(2 * BATCH)
+            .max_messages_per_batch(BATCH)
             .expires(Duration::from_secs(30))
             .heartbeat(Duration::from_secs(5))
             .messages();
@@ -223,7 +225,8 @@ impl Runner {
         stop: &CancellationToken,
     ) -> Result<(), String> {
         // whatever is there already goes into one transaction; a lone message does not wait for others
-        let mut batches = messages.ready_chunks(BATCH);
+        let mut coming =
+            Coming::of(messages, self.connection.client().clone(), self.retry.ack_wait, 2 * BATCH);
         let mut sweep = Sweep::of(source);
         loop {
             source.pulse.rests();
@@ -235,14 +238,17 @@ impl Runner {
                     sweep.run(&self.connection).await;
                     continue;
                 }
-                batch = batches.next() => batch.ok_or("the subscription ended")?,
+                batch = coming.next(BATCH) => batch,
             };
+            if batch.is_empty() {
+                return Err("the subscription ended".to_owned());
+            }
             let mut broken = None;
             let mut taken = Vec::with_capacity(batch.len());
             for item in batch {
                 match item {
                     Ok(message) => taken.push(message),
-                    Err(error) => broken = Some(error.to_string()),
+                    Err(reason) => broken = Some(reason),
                 }
             }
             let messages = taken.len();
@@ -254,16 +260,14 @@ impl Runner {
         }
         // what was fetched and not begun goes back at once instead of after the acknowledgement time
         let mut wait = Wait::new(&self.connection);
-        while let Some(Some(batch)) = batches.next().now_or_never() {
-            for message in batch.into_iter().flatten() {
-                let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
-            }
+        for message in coming.left() {
+            let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
         }
         Ok(())
     }
 
     /// Handles a batch and answers each message.
-    async fn process(&self, source: &Source, batch: Vec<Message>) {
+    async fn process(&self, source: &Source, batch: Vec<Taken>) {
         if batch.is_empty() {
             return;
         }
@@ -274,10 +278,7 @@ impl Runner {
             format!("message {subject}, {id}, number {} of {count}", at + 1)
         });
         FailPoint::Received.reached().await;
-        let verdicts = {
-            let _alive = delivery::keep_alive(batch.clone(), self.retry.ack_wait);
-            self.decide(source, &batch).await
-        };
+        let verdicts = self.decide(source, &batch).await;
         FailPoint::Committed.reached().await;
         let mut wait = Wait::new(&self.connection);
         for (index, (message, verdict)) in batch.iter().zip(verdicts).enumerate() {

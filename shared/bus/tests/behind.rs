@@ -47,3 +47,25 @@ async fn what_waited_too_long_is_handled_in_batches_and_once() {
     assert_eq!(attempts, 0, "what had its effect is no attempt");
     service.end().await;
 }
+
+#[tokio::test]
+async fn what_waits_in_a_slow_process_is_given_to_nobody_else() {
+    let nats = NatsServer::start().await;
+    let mut service = Service::start(&nats, Duration::ZERO).await;
+    service.halt().await;
+    // more than one batch, and each batch takes longer than the server waits
+    let ids: Vec<String> = (0..1_300).map(|_| id()).collect();
+    service.relay();
+    service.tell_all(&ids).await;
+    service.runner(Duration::from_millis(5));
+    let stream = service.connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("the queue");
+    let mut consumer: PullConsumer = stream.get_consumer("scheduler").await.expect("the reader");
+    let mut again = 0;
+    eventually(SOON * 2, "all effects", async || {
+        again += consumer.info().await.expect("the reader").num_redelivered;
+        (service.effects().await.len() == ids.len()).then_some(())
+    })
+    .await;
+    assert_eq!(again, 0, "messages that waited for their turn came again");
+    service.end().await;
+}

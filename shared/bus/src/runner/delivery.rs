@@ -1,17 +1,16 @@
 //! One message, or one batch of them, through the handlers.
 
+use super::in_hand::Taken;
 use super::{Runner, Source, Verdict};
 use crate::fail::FailPoint;
-use crate::wait::ANSWER;
 use crate::{Cause, Envelope, Failure, Trouble, Work, dead, inbox, trace};
-use async_nats::jetstream::{AckKind, Message};
+use async_nats::jetstream::Message;
 use futures::FutureExt;
 use kernel::{MessageId, Subject};
 use opentelemetry::KeyValue;
 use sqlx::Executor;
 use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use store::StoreError;
@@ -19,23 +18,6 @@ use tracing::Instrument;
 
 /// When the store itself fails no message is to blame: all come back after this long, uncounted.
 const STORE_DELAY: Duration = Duration::from_secs(1);
-
-/// Tells the server that work goes on, until dropped.
-pub(super) fn keep_alive(
-    batch: Arc<Vec<Message>>,
-    ack_wait: Duration,
-) -> tokio_util::task::AbortOnDropHandle<()> {
-    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut beat = tokio::time::interval(ack_wait / 3);
-        beat.tick().await;
-        loop {
-            beat.tick().await;
-            for message in batch.iter() {
-                let _ = tokio::time::timeout(ANSWER, message.ack_with(AckKind::Progress)).await;
-            }
-        }
-    }))
-}
 
 /// The id of a message as it says it.
 pub(super) fn id(message: &Message) -> &str {
@@ -50,7 +32,7 @@ impl Runner {
     /// What becomes of each message of the batch. Messages that came again go first, being the older ones. Before they are
     /// handled once more that is counted, so that one that kills the process cannot take its neighbours along for ever:
     /// the third time each goes alone.
-    pub(super) async fn decide(&self, source: &Source, batch: &[Message]) -> Vec<Verdict> {
+    pub(super) async fn decide(&self, source: &Source, batch: &[Taken]) -> Vec<Verdict> {
         let mut verdicts = vec![Verdict::Done; batch.len()];
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             (0..batch.len()).partition(|index| deliveries(&batch[*index]) <= 1);
@@ -61,7 +43,7 @@ impl Runner {
         }
         for (indexes, attempt) in [(again, 2), (fresh, 1)] {
             let messages: Vec<(usize, &Message)> =
-                indexes.iter().map(|index| (*index, &batch[*index])).collect();
+                indexes.iter().map(|index| (*index, &*batch[*index])).collect();
             let mut decided = Vec::with_capacity(messages.len());
             while decided.len() < messages.len() {
                 let left = &messages[decided.len()..];
@@ -83,12 +65,7 @@ impl Runner {
     /// a reader falls behind: they waited here for longer than the server waits. Handled alone they would take the time
     /// of those after them, which came again as well, and the reader would never catch up. Those that had their effect
     /// are in neither.
-    async fn untried(
-        &self,
-        source: &Source,
-        batch: &[Message],
-        again: Vec<usize>,
-    ) -> (Vec<usize>, Vec<usize>) {
+    async fn untried(&self, source: &Source, batch: &[Taken], again: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
         if again.is_empty() {
             return (again, Vec::new());
         }

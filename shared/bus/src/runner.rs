@@ -42,7 +42,7 @@ impl Default for RetryPolicy {
             attempts: 12,
             first_delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(30),
-            ack_wait: Duration::from_secs(3),
+            ack_wait: Duration::from_secs(2),
         }
     }
 }

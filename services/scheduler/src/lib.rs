@@ -5,6 +5,7 @@ pub mod domain;
 pub mod fleet;
 pub mod handlers;
 pub mod heartbeats;
+pub mod kinds;
 pub mod metrics;
 pub mod quota;
 pub mod rebuild;
@@ -22,6 +23,8 @@ use anyhow::Result;
 use bus::{Answers, Desk, Subscriptions};
 use chassis::{Chassis, Loop, Stage};
 use handlers::*;
+use kinds::SshKeys;
+use objects::Owned;
 use opentelemetry::metrics::Meter;
 use reconcilers::orders::Orders;
 use std::sync::Arc;
@@ -30,6 +33,8 @@ use tokio::sync::Notify;
 
 /// The scheduler's tables, after the bus' own.
 pub const MIGRATIONS: &[MigrationFile] = &[
+    objects::TABLES_OF_OWNERS[0],
+    objects::TABLES_OF_OWNERS[1],
     MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
     MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
     MigrationFile {
@@ -47,6 +52,7 @@ pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
         limits: settings.limits(),
         overcommit: settings.overcommit(),
         dialect: store.dialect(),
+        store: store.clone(),
         fleet: fleet::FleetMemory::new(store),
         placement: Arc::new(Notify::new()),
         heartbeats: heartbeats::Heartbeats::default(),
@@ -57,7 +63,7 @@ pub fn context(settings: &Settings, store: Store, meter: &Meter) -> Context {
 /// What the scheduler listens to.
 pub fn subscriptions(context: &Context) -> Subscriptions {
     let own = || context.clone();
-    Subscriptions::new(SERVICE.name)
+    let subscriptions = Subscriptions::new(SERVICE.name)
         .on(OnCreateInstance(own()))
         .on(OnStartInstance(own()))
         .on(OnStopInstance(own()))
@@ -72,7 +78,8 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnVmObserved(own()))
         .on(OnHostReported(own()))
         .on_object(OnImage)
-        .on(OnTenantQuotaSet(own()))
+        .on(OnTenantQuotaSet(own()));
+    Owned::<SshKeys>::new(&context.store).subscribe(subscriptions)
 }
 
 /// What can be asked of the scheduler.

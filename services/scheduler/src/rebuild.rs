@@ -13,7 +13,8 @@ use kernel::Subject;
 use sqlx::AnyConnection;
 
 /// The tables that a replay of the events must bring about again, row by row.
-pub const STATE_TABLES: &[&str] = &["hosts", "instances", "images", "decisions", "quotas"];
+pub const STATE_TABLES: &[&str] =
+    &["hosts", "instances", "images", "decisions", "quotas", "objects", "object_terms"];
 
 /// How the scheduler's tables come out of the events.
 pub struct Tables;
@@ -59,6 +60,9 @@ pub async fn fold(tx: &mut AnyConnection, subject: &Subject, payload: &Bytes) ->
         Content::Snapshot(Snapshot::Host(it)) => hosts::restore(tx, &host::host(*it)?).await,
         Content::Snapshot(Snapshot::Image(it)) => images::restore(tx, &it).await,
         Content::Snapshot(Snapshot::Quota(it)) => quotas::restore(tx, &it).await,
+        Content::Snapshot(it @ Snapshot::SshKey(_)) => {
+            objects::restore(tx, &it, &told.bytes).await.map_err(Failure::from)
+        }
         Content::Other(Statement::PlacementDecided(event)) => {
             let decision =
                 event.decision.ok_or_else(|| Failure::Poison("decision: is missing".to_owned()))?;

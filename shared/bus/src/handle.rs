@@ -2,7 +2,8 @@
 
 use crate::{Envelope, Failure, Work};
 use async_trait::async_trait;
-use contracts::{Carried, Object};
+use contracts::check::{self, Wrong};
+use contracts::{Carried, Command, Object, ObjectKind, Told};
 use kernel::{Kind, Message};
 use sqlx::Executor as _;
 use std::collections::HashMap;
@@ -42,6 +43,21 @@ pub trait HandleObject<T: Object>: Send + Sync + 'static {
     async fn handle(&self, work: &mut Work, event: Carried<T>) -> Result<(), Failure>;
 }
 
+/// Obeys whatever can be done with objects of a declared kind. The id of the object is [`Work::key`], that of the
+/// operation the correlation of its cause.
+#[async_trait]
+pub trait HandleCommand<C: Command>: Send + Sync + 'static {
+    /// One command. `wrong`: what does not hold of it that is declared. Whatever it wrote is undone when it fails.
+    async fn handle(&self, work: &mut Work, command: C, wrong: Option<Wrong>) -> Result<(), Failure>;
+}
+
+/// Takes note of objects of many kinds.
+#[async_trait]
+pub trait HandleObjects: Send + Sync + 'static {
+    /// One event. Whatever it wrote is undone when it fails.
+    async fn handle(&self, work: &mut Work, told: Told) -> Result<(), Failure>;
+}
+
 /// A handler whose message type is forgotten.
 #[async_trait]
 pub(crate) trait HandleEnvelope: Send + Sync + 'static {
@@ -79,6 +95,39 @@ impl<T: Object, H: HandleObject<T>> HandleEnvelope for OfObject<T, H> {
         let event = Carried::of(&envelope.subject, &envelope.payload)
             .map_err(|error| Failure::Poison(error.to_string()))?;
         self.0.handle(work, event).await
+    }
+}
+
+struct OfCommands<C, H>(H, PhantomData<fn() -> C>);
+
+#[async_trait]
+impl<C: Command, H: HandleCommand<C>> HandleEnvelope for OfCommands<C, H> {
+    async fn gather(&self, _work: &mut Work, _envelopes: &[&Envelope]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure> {
+        let kernel::Subject { service, version, name, .. } = &envelope.subject;
+        let command = C::read(name, &envelope.payload)
+            .map_err(|error| Failure::Poison(format!("not a {name}: {error}")))?;
+        let entry = contracts::entry(service, version, name);
+        let wrong = entry.and_then(|entry| check::bytes(entry.full_name, &envelope.payload).err());
+        self.0.handle(work, command, wrong).await
+    }
+}
+
+struct OfObjects<H>(H);
+
+#[async_trait]
+impl<H: HandleObjects> HandleEnvelope for OfObjects<H> {
+    async fn gather(&self, _work: &mut Work, _envelopes: &[&Envelope]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn handle(&self, work: &mut Work, envelope: &Envelope) -> Result<(), Failure> {
+        let told = Told::of(&envelope.subject, &envelope.payload)
+            .map_err(|error| Failure::Poison(error.to_string()))?;
+        self.0.handle(work, told).await
     }
 }
 
@@ -136,6 +185,39 @@ impl Subscriptions {
         self
     }
 
+    /// Obeys everything that can be done with a kind of object.
+    ///
+    /// # Panics
+    /// When it is another service's kind, or a command has a handler already: mistakes in the wiring.
+    #[must_use]
+    pub fn on_commands<C: Command>(mut self, handler: impl HandleCommand<C>) -> Self {
+        let handler: Arc<dyn HandleEnvelope> = Arc::new(OfCommands(handler, PhantomData));
+        for name in C::NAMES {
+            assert_eq!(name.0, self.service, "{} is another service's command", name.2);
+            let previous = self.commands.insert(*name, handler.clone());
+            assert!(previous.is_none(), "{} has two handlers", name.2);
+        }
+        self
+    }
+
+    /// Handles every event that says what an object of one of these kinds is now with `handler`.
+    ///
+    /// # Panics
+    /// When one of them has a handler already: a mistake in the wiring.
+    #[must_use]
+    pub fn on_objects(
+        mut self,
+        kinds: impl Iterator<Item = &'static ObjectKind>,
+        handler: impl HandleObjects,
+    ) -> Self {
+        let handler: Arc<dyn HandleEnvelope> = Arc::new(OfObjects(handler));
+        for event in kinds.flat_map(contracts::events_of) {
+            let previous = self.events.insert((event.service, event.version, event.name), handler.clone());
+            assert!(previous.is_none(), "{} has two handlers", event.name);
+        }
+        self
+    }
+
     /// Takes only commands of this key: one host's, for instance.
     #[must_use]
     pub fn only_key(mut self, key: &str) -> Self {
@@ -157,8 +239,7 @@ impl Subscriptions {
     /// is one that skips what it has seen. False: nobody listens to this message.
     pub async fn apply(&self, work: &mut Work, envelope: &Envelope) -> Result<bool, Failure> {
         let Some(handler) = self.find(&envelope.subject) else { return Ok(false) };
-        work.set_cause(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
-        work.set_occurred_at(envelope.occurred_at);
+        work.takes(envelope);
         handler.handle(work, envelope).await?;
         Ok(true)
     }
@@ -195,9 +276,8 @@ impl Subscriptions {
     /// Delivers one message outside a runner, through the same inbox: for tests and replays. A handler's failure
     /// undoes everything.
     pub async fn deliver(&self, desk: &crate::Desk, envelope: &Envelope) -> Result<(), Failure> {
-        let mut work =
-            desk.begin(crate::Cause { causation: Some(envelope.id), ..envelope.cause.clone() }).await?;
-        work.set_occurred_at(envelope.occurred_at);
+        let mut work = desk.begin(envelope.cause.clone()).await?;
+        work.takes(envelope);
         let now = work.now();
         if !crate::inbox::claim(work.tx(), self.service, envelope.id, now).await? {
             return Ok(());

@@ -46,7 +46,7 @@ pub use connection::{BusSettings, Connection, ConnectionError};
 pub use desk::Desk;
 pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;
-pub use handle::{Handle, HandleObject, Subscriptions};
+pub use handle::{Handle, HandleCommand, HandleObject, HandleObjects, Subscriptions};
 pub use late::LateRows;
 pub use limits::Limits;
 pub use outbox::{OldestWaiting, OutboxSize, size as outbox_size};

@@ -4,6 +4,8 @@ use crate::fail::FailPoint;
 use crate::handoff::Handoff;
 use crate::late::{Late, LateRows};
 use crate::{Cause, Envelope, outbox, topology, trace};
+use bytes::Bytes;
+use contracts::Entry;
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
 use sqlx::AnyConnection;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub struct Work {
     cause: Cause,
     now: Timestamp,
     occurred_at: Timestamp,
+    key: String,
     outgoing: Vec<outbox::Outgoing>,
     hooks: Vec<Hook>,
     late: Late,
@@ -43,6 +46,7 @@ impl Work {
             cause,
             now,
             occurred_at: now,
+            key: String::new(),
             outgoing: Vec::new(),
             hooks: Vec::new(),
             late: Late::default(),
@@ -71,8 +75,16 @@ impl Work {
         self.occurred_at
     }
 
-    pub(crate) fn set_occurred_at(&mut self, at: Timestamp) {
-        self.occurred_at = at;
+    /// The last token of the subject of the message that is being handled: the id of what it is about; "" = there is none.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// From here on the work is done because of this message.
+    pub(crate) fn takes(&mut self, envelope: &Envelope) {
+        self.set_cause(Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
+        self.occurred_at = envelope.occurred_at;
+        self.key.clone_from(&envelope.subject.key);
     }
 
     /// Why this work is done.
@@ -109,25 +121,52 @@ impl Work {
         self.queue(id, topology::command_stream(M::SERVICE), &tenant, command);
     }
 
+    /// The same for a command that is only known by its declaration, about the object with the id `key`.
+    pub fn tell_encoded(&mut self, id: MessageId, command: &Entry, key: &str, payload: Bytes) {
+        debug_assert_eq!(command.kind, Kind::Command, "{} is not a command", command.name);
+        let tenant = self.cause.tenant.clone();
+        let subject = Subject {
+            kind: command.kind,
+            service: command.service.to_owned(),
+            version: command.version.to_owned(),
+            name: command.name.to_owned(),
+            tenant: tenant.clone(),
+            key: key.to_owned(),
+        };
+        self.queue_subject(id, topology::command_stream(command.service), &tenant, subject, payload);
+    }
+
     fn queue<M: Message>(&mut self, id: MessageId, stream: String, tenant: &str, message: &M) {
+        let subject = Subject {
+            kind: M::KIND,
+            service: M::SERVICE.to_owned(),
+            version: M::VERSION.to_owned(),
+            name: M::NAME.to_owned(),
+            tenant: tenant.to_owned(),
+            key: message.key().to_owned(),
+        };
+        self.queue_subject(id, stream, tenant, subject, message.to_bytes().into());
+    }
+
+    fn queue_subject(
+        &mut self,
+        id: MessageId,
+        stream: String,
+        tenant: &str,
+        subject: Subject,
+        payload: Bytes,
+    ) {
         let current = trace::current();
         let envelope = Envelope {
             id,
-            subject: Subject {
-                kind: M::KIND,
-                service: M::SERVICE.to_owned(),
-                version: M::VERSION.to_owned(),
-                name: M::NAME.to_owned(),
-                tenant: tenant.to_owned(),
-                key: message.key().to_owned(),
-            },
+            subject,
             cause: Cause {
                 tenant: tenant.to_owned(),
                 traceparent: if current.is_empty() { self.cause.traceparent.clone() } else { current },
                 ..self.cause.clone()
             },
             occurred_at: self.now,
-            payload: message.to_bytes().into(),
+            payload,
         };
         self.outgoing.push(outbox::Outgoing::of(stream, &envelope));
     }

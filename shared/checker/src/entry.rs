@@ -86,6 +86,7 @@ impl Fact {
             | Snapshot::Operation(_)
             | Snapshot::Quota(_)
             | Snapshot::Tenant(_)
+            | Snapshot::SshKey(_)
             | Snapshot::TokenRecord(_)
             | Snapshot::UserRecord(_)
             | Snapshot::WebhookRecord(_) => self,

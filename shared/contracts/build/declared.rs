@@ -4,6 +4,10 @@
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use std::collections::BTreeMap;
 
+#[path = "ops.rs"]
+mod ops;
+pub use ops::{Does, KindOp};
+
 /// Everything that is declared.
 #[derive(Debug, Default)]
 pub struct Declared {
@@ -13,6 +17,8 @@ pub struct Declared {
     pub messages: Vec<BusMessage>,
     /// In the order of the files.
     pub questions: Vec<QuestionMessage>,
+    /// In the order of the files.
+    pub ops: Vec<KindOp>,
     /// Packages that obey commands or serve methods, each once, by name.
     pub queues: Vec<String>,
 }
@@ -34,6 +40,10 @@ pub struct ObjectKind {
     pub state: Option<String>,
     pub created: Option<String>,
     pub updated: Option<String>,
+    /// It has labels.
+    pub labels: bool,
+    /// Fields by which objects are found.
+    pub indexed: Vec<String>,
     pub gone: Vec<Gone>,
 }
 
@@ -52,10 +62,13 @@ pub enum Gone {
 #[derive(Debug)]
 pub struct BusMessage {
     pub message: MessageDescriptor,
+    /// As it is called on the bus.
+    pub name: String,
     /// "Command", "Event" or "Sample".
     pub kind: &'static str,
     pub service: String,
     pub version: String,
+    /// The field with the last token of the subject; "" = whoever sends it says it.
     pub key: String,
     pub carries: Option<Carried>,
     /// The field with the progress of operations.
@@ -96,7 +109,7 @@ pub fn declared(pool: &DescriptorPool) -> Result<Declared, Vec<String>> {
     let (mut found, mut wrong) = (Declared::default(), Vec::new());
     for message in pool.all_messages() {
         if let Some(option) = option(pool, &message, "object") {
-            match object_kind(&message, &option) {
+            match object_kind(pool, &message, &option) {
                 Ok(kind) => found.kinds.push(kind),
                 Err(why) => wrong.push(sentence(&message, &why)),
             }
@@ -112,6 +125,7 @@ pub fn declared(pool: &DescriptorPool) -> Result<Declared, Vec<String>> {
             Err(why) => wrong.push(sentence(&message, &why)),
         }
     }
+    wrong.extend(ops::ops(pool, &mut found));
     wrong.extend(twice(&found));
     found.queues = queues(pool, &found.messages);
     if wrong.is_empty() { Ok(found) } else { Err(wrong) }
@@ -143,7 +157,11 @@ fn number(option: &DynamicMessage, field: &str) -> i32 {
     option.get_field_by_name(field).and_then(|value| value.as_enum_number()).unwrap_or_default()
 }
 
-fn object_kind(message: &MessageDescriptor, option: &DynamicMessage) -> Result<ObjectKind, String> {
+fn object_kind(
+    pool: &DescriptorPool,
+    message: &MessageDescriptor,
+    option: &DynamicMessage,
+) -> Result<ObjectKind, String> {
     let kind = text(option, "kind").ok_or("is an object without a kind: say `kind: \"floating_ip\"`")?;
     if !kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err(format!("is of kind {kind:?}: lower-case letters, digits and '_'"));
@@ -210,6 +228,14 @@ fn object_kind(message: &MessageDescriptor, option: &DynamicMessage) -> Result<O
         });
     }
     let field = |name: &str| has(inner, name, &Kind::String).then(|| name.to_owned());
+    let labels = inner.get_field_by_name("labels").is_some_and(|field| field.is_map());
+    let mut indexed = Vec::new();
+    for field in inner.fields().filter(|field| is_indexed(pool, field)) {
+        if field.kind() != Kind::String || field.is_list() {
+            return Err(format!("is to be found by `{}`, which is no `string`", field.name()));
+        }
+        indexed.push(field.name().to_owned());
+    }
     let [created, updated] = times;
     Ok(ObjectKind {
         plural: text(option, "plural").unwrap_or_else(|| format!("{kind}s")),
@@ -223,8 +249,18 @@ fn object_kind(message: &MessageDescriptor, option: &DynamicMessage) -> Result<O
         state,
         created,
         updated,
+        labels,
+        indexed,
         gone,
     })
+}
+
+fn is_indexed(pool: &DescriptorPool, field: &FieldDescriptor) -> bool {
+    let Some(extension) = pool.get_extension_by_name("berth.options.v1.field") else { return false };
+    match field.options().get_extension(&extension).as_message() {
+        Some(rules) => rules.get_field_by_name("index").is_some_and(|index| index.as_bool() == Some(true)),
+        None => false,
+    }
 }
 
 fn has(message: &MessageDescriptor, field: &str, kind: &Kind) -> bool {
@@ -266,7 +302,8 @@ fn bus_message(
     } else if event.is_some() {
         return Err("says what object it carries, and is no event".to_owned());
     }
-    Ok(Some(BusMessage { message: message.clone(), kind, service, version, key, carries, operations }))
+    let name = message.name().to_owned();
+    Ok(Some(BusMessage { message: message.clone(), name, kind, service, version, key, carries, operations }))
 }
 
 /// The service and the version that a package is of.

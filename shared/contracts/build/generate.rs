@@ -1,7 +1,7 @@
 //! Rust out of the declarations: what each message of the bus is, and everything about kinds of objects that would
 //! otherwise be kept by hand.
 
-use super::declared::{BusMessage, Declared, Gone, ObjectKind, QuestionMessage};
+use super::declared::{BusMessage, Declared, Does, Gone, KindOp, ObjectKind, QuestionMessage};
 use std::fmt::Write as _;
 
 /// The code of `messages.rs`.
@@ -15,10 +15,17 @@ pub fn code(declared: &Declared) -> String {
     }
     code += &catalogue(declared);
     code += &readers(declared);
-    code += &kinds(&declared.kinds);
+    code += &kinds(declared);
     code += &enums(declared);
     for (index, kind) in declared.kinds.iter().enumerate() {
         code += &object_impl(index, kind);
+    }
+    code += &kind_ops(declared);
+    for (index, kind) in declared.kinds.iter().enumerate() {
+        let tells: Vec<&KindOp> = tells(declared, index).collect();
+        if !tells.is_empty() {
+            code += &own_object(kind, &tells);
+        }
     }
     let queues: Vec<String> = declared.queues.iter().map(|service| format!("{service:?}")).collect();
     line(
@@ -41,8 +48,8 @@ fn path(message: &prost_reflect::MessageDescriptor) -> String {
 }
 
 fn message_impl(message: &BusMessage) -> String {
-    let BusMessage { kind, service, version, .. } = message;
-    let (name, path, key) = (message.message.name(), path(&message.message), key_getter(&message.key));
+    let BusMessage { kind, service, version, name, .. } = message;
+    let (path, key) = (path(&message.message), key_getter(&message.key));
     format!(
         "impl kernel::Message for {path} {{
     const KIND: kernel::Kind = kernel::Kind::{kind};
@@ -76,6 +83,7 @@ fn question_impl(question: &QuestionMessage) -> String {
 fn key_getter(key: &str) -> String {
     let parts: Vec<&str> = key.split('.').collect();
     match parts.as_slice() {
+        [""] => "\"\"".to_owned(),
         [field] => format!("&self.{field}"),
         [outer, inner] => format!("self.{outer}.as_ref().map_or(\"\", |o| o.{inner}.as_str())"),
         [outer, middle, inner] => format!(
@@ -88,7 +96,7 @@ fn key_getter(key: &str) -> String {
 fn catalogue(declared: &Declared) -> String {
     let mut code = String::from("/// Every message of the bus.\npub const CATALOGUE: &[Entry] = &[\n");
     for message in &declared.messages {
-        let BusMessage { kind, service, version, .. } = message;
+        let BusMessage { kind, service, version, name, .. } = message;
         let carries = message.carries.as_ref().map(|carried| {
             let (field, number, mention) = (carried.field.name(), carried.field.number(), carried.mention);
             format!(
@@ -101,9 +109,8 @@ fn catalogue(declared: &Declared) -> String {
         line(
             &mut code,
             format_args!(
-                "    Entry {{ kind: kernel::Kind::{kind}, service: {service:?}, version: {version:?}, name: {:?}, \
+                "    Entry {{ kind: kernel::Kind::{kind}, service: {service:?}, version: {version:?}, name: {name:?}, \
                  full_name: {:?}, carries: {carries}, operations: {operations:?} }},",
-                message.message.name(),
                 message.message.full_name()
             ),
         );
@@ -151,14 +158,15 @@ fn readers(declared: &Declared) -> String {
     code + "];\n"
 }
 
-fn kinds(kinds: &[ObjectKind]) -> String {
+fn kinds(declared: &Declared) -> String {
     let mut code = String::from("/// Every kind of object.\npub const KINDS: &[ObjectKind] = &[\n");
-    for ObjectKind { kind, plural, scope, message, id, name, .. } in kinds {
+    for (index, ObjectKind { kind, plural, scope, message, id, name, .. }) in declared.kinds.iter().enumerate() {
+        let served = declared.ops.iter().any(|op| op.kind == index);
         let scope = format!("{}{}", &scope[..1], scope[1..].to_lowercase());
         line(
             &mut code,
             format_args!(
-                "    ObjectKind {{ name: {kind:?}, plural: {plural:?}, scope: Scope::{scope}, message: {:?}, id: {id:?}, named: {} }},",
+                "    ObjectKind {{ name: {kind:?}, plural: {plural:?}, scope: Scope::{scope}, message: {:?}, id: {id:?}, named: {}, served: {served} }},",
                 message.full_name(),
                 name.is_some()
             ),
@@ -168,7 +176,7 @@ fn kinds(kinds: &[ObjectKind]) -> String {
 }
 
 /// What `Object` says, of whichever kind.
-const ACCESSORS: [(&str, &str, &str); 8] = [
+const ACCESSORS: [(&str, &str, &str); 9] = [
     ("See [`Object::id`].", "id", "&str"),
     ("See [`Object::tenant`].", "tenant", "&str"),
     ("See [`Object::name`].", "name", "&str"),
@@ -177,6 +185,7 @@ const ACCESSORS: [(&str, &str, &str); 8] = [
     ("See [`Object::created_at_us`].", "created_at_us", "i64"),
     ("See [`Object::updated_at_us`].", "updated_at_us", "i64"),
     ("See [`Object::gone_at_us`].", "gone_at_us", "i64"),
+    ("See [`Object::terms`].", "terms", "Vec<(String, String)>"),
 ];
 
 fn enums(declared: &Declared) -> String {
@@ -259,6 +268,7 @@ fn object_impl(index: usize, kind: &ObjectKind) -> String {
     fn created_at_us(&self) -> i64 {{ {created} }}
     fn updated_at_us(&self) -> i64 {{ {updated} }}
     fn gone_at_us(&self) -> i64 {{ {gone} }}
+    fn terms(&self) -> Vec<(String, String)> {{ {terms} }}
 }}
 ",
         id = text(&Some(kind.id.clone())),
@@ -268,6 +278,7 @@ fn object_impl(index: usize, kind: &ObjectKind) -> String {
         created = time(&kind.created),
         updated = time(&kind.updated),
         gone = of("0", gone(kind)),
+        terms = of("Vec::new()", terms(kind)),
     )
 }
 
@@ -287,4 +298,113 @@ fn gone(kind: &ObjectKind) -> String {
         write!(code, "if {test} {{ {at} }} else ").expect("a String takes everything");
     }
     if code.is_empty() { "{ let _ = o; 0 }".to_owned() } else { code + "{ 0 }" }
+}
+
+/// Everything by which objects of the kind are found, beside id, name and state.
+fn terms(kind: &ObjectKind) -> String {
+    if !kind.labels && kind.indexed.is_empty() {
+        return "{ let _ = o; Vec::new() }".to_owned();
+    }
+    let mut code = String::from("{ let mut terms: Vec<(String, String)> = Vec::new(); ");
+    if kind.labels {
+        code += "terms.extend(o.labels.iter().map(|(key, value)| (format!(\"labels.{key}\"), value.clone()))); ";
+    }
+    for field in &kind.indexed {
+        write!(code, "terms.push(({field:?}.to_owned(), o.{field}.clone())); ").expect("a String takes everything");
+    }
+    code + "terms }"
+}
+
+fn tells(declared: &Declared, kind: usize) -> impl Iterator<Item = &KindOp> {
+    declared.ops.iter().filter(move |op| op.kind == kind && matches!(op.does, Does::Tell(_)))
+}
+
+/// What methods do with kinds.
+fn kind_ops(declared: &Declared) -> String {
+    let mut code = String::from("pub(crate) const OPS: &[(&str, Does, usize)] = &[\n");
+    for KindOp { kind, does, method } in &declared.ops {
+        let does = match does {
+            Does::List => "Does::List".to_owned(),
+            Does::Get => "Does::Get".to_owned(),
+            Does::Tell(verb) => format!("Does::Tell({verb:?})"),
+        };
+        line(&mut code, format_args!("    ({:?}, {does}, {kind}),", method.full_name()));
+    }
+    code + "];\n"
+}
+
+/// What the owner of a kind is told, and says of it.
+fn own_object(kind: &ObjectKind, tells: &[&KindOp]) -> String {
+    let (object, path) = (kind.message.name(), path(&kind.message));
+    let module = path.strip_suffix(object).unwrap_or_default();
+    let (mut variants, mut names, mut reads) = (String::new(), String::new(), String::new());
+    let (mut verbs, mut named, mut revisions) = (String::new(), String::new(), String::new());
+    for KindOp { does, method, .. } in tells {
+        let (Does::Tell(verb), input, rpc) = (does, method.input(), method.name()) else { continue };
+        let (request, version) = (super::generate::path(&input), input.package_name().rsplit('.').next().unwrap_or_default());
+        line(&mut variants, format_args!("    /// `{}`.\n    {verb}(Box<{request}>),", method.full_name()));
+        let service = input.package_name().split('.').nth(1).unwrap_or_default();
+        write!(names, "({service:?}, {version:?}, {rpc:?}), ").expect("a String takes everything");
+        line(&mut reads, format_args!("            {rpc:?} => Self::{verb}(prost::Message::decode(bytes).map_err(|e| e.to_string())?),"));
+        line(&mut verbs, format_args!("            Self::{verb}(_) => {verb:?},"));
+        line(&mut named, format_args!("            Self::{verb}(it) => &it.name,"));
+        let revision = if input.get_field_by_name("if_revision").is_some() { "it.if_revision" } else { "{ let _ = it; 0 }" };
+        line(&mut revisions, format_args!("            Self::{verb}(it) => {revision},"));
+    }
+    format!(
+        "/// What can be done with a `{kind}`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum {object}Command {{
+{variants}}}
+impl crate::Command for {object}Command {{
+    const NAMES: &'static [(&'static str, &'static str, &'static str)] = &[{names}];
+    fn read(name: &str, bytes: &[u8]) -> Result<Self, String> {{
+        Ok(match name {{
+{reads}            other => return Err(format!(\"{{other}} is nothing that can be done with a {kind}\")),
+        }})
+    }}
+    fn verb(&self) -> &'static str {{
+        match self {{
+{verbs}        }}
+    }}
+    fn name(&self) -> &str {{
+        match self {{
+{named}        }}
+    }}
+    fn if_revision(&self) -> u64 {{
+        match self {{
+{revisions}        }}
+    }}
+}}
+impl crate::OwnObject for {path} {{
+    type Command = {object}Command;
+    type Created = {module}{object}Created;
+    type Changed = {module}{object}Changed;
+    type Deleted = {module}{object}Deleted;
+    type Refused = {module}RequestRefused;
+    fn created(self, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Created {{
+        Self::Created {{ {field}: Some(self), operations }}
+    }}
+    fn changed(self, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Changed {{
+        Self::Changed {{ {field}: Some(self), operations }}
+    }}
+    fn deleted(self, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Deleted {{
+        Self::Deleted {{ {field}: Some(self), operations }}
+    }}
+    fn refused(object_id: String, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Refused {{
+        Self::Refused {{ object_id, operations }}
+    }}
+    fn stamp(&mut self, stamp: crate::Stamp) {{
+        self.id = stamp.id;
+        self.tenant = stamp.tenant;
+        self.revision = stamp.revision;
+        self.created_at_us = stamp.created_at_us;
+        self.updated_at_us = stamp.updated_at_us;
+        self.deleted_at_us = stamp.deleted_at_us;
+    }}
+}}
+",
+        kind = kind.kind,
+        field = kind.kind,
+    )
 }

@@ -1,5 +1,6 @@
 //! The list of all messages of the bus, and the generated `Message` implementations.
 
+use crate::command::Does;
 use crate::object::{Object, ObjectKind};
 use crate::options::v1::Scope;
 use crate::told::{Carried, Content, Reader, Told};

@@ -7,7 +7,10 @@ mod generated {
 pub use generated::berth::*;
 
 mod catalogue;
+pub mod check;
+mod command;
 mod object;
+mod op;
 mod question;
 mod quota;
 mod reflect;
@@ -15,8 +18,10 @@ mod refusal;
 pub mod status;
 mod told;
 
-pub use catalogue::{CATALOGUE, Carries, Entry, KINDS, QUEUES, Snapshot, Statement, entry, events_of};
+pub use catalogue::*;
+pub use command::{Command, Does, Op, OwnObject, Stamp};
 pub use object::{Object, ObjectKind};
+pub use op::{dashed, op};
 pub use question::Question;
 pub use reflect::{
     Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,

@@ -17,6 +17,8 @@ pub struct ObjectKind {
     pub id: &'static str,
     /// Objects of the kind have a name for people.
     pub named: bool,
+    /// The kind is declared with methods: it is listed, got and told things by its declaration alone.
+    pub served: bool,
 }
 
 /// The snapshot of an object. What a kind does not have is "" or 0.
@@ -48,4 +50,8 @@ pub trait Object: prost::Message + Default + Clone + PartialEq + 'static {
     /// When it went, microseconds since the epoch; where no time is kept that of the last change, at least 1. 0: it is
     /// there.
     fn gone_at_us(&self) -> i64;
+
+    /// Everything by which it is found beside id, name and state: its labels ("labels.team"), and the fields declared
+    /// with `index`.
+    fn terms(&self) -> Vec<(String, String)>;
 }

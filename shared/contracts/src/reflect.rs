@@ -133,6 +133,26 @@ pub struct Method {
     pub response_body: String,
     /// How the body of a REST request is read.
     pub body: Body,
+    /// What it does with objects of a declared kind.
+    pub op: Option<crate::Op>,
+}
+
+impl Method {
+    /// Of a method that is declared by what it does with a kind.
+    fn of_op(descriptor: MethodDescriptor, op: crate::Op) -> Self {
+        let crate::op::Face { http_method, path, permission } = op.face();
+        Self {
+            descriptor,
+            http_method: http_method.to_owned(),
+            path,
+            permission,
+            mutating: op.is_mutating(),
+            lines: false,
+            response_body: String::new(),
+            body: Body::Request,
+            op: Some(op),
+        }
+    }
 }
 
 /// What stands for a secret in a record of a request.
@@ -183,6 +203,10 @@ pub fn methods() -> &'static [Method] {
         let mut methods = Vec::new();
         for service in POOL.services() {
             for descriptor in service.methods() {
+                if let Some(op) = crate::op::op(&descriptor) {
+                    methods.push(Method::of_op(descriptor, op));
+                    continue;
+                }
                 let options = descriptor.options();
                 let Value::Message(rest) = options.get_extension(&rest).into_owned() else { continue };
                 let text = |name: &str| {
@@ -208,6 +232,7 @@ pub fn methods() -> &'static [Method] {
                     lines: flag("lines"),
                     response_body: text("response_body"),
                     body,
+                    op: None,
                     descriptor,
                 });
             }

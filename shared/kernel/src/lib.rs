@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+pub mod format;
 mod id;
 mod message;
 mod quantity;

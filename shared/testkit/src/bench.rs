@@ -51,6 +51,11 @@ impl Bench {
 
     /// Delivers a message. An error is the handler's of the first delivery.
     pub async fn deliver<M: Message>(&mut self, message: &M) -> Result<(), Failure> {
+        self.deliver_about(message.key(), message).await
+    }
+
+    /// The same for a message that does not say itself which object it is about.
+    pub async fn deliver_about<M: Message>(&mut self, key: &str, message: &M) -> Result<(), Failure> {
         let envelope = Envelope {
             id: MessageId::new(),
             subject: Subject {
@@ -59,7 +64,7 @@ impl Bench {
                 version: M::VERSION.to_owned(),
                 name: M::NAME.to_owned(),
                 tenant: self.tenant.clone(),
-                key: message.key().to_owned(),
+                key: key.to_owned(),
             },
             cause: Cause {
                 correlation: CorrelationId::new(),

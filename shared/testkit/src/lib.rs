@@ -5,6 +5,7 @@
 mod bench;
 mod database;
 mod eventually;
+mod laws;
 mod nats;
 mod port;
 mod small_disk;
@@ -13,6 +14,7 @@ mod unknown;
 pub use bench::{Bench, Said};
 pub use database::{Database, databases};
 pub use eventually::{eventually, eventually_ok};
+pub use laws::{Samples, laws};
 pub use nats::{Block, NatsServer};
 pub use port::free_port;
 pub use small_disk::SmallDisk;

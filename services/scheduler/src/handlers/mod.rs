@@ -42,7 +42,7 @@ use crate::domain::resources::Overcommit;
 use crate::fleet::FleetMemory;
 use crate::heartbeats::Heartbeats;
 use crate::metrics::Metrics;
-use ::store::Dialect;
+use ::store::{Dialect, Store};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -55,6 +55,8 @@ pub struct Context {
     pub overcommit: Overcommit,
     /// Which database the tables are in: only one of them has row locks.
     pub dialect: Dialect,
+    /// The tables.
+    pub store: Store,
     /// All hosts and reservations.
     pub fleet: FleetMemory,
     /// Room may have appeared, or somebody waits for it.

@@ -164,7 +164,7 @@ async fn apply(
 async fn one(work: &mut Work, tables: &dyn Rebuild, event: &Envelope) -> Result<(), RebuildError> {
     contracts::known(&event.subject).map_err(|error| RebuildError::event(event, error.to_string()))?;
     let mark = work.mark();
-    work.set_occurred_at(event.occurred_at);
+    work.takes(event);
     let applied = tables.apply(work, event).await;
     work.forget_since(mark);
     applied

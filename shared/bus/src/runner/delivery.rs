@@ -369,8 +369,7 @@ impl Runner {
             let reason = format!("{} has no handler for {}", self.desk.service(), envelope.subject.name);
             return Err(Failure::Poison(reason));
         };
-        work.set_cause(Cause { causation: Some(envelope.id), ..envelope.cause.clone() });
-        work.set_occurred_at(envelope.occurred_at);
+        work.takes(envelope);
         let span = tracing::info_span!(
             "handle",
             otel.name = %format!("{} {}", self.desk.service(), envelope.subject.name),

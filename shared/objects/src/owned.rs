@@ -1,0 +1,233 @@
+//! What the owner of a kind does with each command, whatever the kind: everything but the decision.
+
+use crate::store::{self, Found, Row};
+use ::store::Store;
+use async_trait::async_trait;
+use bus::{Failure, HandleCommand, Subscriptions, Work};
+use contracts::check::Wrong;
+use contracts::common::v1::{OperationProgress, OperationState};
+use contracts::{Command, Object, OwnObject, Stamp};
+use kernel::{Refusal, Timestamp};
+use std::marker::PhantomData;
+
+/// A kind of object of a service. A type of the service's own stands for it.
+pub trait Kind: Send + Sync + 'static {
+    /// Its objects.
+    type Object: OwnObject;
+
+    /// So many may a tenant have.
+    const MOST: u64;
+
+    /// What becomes of the object (`None`: it is to be made) by a command. Pure: the same every time. Id, tenant, revision
+    /// and times are set by [`Owned`].
+    fn decide(
+        before: Option<&Self::Object>,
+        command: <Self::Object as OwnObject>::Command,
+        seen: &Seen<'_>,
+    ) -> Result<Decision<Self::Object>, Refusal>;
+}
+
+/// What a decision may look at beside the object.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// When it is decided.
+    pub now: Timestamp,
+    /// Whose object it is.
+    pub tenant: &'a str,
+    /// Who asked.
+    pub actor: &'a str,
+}
+
+/// What becomes of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision<O> {
+    /// It is this.
+    Is(O),
+    /// It is gone.
+    Gone,
+    /// It is what it was.
+    Same,
+}
+
+/// Obeys the commands of a kind.
+pub struct Owned<K> {
+    store: Store,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Owned<K> {
+    /// In this database, which has [`crate::TABLES_OF_OWNERS`].
+    pub fn new(store: &Store) -> Self {
+        Self { store: store.clone(), kind: PhantomData }
+    }
+
+    /// Subscribes to all commands of the kind.
+    pub fn subscribe(self, subscriptions: Subscriptions) -> Subscriptions {
+        subscriptions.on_commands(self)
+    }
+
+    async fn obey(
+        &self,
+        work: &mut Work,
+        command: <K::Object as OwnObject>::Command,
+    ) -> Result<Result<(), Refusal>, Failure> {
+        let kind = K::Object::KIND;
+        let (tenant, id) = (work.cause().tenant.clone(), work.key().to_owned());
+        let creates = command.verb() == "Create";
+        if creates {
+            // two of the same name at once: the second sees the first
+            self.store.lock(work.tx(), &format!("objects {} {tenant}", kind.name)).await?;
+        }
+        let found = store::find(&mut *work.tx(), kind, &tenant, &id).await?.filter(|found| found.id == id);
+        let before = found.as_ref().map(read::<K::Object>).transpose()?;
+        let done = progress(work, None);
+        let before = match (creates, before) {
+            // it was obeyed before: only the operation has to hear of it
+            (true, Some(made)) => {
+                work.say_for(&tenant, &made.created(vec![done]));
+                return Ok(Ok(()));
+            }
+            (false, Some(gone)) if gone.gone_at_us() > 0 && command.verb() == "Delete" => {
+                work.say_for(&tenant, &gone.deleted(vec![done]));
+                return Ok(Ok(()));
+            }
+            (false, None) => return Ok(Err(missing::<K::Object>(&id))),
+            (false, Some(gone)) if gone.gone_at_us() > 0 => return Ok(Err(missing::<K::Object>(&id))),
+            (_, before) => before,
+        };
+        if let Err(refusal) = self.may(work, creates, &tenant, &command, before.as_ref()).await? {
+            return Ok(Err(refusal));
+        }
+        let now = work.now();
+        let (actor, name) = (work.cause().actor.clone(), command.name().to_owned());
+        let seen = Seen { now, tenant: &tenant, actor: &actor };
+        let decision = match K::decide(before.as_ref(), command, &seen) {
+            Ok(decision) => decision,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut stamp = Stamp {
+            id,
+            tenant: tenant.clone(),
+            revision: before.as_ref().map_or(0, Object::revision) + 1,
+            created_at_us: before.as_ref().map_or(now.micros(), Object::created_at_us),
+            updated_at_us: now.micros(),
+            deleted_at_us: 0,
+        };
+        let (mut after, gone) = match (decision, before) {
+            (Decision::Is(after), _) => (after, false),
+            (Decision::Gone, Some(before)) => (before, true),
+            (Decision::Same, Some(before)) => {
+                work.say_for(&tenant, &before.changed(vec![done]));
+                return Ok(Ok(()));
+            }
+            (Decision::Gone | Decision::Same, None) => {
+                return Err(Failure::Poison(format!("{}: nothing was decided of {name}", kind.name)));
+            }
+        };
+        if gone {
+            stamp.deleted_at_us = now.micros();
+        }
+        after.stamp(stamp);
+        if !store::put(work.tx(), &Row::of(&after)).await? {
+            return Err(Failure::Transient(format!("{} {name} changed meanwhile", kind.name)));
+        }
+        match (creates, gone) {
+            (true, _) => work.say_for(&tenant, &after.created(vec![done])),
+            (false, false) => work.say_for(&tenant, &after.changed(vec![done])),
+            (false, true) => work.say_for(&tenant, &after.deleted(vec![done])),
+        }
+        Ok(Ok(()))
+    }
+
+    async fn may(
+        &self,
+        work: &mut Work,
+        creates: bool,
+        tenant: &str,
+        command: &<K::Object as OwnObject>::Command,
+        before: Option<&K::Object>,
+    ) -> Result<Result<(), Refusal>, Failure> {
+        let kind = K::Object::KIND;
+        if let Some(before) = before
+            && command.if_revision() != 0
+            && command.if_revision() != before.revision()
+        {
+            let text = format!(
+                "{} has revision {}, not {}: look at it again",
+                before.name(),
+                before.revision(),
+                command.if_revision()
+            );
+            return Ok(Err(Refusal::new("REVISION_CHANGED", text)));
+        }
+        if !creates {
+            return Ok(Ok(()));
+        }
+        if store::find(&mut *work.tx(), kind, tenant, command.name()).await?.is_some() {
+            let text = format!("there is {} {} already", article(&words(kind.name)), command.name());
+            return Ok(Err(Refusal::new(&format!("{}_EXISTS", kind.name.to_uppercase()), text)));
+        }
+        let present = store::count(work.tx(), kind, tenant).await?;
+        if present >= K::MOST {
+            let text = format!("{tenant} has {present} {}, and may have {}", words(kind.plural), K::MOST);
+            return Ok(Err(Refusal::new("TOO_MANY", text)));
+        }
+        Ok(Ok(()))
+    }
+}
+
+#[async_trait]
+impl<K: Kind> HandleCommand<<K::Object as OwnObject>::Command> for Owned<K> {
+    async fn handle(
+        &self,
+        work: &mut Work,
+        command: <K::Object as OwnObject>::Command,
+        wrong: Option<Wrong>,
+    ) -> Result<(), Failure> {
+        let outcome = match wrong {
+            Some(Wrong { field, why }) if field.is_empty() => Err(Refusal::new("INVALID", why)),
+            Some(Wrong { field, why }) => Err(Refusal::new("INVALID", format!("{field}: {why}"))),
+            None => self.obey(work, command).await?,
+        };
+        if let Err(refusal) = outcome {
+            let (tenant, id) = (work.cause().tenant.clone(), work.key().to_owned());
+            let failed = progress(work, Some(refusal));
+            work.say_for(&tenant, &K::Object::refused(id, vec![failed]));
+        }
+        Ok(())
+    }
+}
+
+fn read<O: Object>(found: &Found) -> Result<O, Failure> {
+    let broken = |error| Failure::Poison(format!("the row of {} {}: {error}", O::KIND.name, found.id));
+    O::decode(found.snapshot.as_slice()).map_err(broken)
+}
+
+/// What the operation comes to, which has the correlation of its command for an id.
+fn progress(work: &Work, refusal: Option<Refusal>) -> OperationProgress {
+    let (state, step) = match refusal {
+        None => (OperationState::Succeeded, "done"),
+        Some(_) => (OperationState::Failed, "refused"),
+    };
+    OperationProgress {
+        operation_id: work.cause().correlation.to_string(),
+        state: state.into(),
+        step: step.to_owned(),
+        refusal: refusal.map(Into::into),
+    }
+}
+
+fn missing<O: Object>(id: &str) -> Refusal {
+    let name = O::KIND.name;
+    let text = format!("there is no {} {id} any more", words(name));
+    Refusal::new(&format!("{}_NOT_FOUND", name.to_uppercase()), text)
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn article(words: &str) -> String {
+    let vowel = words.starts_with(['a', 'e', 'i', 'o']) || words.starts_with("ssh");
+    format!("{} {words}", if vowel { "an" } else { "a" })
+}

@@ -1,8 +1,5 @@
 //! What a new installation begins with: a tenant, an administrator with a token, and flavors.
 
-use crate::adapters::keys::{TokenKey, random_hex};
-use crate::domain::caller::DEFAULT_TENANT;
-use crate::domain::permissions::Role;
 use crate::store::{flavors, tenants, tokens, users};
 use crate::translate::access;
 use anyhow::Context;
@@ -13,6 +10,9 @@ use contracts::gateway::v1::{
     Flavor, FlavorCreated, KeyedHash, Tenant, TenantCreated, TenantState, Token, TokenCreated, TokenKind,
     TokenRecord, User, UserCreated, UserRecord,
 };
+use gateway_api::adapters::keys::{TokenKey, random_hex};
+use gateway_api::domain::caller::DEFAULT_TENANT;
+use gateway_api::domain::permissions::Role;
 use kernel::{PLATFORM, TokenId, UserId};
 use std::path::Path;
 

@@ -10,48 +10,51 @@ mod handlers;
 mod new_tenants;
 mod oidc_settings;
 mod reconcilers;
-mod rest;
 mod server;
 mod service;
 mod store;
 mod translate;
 mod wakeups;
 
+pub use gateway_api::rest::openapi::document as openapi_document;
+pub use gateway_api::store::MIGRATIONS;
+pub use gateway_api::translate::external_events::original as original_cloud_event;
+pub use gateway_api::translate::redact::json as shown_json;
 pub use handlers::subscriptions;
 pub use new_tenants::NewTenantQuota;
 pub use oidc_settings::OidcSettings;
-pub use rest::openapi::document as openapi_document;
 pub use service::SERVICE;
-pub use store::{MIGRATIONS, STATE_TABLES};
+pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
-pub use translate::external_events::original as original_cloud_event;
-pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
-use adapters::keys::TokenKey;
 use adapters::nats_claims::CalloutKey;
 use adapters::passwords::Passwords;
 use adapters::staging::Staging;
 use adapters::webhooks::Sender;
 pub use adapters::webhooks::WebhookSettings;
 use api::Api;
-use api::admission::Admission;
-use api::audit::Drafts;
 use api::auth::Doorkeeper;
 use api::events::OpenStreams;
 use api::external_events::ExternalEvents;
 use api::logins::Logins;
-use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
+use gateway_api::adapters::keys::TokenKey;
+use gateway_api::api::accept::Requests;
+use gateway_api::api::admission::Admission;
+use gateway_api::api::admit::Admit;
+use gateway_api::api::audit::Drafts;
+use gateway_api::api::pace::Pace;
+use gateway_api::api::{audit, intake};
+use gateway_api::server::doors::Doors;
+use gateway_api::server::{listen, tls};
 use reconcilers::ended_tokens::EndedTokens;
 use reconcilers::unanswered::Unanswered;
 use reconcilers::webhooks::Dispatch;
 use serde::{Deserialize, Serialize};
-use server::doors::Doors;
 use server::nats_door::NatsDoor;
 use server::nats_events::NatsEvents;
-use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -277,7 +280,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
 
     // it stops after the listener: requests under way are answered
     let (intake, taker) =
-        api::intake::intake(&desk, &chassis.meter, chassis.health.component("gateway.intake").report());
+        intake::intake(&desk, &chassis.meter, chassis.health.component("gateway.intake").report());
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
@@ -285,7 +288,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
     let api = Arc::new(Api {
         desk: desk.clone(),
-        intake,
+        requests: Requests { desk: desk.clone(), intake, key: key.clone() },
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
         key,
@@ -304,17 +307,18 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
+    let admit: Arc<dyn Admit> = doorkeeper.clone();
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
-    let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
+    let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
-    let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
+    let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
     let sockets = TaskTracker::new();
-    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &sockets, &chassis.meter)?;
+    let doors = Doors::new(api.routes()?, &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
     tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");
     let (bus, clock) = (chassis.bus.clone(), desk.clock().clone());
-    let door = NatsDoor::new(callout, bus, doorkeeper.clone(), drafts.clone(), clock, &chassis.meter);
+    let door = NatsDoor::new(callout, bus, admit.clone(), drafts.clone(), clock, &chassis.meter);
     let health = chassis.health.component("gateway.nats-door");
     chassis.tasks.spawn(Stage::Intake, "gateway nats door", |stop| door.run(stop, health));
 

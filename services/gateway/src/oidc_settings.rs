@@ -3,8 +3,8 @@
 use crate::adapters::oidc::{Provider, ProviderSettings};
 use crate::api::oidc::Oidc;
 use crate::domain::oidc::Mapping;
-use crate::domain::permissions::Role;
 use anyhow::Context;
+use gateway_api::domain::permissions::Role;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

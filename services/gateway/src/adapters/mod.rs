@@ -1,7 +1,6 @@
 //! Where the gateway meets the world: key files and the datastore.
 
 pub mod codes;
-pub mod keys;
 pub mod nats_claims;
 pub mod oidc;
 pub mod passwords;

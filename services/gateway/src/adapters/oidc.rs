@@ -304,7 +304,7 @@ impl Provider {
         })?;
         if !answer.error.is_empty() || !status.is_success() {
             let why = format!("{} {}", answer.error, answer.error_description);
-            let why = crate::domain::violation::excerpt(why.trim(), 200);
+            let why = gateway_api::domain::violation::excerpt(why.trim(), 200);
             return Err(OidcError::Refused(format!("the provider does not take the code: {status} {why}")));
         }
         if answer.id_token.is_empty() {

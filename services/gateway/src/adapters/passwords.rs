@@ -22,7 +22,7 @@ pub struct Passwords {
 impl Passwords {
     /// Computes a hash of nothing in particular.
     pub fn new(meter: &Meter) -> anyhow::Result<Self> {
-        let nobody = hash(super::keys::random_hex().as_bytes())?;
+        let nobody = hash(gateway_api::adapters::keys::random_hex().as_bytes())?;
         let compared = meter
             .u64_counter("berth_gateway_password_checks")
             .with_description("Passwords compared with a hash, by what a comparison costs.")

@@ -1,31 +1,27 @@
 //! Who comes in: the one place where tokens and permissions are checked.
 
-use super::audit::layer;
-use super::pace::Pace;
-use crate::adapters::keys::TokenKey;
-use crate::domain::caller::Caller;
-use crate::domain::permissions::{self, Scope};
 use crate::store::{quotas, tenants, tokens, users};
-use crate::translate::{access, status};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use crate::translate::access;
+use async_trait::async_trait;
 use bus::Desk;
 use contracts::Method;
+use gateway_api::adapters::keys::TokenKey;
+use gateway_api::api::admit::{Admit, Peer, TENANT_HEADER};
+use gateway_api::api::pace::Pace;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::permissions::{self, Scope};
+use gateway_api::translate::status;
 use http::{Extensions, HeaderMap, header};
 use kernel::quota::Quota;
 use kernel::{PLATFORM, Refusal};
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::{Code, Status};
 
 /// Longest token that is looked at.
 const TOKEN_LIMIT: usize = 256;
-/// The header in which a caller names the tenant it wants to act in.
-pub const TENANT_HEADER: &str = "berth-tenant";
 
 /// How long a caller is known without another look into the table: a token that is taken away opens nothing after it.
 const MEMORY: Duration = Duration::from_secs(1);
@@ -33,10 +29,6 @@ const MEMORY: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 1024;
 /// How exactly it is noted when a token was used.
 const USE_NOTED: Duration = Duration::from_secs(60);
-
-/// Where a connection comes from; put into the extensions of each request by the listener.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
 
 /// Checks tokens against the table of their keyed hashes.
 pub struct Doorkeeper {
@@ -74,53 +66,6 @@ impl Doorkeeper {
     /// A doorkeeper over the gateway's tables.
     pub fn new(desk: Desk, key: Arc<TokenKey>, pace: Pace) -> Self {
         Self { desk, key, lately: Mutex::default(), noted: Mutex::default(), pace }
-    }
-
-    /// Who sends a request with these headers to this method, if they may.
-    pub async fn admit(
-        &self,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-        method: &Method,
-    ) -> Result<Caller, Status> {
-        let address = extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
-        let rule = permissions::find(&method.permission);
-        if rule.is_some_and(|rule| rule.scope == Scope::Anyone) {
-            return Ok(Caller { address, ..Caller::nobody() });
-        }
-        let hash = self.key.hash(bearer(headers)?);
-        let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
-        let Known { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
-            Found::Known(known) => *known,
-            Found::Nobody => {
-                return Err(unauthenticated("this token is not known, has expired or was revoked"));
-            }
-            Found::NoSuchTenant => return Err(status::not_found("tenant", TENANT_HEADER, wanted)),
-        };
-        self.pace.check(&caller.token_id)?;
-        // whoever sets quotas is not shut out by one
-        if !caller.may("quota.set") {
-            self.pace.check_tenant(&caller.tenant, requests_per_second)?;
-        }
-        if !caller.may(&method.permission) {
-            let text = format!("this needs the permission {}", method.permission);
-            return Err(status::refused(Code::PermissionDenied, Refusal::new("PERMISSION_DENIED", text), ""));
-        }
-        if disabled && method.mutating && !permissions::works_while_disabled(&method.permission) {
-            let text = format!("the tenant {} is disabled: nothing in it can be changed", caller.tenant);
-            return Err(status::refused(Code::FailedPrecondition, Refusal::new("TENANT_DISABLED", text), ""));
-        }
-        self.note_use(&caller.token_id, &address);
-        Ok(Caller { address, ..caller })
-    }
-
-    /// Whose token these headers hold, whatever they may do.
-    pub async fn identify(&self, headers: &HeaderMap) -> Option<Caller> {
-        let hash = self.key.hash(bearer(headers).ok()?);
-        match self.find(hash, "").await.ok()? {
-            Found::Known(known) => Some(known.caller),
-            _ => None,
-        }
     }
 
     /// Forgets who came in: what was just changed counts from the next request on. Other replicas know within a second.
@@ -214,6 +159,54 @@ impl Doorkeeper {
     }
 }
 
+#[async_trait]
+impl Admit for Doorkeeper {
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        method: &Method,
+    ) -> Result<Caller, Status> {
+        let address = extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+        let rule = permissions::find(&method.permission);
+        if rule.is_some_and(|rule| rule.scope == Scope::Anyone) {
+            return Ok(Caller { address, ..Caller::nobody() });
+        }
+        let hash = self.key.hash(bearer(headers)?);
+        let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
+        let Known { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
+            Found::Known(known) => *known,
+            Found::Nobody => {
+                return Err(unauthenticated("this token is not known, has expired or was revoked"));
+            }
+            Found::NoSuchTenant => return Err(status::not_found("tenant", TENANT_HEADER, wanted)),
+        };
+        self.pace.check(&caller.token_id)?;
+        // whoever sets quotas is not shut out by one
+        if !caller.may("quota.set") {
+            self.pace.check_tenant(&caller.tenant, requests_per_second)?;
+        }
+        if !caller.may(&method.permission) {
+            let text = format!("this needs the permission {}", method.permission);
+            return Err(status::refused(Code::PermissionDenied, Refusal::new("PERMISSION_DENIED", text), ""));
+        }
+        if disabled && method.mutating && !permissions::works_while_disabled(&method.permission) {
+            let text = format!("the tenant {} is disabled: nothing in it can be changed", caller.tenant);
+            return Err(status::refused(Code::FailedPrecondition, Refusal::new("TENANT_DISABLED", text), ""));
+        }
+        self.note_use(&caller.token_id, &address);
+        Ok(Caller { address, ..caller })
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Option<Caller> {
+        let hash = self.key.hash(bearer(headers).ok()?);
+        match self.find(hash, "").await.ok()? {
+            Found::Known(known) => Some(known.caller),
+            _ => None,
+        }
+    }
+}
+
 fn unauthenticated(why: &str) -> Status {
     let hint = "send `authorization: Bearer <token>`: log in for one; the first token is in the file admin.token of the gateway's data folder";
     status::refused(Code::Unauthenticated, Refusal::new("UNAUTHENTICATED", format!("{why}; {hint}")), "")
@@ -232,40 +225,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Status> {
     }
 }
 
-/// The method of the public interface that a gRPC path names.
-pub fn method_of(path: &str) -> Option<&'static Method> {
-    static BY_PATH: LazyLock<HashMap<String, &'static Method>> = LazyLock::new(|| {
-        let path =
-            |m: &Method| format!("/{}/{}", m.descriptor.parent_service().full_name(), m.descriptor.name());
-        contracts::methods().iter().map(|method| (path(method), method)).collect()
-    });
-    BY_PATH.get(path).copied()
-}
-
-/// Lets a request through when its caller may call the method. Health and reflection are open.
-pub async fn guard(State(doorkeeper): State<Arc<Doorkeeper>>, mut request: Request, next: Next) -> Response {
-    if let Some(method) = method_of(request.uri().path()) {
-        // extensions cannot come over the wire: only REST, which checked already, puts a caller there
-        if request.extensions().get::<Caller>().is_none() {
-            match doorkeeper.admit(request.headers(), request.extensions(), method).await {
-                Ok(caller) => {
-                    request.extensions_mut().insert(caller);
-                }
-                Err(status) => {
-                    if status.code() == Code::PermissionDenied {
-                        layer::note_denied(method, request).await;
-                    }
-                    return status.into_http();
-                }
-            }
-        }
-    }
-    next.run(request).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gateway_api::api::admit::method_of;
     use http::HeaderValue;
 
     fn read(value: &'static str) -> Result<String, Code> {
@@ -325,7 +288,7 @@ mod tests {
         use kernel::{ManualClock, Timestamp};
         let folder = tempfile::tempdir().expect("a folder");
         let key = Arc::new(TokenKey::from_file(&folder.path().join("token.key")).expect("a key"));
-        let database = testkit::Database::sqlite(crate::store::MIGRATIONS).await;
+        let database = testkit::Database::sqlite(gateway_api::store::MIGRATIONS).await;
         prepare(&database, &key).await;
         let clock = Arc::new(ManualClock::at(Timestamp(50)));
         let desk = Desk::new("gateway", database.store.clone(), clock.clone());
@@ -376,14 +339,5 @@ mod tests {
         assert!(ask("right of acme", "", CREATE).await.is_ok(), "still remembered");
         doorkeeper.forget();
         assert_eq!(code(ask("right of acme", "", CREATE).await), Err(Code::Unauthenticated));
-    }
-
-    #[test]
-    fn every_method_has_a_permission_and_a_path() {
-        for method in contracts::methods() {
-            assert!(method.permission.contains('.'), "{}", method.path);
-        }
-        assert!(method_of("/berth.gateway.v1.InstanceService/CreateInstance").is_some());
-        assert!(method_of("/grpc.health.v1.Health/Check").is_none());
     }
 }

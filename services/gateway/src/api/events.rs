@@ -7,9 +7,8 @@ mod wanted;
 
 pub use open::{Limits, OpenStreams};
 
-use super::{Api, caller};
-use crate::domain::caller::Caller;
-use crate::translate::{catalogue, cloudevents, redact, status};
+use crate::api::Api;
+use crate::translate::{catalogue, cloudevents};
 use bus::watch::Item;
 use contracts::gateway::v1::event_service_server::EventService;
 use contracts::gateway::v1::{
@@ -18,6 +17,9 @@ use contracts::gateway::v1::{
     watch_events_response,
 };
 use futures::{Stream, StreamExt, stream};
+use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
+use gateway_api::translate::{redact, status};
 use reading::{Answer, Reading};
 use std::pin::Pin;
 use tokio::sync::{mpsc, oneshot};

@@ -1,15 +1,16 @@
 //! Events of other systems: each is taken once, in the transaction that remembers it and says it.
 
 use super::Api;
-use super::accept::Asked;
-use crate::domain::cloud_event::BATCH_LIMIT;
-use crate::domain::violation::Violation;
 use crate::store::external_events;
-use crate::translate::{alertmanager, external_events as translate, status};
+use crate::translate::alertmanager;
 use bus::Work;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::external_event_service_server::ExternalEventService;
 use contracts::gateway::v1::{ExternalEvent, ExternalEventReceived, ExternalVia, PublishedEvent};
+use gateway_api::api::accept::Asked;
+use gateway_api::domain::cloud_event::BATCH_LIMIT;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::{external_events as translate, status};
 use kernel::OperationId;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
@@ -159,7 +160,7 @@ impl ExternalEventService for Publisher {
         &self,
         request: Request<wire::PublishEventsRequest>,
     ) -> Answer<wire::PublishEventsResponse> {
-        let asked = self.0.asked(&request, "PublishEvents")?;
+        let asked = self.0.requests.asked(&request, "PublishEvents")?;
         let events = request.into_inner().events;
         let via = ExternalVia::Api;
         translate::check_all("events", &events, BATCH_LIMIT)
@@ -172,7 +173,7 @@ impl ExternalEventService for Publisher {
         &self,
         request: Request<wire::PublishAlertsRequest>,
     ) -> Answer<wire::PublishAlertsResponse> {
-        let asked = self.0.asked(&request, "PublishAlerts")?;
+        let asked = self.0.requests.asked(&request, "PublishAlerts")?;
         let request = request.into_inner();
         let via = ExternalVia::Alertmanager;
         let events = alertmanager::events(&request)

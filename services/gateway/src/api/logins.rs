@@ -3,10 +3,10 @@
 use super::Api;
 use crate::domain::accounts::PASSWORD_LIMIT;
 use crate::domain::patience::{OF_A_USER, OF_AN_ADDRESS, Patience, Pause};
-use crate::domain::violation::excerpt;
-use crate::translate::status;
 use bus::Cause;
 use contracts::gateway::v1::{LoginBlocked, UserRecord};
+use gateway_api::domain::violation::excerpt;
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal, Timestamp};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};

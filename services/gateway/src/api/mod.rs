@@ -1,8 +1,5 @@
 //! The operations of the public interface: one function each, behind both doors.
 
-pub mod accept;
-pub mod admission;
-pub mod audit;
 pub mod auth;
 mod console;
 mod diagnosis;
@@ -13,12 +10,10 @@ mod flavors;
 mod hosts;
 mod images;
 mod instances;
-pub mod intake;
 pub mod logins;
 mod lookup;
 pub mod oidc;
 mod operations;
-pub mod pace;
 mod platform;
 mod precheck;
 mod preview;
@@ -31,25 +26,26 @@ mod uploads;
 mod users;
 mod webhooks;
 
-use crate::adapters::keys::TokenKey;
 use crate::adapters::passwords::Passwords;
 use crate::adapters::staging::Staging;
 use crate::adapters::webhooks::Sender;
-use crate::domain::caller::Caller;
 use crate::wakeups::Wakeups;
 use auth::Doorkeeper;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
 use external_events::{ExternalEvents, Publisher};
-use intake::Intake;
+use gateway_api::adapters::keys::TokenKey;
+use gateway_api::api::REQUEST_LIMIT;
+use gateway_api::api::accept::Requests;
+use gateway_api::api::audit::Records;
+use gateway_api::server::grpc_health::GrpcHealth;
 use kernel::quota::Limits;
 use logins::Logins;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Request, Status};
 
 use wire::audit_service_server::AuditServiceServer;
 use wire::event_service_server::EventServiceServer;
@@ -67,15 +63,12 @@ use wire::token_service_server::TokenServiceServer;
 use wire::user_service_server::UserServiceServer;
 use wire::webhook_service_server::WebhookServiceServer;
 
-/// Longest gRPC request: a chunk of an upload or user data, and what is around it.
-pub const REQUEST_LIMIT: usize = 4 << 20;
-
 /// What the operations work with.
 pub struct Api {
     /// Tables, clock and way out.
     pub desk: Desk,
     /// Takes requests on.
-    pub intake: Intake,
+    pub requests: Requests,
     /// The broker, for what is not a message of ours: event reading, dead letters, consoles.
     pub bus: Connection,
     /// Seals user data and what runs in guests.
@@ -120,9 +113,10 @@ impl Api {
                 .register_encoded_file_descriptor_set(contracts::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let health = tonic_health::pb::health_server::HealthServer::from_arc(Arc::new(
-            crate::server::grpc_health::GrpcHealth::new(self.health.clone()),
-        ));
+        let health = tonic_health::pb::health_server::HealthServer::from_arc(Arc::new(GrpcHealth::new(
+            self.health.clone(),
+        )));
+        let records = Records { desk: self.desk.clone(), stopping: self.stopping.clone() };
         let mut routes = Routes::builder();
         routes
             .add_service(
@@ -138,7 +132,7 @@ impl Api {
                     .max_decoding_message_size(REQUEST_LIMIT),
             )
             .add_service(PlatformServiceServer::from_arc(self.clone()))
-            .add_service(AuditServiceServer::from_arc(self.clone()))
+            .add_service(AuditServiceServer::new(records))
             .add_service(TenantServiceServer::from_arc(self.clone()))
             .add_service(QuotaServiceServer::from_arc(self.clone()))
             .add_service(UserServiceServer::from_arc(self.clone()))
@@ -150,10 +144,4 @@ impl Api {
             .add_service(reflection().build_v1alpha()?);
         Ok(routes.routes())
     }
-}
-
-/// Who asks. A method that was mounted without the layer that checks tokens answers nobody.
-pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Status::unauthenticated("this request went past the check of tokens"))
 }

@@ -1,20 +1,22 @@
 //! Logins through an identity provider: an authorization code with a proof key (RFC 7636), asked for by the gateway and
 //! exchanged by the gateway. The caller carries the code from the browser here, and a ticket that it cannot read.
 
-use super::accept::Asked;
-use super::{Api, caller};
-use crate::adapters::keys::random_hex;
 use crate::adapters::oidc::{OidcError, Provider};
+use crate::api::Api;
 use crate::domain::oidc::{self, Identity, Mapping};
-use crate::domain::violation::{Violation, excerpt};
 use crate::store::{oidc as tickets, tenants, users};
-use crate::translate::{access, status};
+use crate::translate::access;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bus::{Cause, Work};
 use contracts::common::v1::Sealed;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::OidcIdentity;
+use gateway_api::adapters::keys::random_hex;
+use gateway_api::api::accept::Asked;
+use gateway_api::api::caller;
+use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::status;
 use kernel::{OperationId, PLATFORM, Refusal, UserId};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};

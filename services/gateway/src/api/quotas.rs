@@ -1,15 +1,17 @@
 //! What tenants may have.
 
-use super::accept::{Accepted, Asked, Entered};
-use super::{Api, caller};
-use crate::domain::caller::Caller;
-use crate::domain::page::Page;
+use crate::api::Api;
 use crate::store::{quotas, tenants};
 use crate::translate::access::is_there;
-use crate::translate::{quotas as translate, status};
+use crate::translate::quotas as translate;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::quota_service_server::QuotaService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::page::Page;
+use gateway_api::translate::status;
 use kernel::Refusal;
 use kernel::quota::{Amounts, Quota, judge};
 use tonic::{Code, Request, Response, Status};
@@ -54,7 +56,7 @@ impl Api {
         let wire::SetQuotaRequest { tenant, limits, if_revision } = request;
         self.tenant(&tenant).await?;
         let limits = translate::read("limits", limits.as_ref()).map_err(status::invalid)?;
-        let mut entry = match self.enter(asked, &tenant).await? {
+        let mut entry = match self.requests.enter(asked, &tenant).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -127,8 +129,8 @@ impl QuotaService for Api {
     }
 
     async fn set_quota(&self, request: Request<wire::SetQuotaRequest>) -> Answer<wire::SetQuotaResponse> {
-        let asked = self.asked(&request, "SetQuota")?;
-        let accepted = self.once(&asked, self.set_one(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "SetQuota")?;
+        let accepted = self.requests.once(&asked, self.set_one(&asked, request.into_inner())).await?;
         let (quota, uses) = self.standing(&accepted.object_id).await?;
         Ok(Response::new(wire::SetQuotaResponse { quota: Some(quota), uses }))
     }

@@ -1,17 +1,19 @@
 //! Coming in, and what callers do for themselves.
 
-use super::accept::Asked;
 use super::tokens::fresh_secret;
-use super::{Api, caller};
 use crate::adapters::codes::Device;
+use crate::api::Api;
 use crate::domain::accounts;
-use crate::domain::caller::Caller;
 use crate::store::{tokens, users};
-use crate::translate::{access, status};
+use crate::translate::access;
 use bus::{Cause, Work};
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::TokenKind;
 use contracts::gateway::v1::session_service_server::SessionService;
+use gateway_api::api::accept::Asked;
+use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
+use gateway_api::translate::status;
 use kernel::{OperationId, Refusal, TokenId};
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
@@ -121,7 +123,7 @@ impl Api {
 #[tonic::async_trait]
 impl SessionService for Api {
     async fn login(&self, request: Request<wire::LoginRequest>) -> Answer<wire::LoginResponse> {
-        let asked = self.asked(&request, "Login")?;
+        let asked = self.requests.asked(&request, "Login")?;
         Ok(Response::new(self.open_session(&asked, request.into_inner()).await?))
     }
 
@@ -136,17 +138,17 @@ impl SessionService for Api {
         &self,
         request: Request<wire::LoginWithOidcRequest>,
     ) -> Answer<wire::LoginWithOidcResponse> {
-        let asked = self.asked(&request, "LoginWithOidc")?;
+        let asked = self.requests.asked(&request, "LoginWithOidc")?;
         Ok(Response::new(self.finish_oidc(&asked, request.into_inner()).await?))
     }
 
     async fn logout(&self, request: Request<wire::LogoutRequest>) -> Answer<wire::LogoutResponse> {
-        let asked = self.asked(&request, "Logout")?;
+        let asked = self.requests.asked(&request, "Logout")?;
         let take = async {
             let user = self.own(&asked.caller).await?.user.unwrap_or_default();
             self.revoke(&asked, &user, &asked.caller.token_id).await
         };
-        self.once(&asked, take).await?;
+        self.requests.once(&asked, take).await?;
         Ok(Response::new(wire::LogoutResponse {}))
     }
 
@@ -169,7 +171,7 @@ impl SessionService for Api {
         &self,
         request: Request<wire::ChangePasswordRequest>,
     ) -> Answer<wire::ChangePasswordResponse> {
-        let asked = self.asked(&request, "ChangePassword")?;
+        let asked = self.requests.asked(&request, "ChangePassword")?;
         let wire::ChangePasswordRequest { current_password, new_password } = request.into_inner();
         let take = async {
             accounts::password("new_password", &new_password).map_err(status::invalid)?;
@@ -183,13 +185,13 @@ impl SessionService for Api {
             })
             .await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let user = self.own_after(&accepted.object_id).await?;
         Ok(Response::new(wire::ChangePasswordResponse { user }))
     }
 
     async fn enrol_totp(&self, request: Request<wire::EnrolTotpRequest>) -> Answer<wire::EnrolTotpResponse> {
-        let asked = self.asked(&request, "EnrolTotp")?;
+        let asked = self.requests.asked(&request, "EnrolTotp")?;
         let record = self.own(&asked.caller).await?;
         let device = Device::random();
         let sealed = self.sealer.seal(device.secret());
@@ -201,7 +203,7 @@ impl SessionService for Api {
             })
             .await
         };
-        self.once(&asked, take).await?;
+        self.requests.once(&asked, take).await?;
         // a repeated request has offered another secret, which is the one to answer with
         let offered = self.device(&self.own(&asked.caller).await?, true)?.unwrap_or(device);
         let uri = offered.uri(&asked.caller.actor);
@@ -212,7 +214,7 @@ impl SessionService for Api {
         &self,
         request: Request<wire::ConfirmTotpRequest>,
     ) -> Answer<wire::ConfirmTotpResponse> {
-        let asked = self.asked(&request, "ConfirmTotp")?;
+        let asked = self.requests.asked(&request, "ConfirmTotp")?;
         let take = async {
             let record = self.own(&asked.caller).await?;
             let refuse = |code: &str, text: &str| {
@@ -231,7 +233,7 @@ impl SessionService for Api {
             })
             .await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let user = self.own_after(&accepted.object_id).await?;
         Ok(Response::new(wire::ConfirmTotpResponse { user }))
     }
@@ -240,7 +242,7 @@ impl SessionService for Api {
         &self,
         request: Request<wire::RemoveTotpRequest>,
     ) -> Answer<wire::RemoveTotpResponse> {
-        let asked = self.asked(&request, "RemoveTotp")?;
+        let asked = self.requests.asked(&request, "RemoveTotp")?;
         let take = async {
             let record = self.own(&asked.caller).await?;
             self.prove_own(&asked.caller, &record, &request.get_ref().password).await?;
@@ -250,7 +252,7 @@ impl SessionService for Api {
             })
             .await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let user = self.own_after(&accepted.object_id).await?;
         Ok(Response::new(wire::RemoveTotpResponse { user }))
     }

@@ -1,16 +1,17 @@
 //! Tenants.
 
 use super::Api;
-use super::accept::{Accepted, Asked, Entered};
 use crate::domain::accounts;
-use crate::domain::caller::DEFAULT_TENANT;
-use crate::domain::page::Page;
 use crate::store::{quotas, tenants};
 use crate::translate::access::is_there;
-use crate::translate::{quotas as quotas_of, status};
+use crate::translate::quotas as quotas_of;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::TenantState;
 use contracts::gateway::v1::tenant_service_server::TenantService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::domain::caller::DEFAULT_TENANT;
+use gateway_api::domain::page::Page;
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal};
 use tonic::{Code, Request, Response, Status};
 
@@ -35,7 +36,7 @@ impl Api {
         let wire::CreateTenantRequest { name, description } = request;
         accounts::tenant_name("name", &name).map_err(status::invalid)?;
         accounts::description("description", &description).map_err(status::invalid)?;
-        let mut entry = match self.enter(asked, &name).await? {
+        let mut entry = match self.requests.enter(asked, &name).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -74,7 +75,7 @@ impl Api {
 
     async fn turn(&self, asked: &Asked, name: &str, state: TenantState) -> Result<Accepted, Status> {
         self.tenant(name).await?;
-        let mut entry = match self.enter(asked, name).await? {
+        let mut entry = match self.requests.enter(asked, name).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -115,8 +116,8 @@ impl Api {
         name: &str,
         state: TenantState,
     ) -> Result<Option<wire::Tenant>, Status> {
-        let asked = self.asked(request, method)?;
-        let accepted = self.once(&asked, self.turn(&asked, name, state)).await?;
+        let asked = self.requests.asked(request, method)?;
+        let accepted = self.requests.once(&asked, self.turn(&asked, name, state)).await?;
         tenants::get(self.desk.store().reader(), &accepted.object_id).await.map_err(status::broken)
     }
 }
@@ -140,8 +141,8 @@ impl TenantService for Api {
         &self,
         request: Request<wire::CreateTenantRequest>,
     ) -> Answer<wire::CreateTenantResponse> {
-        let asked = self.asked(&request, "CreateTenant")?;
-        let accepted = self.once(&asked, self.create_one(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "CreateTenant")?;
+        let accepted = self.requests.once(&asked, self.create_one(&asked, request.into_inner())).await?;
         let tenant = tenants::get(self.desk.store().reader(), &accepted.object_id).await;
         Ok(Response::new(wire::CreateTenantResponse { tenant: tenant.map_err(status::broken)? }))
     }

@@ -1,19 +1,21 @@
 //! Tokens for programs.
 
-use super::accept::{Accepted, Asked, Entered};
-use super::{Api, caller};
-use crate::adapters::keys::random_hex;
+use crate::api::Api;
 use crate::domain::accounts::LIFETIME_LIMIT_S;
-use crate::domain::caller::{Caller, Limits};
-use crate::domain::page::Page;
-use crate::domain::permissions::{self, GRANTING};
-use crate::domain::violation::{Violation, excerpt};
-use crate::domain::{instance, names};
 use crate::store::{tokens, users};
-use crate::translate::{access, status};
+use crate::translate::access;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::TokenKind;
 use contracts::gateway::v1::token_service_server::TokenService;
+use gateway_api::adapters::keys::random_hex;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::api::caller;
+use gateway_api::domain::caller::{Caller, Limits};
+use gateway_api::domain::names;
+use gateway_api::domain::page::Page;
+use gateway_api::domain::permissions::{self, GRANTING};
+use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal, TokenId};
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
@@ -65,7 +67,7 @@ impl Api {
         let tenant = asked.caller.tenant.clone();
         let permissions = narrowed(&asked.caller, owner, permissions)?;
         let id = TokenId::new().to_string();
-        let mut entry = match self.enter(asked, &id).await? {
+        let mut entry = match self.requests.enter(asked, &id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -108,7 +110,7 @@ impl Api {
         owner: &wire::User,
         token_id: &str,
     ) -> Result<Accepted, Status> {
-        let mut entry = match self.enter(asked, token_id).await? {
+        let mut entry = match self.requests.enter(asked, token_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -168,11 +170,11 @@ impl TokenService for Api {
         &self,
         request: Request<wire::CreateTokenRequest>,
     ) -> Answer<wire::CreateTokenResponse> {
-        let asked = self.asked(&request, "CreateToken")?;
+        let asked = self.requests.asked(&request, "CreateToken")?;
         let request = request.into_inner();
         let owner = self.owner(&asked.caller, &request.user, "user.change").await?;
         let fresh = fresh_secret();
-        let accepted = self.once(&asked, self.make_token(&asked, &owner, request, &fresh)).await?;
+        let accepted = self.requests.once(&asked, self.make_token(&asked, &owner, request, &fresh)).await?;
         let found = tokens::by_hash(self.desk.store().reader(), &self.key.hash(&fresh)).await;
         // when the request was made before, the secret of now belongs to nothing
         let answer = match found.map_err(status::broken)?.and_then(|record| record.token) {
@@ -205,18 +207,18 @@ impl TokenService for Api {
         &self,
         request: Request<wire::RevokeTokenRequest>,
     ) -> Answer<wire::RevokeTokenResponse> {
-        let asked = self.asked(&request, "RevokeToken")?;
+        let asked = self.requests.asked(&request, "RevokeToken")?;
         let wire::RevokeTokenRequest { token, user } = request.into_inner();
         let owner = self.owner(&asked.caller, &user, "user.change").await?;
         let take = async {
-            instance::reference("token", &token).map_err(status::invalid)?;
+            names::reference("token", &token).map_err(status::invalid)?;
             let now_us = self.desk.clock().now().micros();
             let found = tokens::find(self.desk.store().reader(), &owner.id, &token, now_us).await;
             let found = found.map_err(status::broken)?.and_then(|record| record.token);
             let found = found.ok_or_else(|| status::not_found("token", "token", &token))?;
             self.revoke(&asked, &owner, &found.id).await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let token = self.token_by_id(&owner.id, &accepted.object_id).await?;
         Ok(Response::new(wire::RevokeTokenResponse { token }))
     }
@@ -225,7 +227,7 @@ impl TokenService for Api {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::permissions::Role;
+    use gateway_api::domain::permissions::Role;
 
     #[test]
     fn a_new_token_never_holds_more_than_its_maker_or_its_user() {

@@ -1,16 +1,19 @@
 //! Users and the roles they hold.
 
-use super::accept::{Accepted, Asked, Entered};
-use super::{Api, caller};
-use crate::domain::caller::Caller;
-use crate::domain::page::Page;
-use crate::domain::permissions::Role;
-use crate::domain::violation::Violation;
-use crate::domain::{accounts, instance, names};
+use crate::api::Api;
+use crate::domain::accounts;
 use crate::store::users;
-use crate::translate::{access, status};
+use crate::translate::access;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::user_service_server::UserService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::names;
+use gateway_api::domain::page::Page;
+use gateway_api::domain::permissions::Role;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal, Timestamp, UserId};
 use tonic::{Code, Request, Response, Status};
 
@@ -22,7 +25,7 @@ const ROLES_LIMIT: usize = 64;
 impl Api {
     /// A user of the tenant in which the caller acts, by name or id.
     pub(super) async fn user(&self, caller: &Caller, name: &str) -> Result<wire::User, Status> {
-        instance::reference("user", name).map_err(status::invalid)?;
+        names::reference("user", name).map_err(status::invalid)?;
         let found = users::find(self.desk.store().reader(), &caller.tenant, name).await;
         let user = found.map_err(status::broken)?.and_then(|record| record.user);
         user.ok_or_else(|| status::not_found("user", "user", name))
@@ -65,7 +68,7 @@ impl Api {
         }
         let password = self.sealed_hash("password", &password).await?;
         let id = UserId::new().to_string();
-        let mut entry = match self.enter(asked, &id).await? {
+        let mut entry = match self.requests.enter(asked, &id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -104,7 +107,7 @@ impl Api {
         change: impl FnOnce(&mut wire::UserRecord, &mut wire::User, Timestamp) -> Result<(), Status> + Send,
     ) -> Result<Accepted, Status> {
         let missing = || status::not_found("user", "user", id);
-        let mut entry = match self.enter(asked, id).await? {
+        let mut entry = match self.requests.enter(asked, id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -144,12 +147,12 @@ impl Api {
         change: impl FnOnce(&mut wire::UserRecord, &mut wire::User, &Caller, Timestamp) -> Result<(), Status>
         + Send,
     ) -> Result<Option<wire::User>, Status> {
-        let asked = self.asked(request, method)?;
+        let asked = self.requests.asked(request, method)?;
         let take = async {
             let id = self.user(&asked.caller, name).await?.id;
             self.change_user(&asked, &id, |record, user, now| change(record, user, &asked.caller, now)).await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         self.user_by_id(&accepted.object_id).await
     }
 
@@ -176,8 +179,8 @@ impl UserService for Api {
         &self,
         request: Request<wire::CreateUserRequest>,
     ) -> Answer<wire::CreateUserResponse> {
-        let asked = self.asked(&request, "CreateUser")?;
-        let accepted = self.once(&asked, self.make_user(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "CreateUser")?;
+        let accepted = self.requests.once(&asked, self.make_user(&asked, request.into_inner())).await?;
         let user = self.user_by_id(&accepted.object_id).await?;
         Ok(Response::new(wire::CreateUserResponse { user }))
     }

@@ -1,20 +1,22 @@
 //! Webhooks: who gets events, and what became of them.
 
-use super::accept::{Accepted, Asked, Entered};
-use super::{Api, caller};
 use crate::adapters::webhooks::{Request as Post, signature};
-use crate::domain::caller::Caller;
-use crate::domain::page::Page;
-use crate::domain::violation::Violation;
+use crate::api::Api;
 use crate::domain::webhook_patience::{Answer as Meaning, answer};
-use crate::domain::{instance, names};
 use crate::reconcilers::webhooks::secrets;
 use crate::store::deliveries;
 use crate::store::webhooks::{self, Cursor};
-use crate::translate::{status, webhooks as translate};
+use crate::translate::webhooks as translate;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::WebhookState;
 use contracts::gateway::v1::webhook_service_server::WebhookService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::names;
+use gateway_api::domain::page::Page;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use kernel::{MessageId, PLATFORM, Refusal, Timestamp, WebhookId};
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
@@ -30,7 +32,7 @@ const OVERLAP_LIMIT_S: u32 = 7 * 86_400;
 
 impl Api {
     async fn webhook_record(&self, caller: &Caller, name: &str) -> Result<wire::WebhookRecord, Status> {
-        instance::reference("webhook", name).map_err(status::invalid)?;
+        names::reference("webhook", name).map_err(status::invalid)?;
         let found = webhooks::find(self.desk.store().reader(), &caller.tenant, name).await;
         found.map_err(status::broken)?.ok_or_else(|| status::not_found("webhook", "webhook", name))
     }
@@ -68,7 +70,7 @@ impl Api {
         may_be_sent(&asked.caller, &[&filter])?;
         let from = bus::watch::extent(&self.bus).await.map_err(status::broken)?;
         let id = WebhookId::new().to_string();
-        let mut entry = match self.enter(asked, &id).await? {
+        let mut entry = match self.requests.enter(asked, &id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -125,7 +127,7 @@ impl Api {
     ) -> Result<Accepted, Status> {
         let missing = || status::not_found("webhook", "webhook", name);
         let found = self.webhook(&asked.caller, name).await?;
-        let mut entry = match self.enter(asked, &found.id).await? {
+        let mut entry = match self.requests.enter(asked, &found.id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -213,9 +215,10 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::CreateWebhookRequest>,
     ) -> Answer<wire::CreateWebhookResponse> {
-        let asked = self.asked(&request, "CreateWebhook")?;
+        let asked = self.requests.asked(&request, "CreateWebhook")?;
         let fresh = signature::fresh_secret();
-        let accepted = self.once(&asked, self.make_webhook(&asked, request.into_inner(), &fresh)).await?;
+        let accepted =
+            self.requests.once(&asked, self.make_webhook(&asked, request.into_inner(), &fresh)).await?;
         self.couriers.notify_one();
         let record = self.webhook_by_id(&accepted.object_id).await?;
         let secret = self.shown(record.as_ref(), fresh);
@@ -250,7 +253,7 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::UpdateWebhookRequest>,
     ) -> Answer<wire::UpdateWebhookResponse> {
-        let asked = self.asked(&request, "UpdateWebhook")?;
+        let asked = self.requests.asked(&request, "UpdateWebhook")?;
         let wire::UpdateWebhookRequest { webhook: name, url, filter, state } = request.into_inner();
         let take = async {
             if !url.is_empty() {
@@ -273,7 +276,7 @@ impl WebhookService for Api {
             };
             self.change_webhook(&asked, &name, change).await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let webhook = self.webhook_by_id(&accepted.object_id).await?.and_then(|record| record.webhook);
         Ok(Response::new(wire::UpdateWebhookResponse { webhook }))
     }
@@ -282,14 +285,14 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::DeleteWebhookRequest>,
     ) -> Answer<wire::DeleteWebhookResponse> {
-        let asked = self.asked(&request, "DeleteWebhook")?;
+        let asked = self.requests.asked(&request, "DeleteWebhook")?;
         let name = request.into_inner().webhook;
         let change = |record: &mut wire::WebhookRecord, webhook: &mut wire::Webhook, _: Timestamp| {
             webhook.state = WebhookState::Deleted as i32;
             (record.secret, record.previous_secret) = (None, None);
             Ok(())
         };
-        let accepted = self.once(&asked, self.change_webhook(&asked, &name, change)).await?;
+        let accepted = self.requests.once(&asked, self.change_webhook(&asked, &name, change)).await?;
         let webhook = self.webhook_by_id(&accepted.object_id).await?.and_then(|record| record.webhook);
         Ok(Response::new(wire::DeleteWebhookResponse { webhook }))
     }
@@ -298,7 +301,7 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::RotateWebhookSecretRequest>,
     ) -> Answer<wire::RotateWebhookSecretResponse> {
-        let asked = self.asked(&request, "RotateWebhookSecret")?;
+        let asked = self.requests.asked(&request, "RotateWebhookSecret")?;
         let wire::RotateWebhookSecretRequest { webhook: name, overlap_s, at_once } = request.into_inner();
         let fresh = signature::fresh_secret();
         let take = async {
@@ -318,7 +321,7 @@ impl WebhookService for Api {
                 };
             self.change_webhook(&asked, &name, change).await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         let record = self.webhook_by_id(&accepted.object_id).await?;
         let secret = self.shown(record.as_ref(), fresh);
         let webhook = record.and_then(|record| record.webhook);
@@ -329,7 +332,7 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::ProbeWebhookRequest>,
     ) -> Answer<wire::ProbeWebhookResponse> {
-        let asked = self.asked(&request, "ProbeWebhook")?;
+        let asked = self.requests.asked(&request, "ProbeWebhook")?;
         let record = self.webhook_record(&asked.caller, &request.get_ref().webhook).await?;
         let webhook = record.webhook.clone().unwrap_or_default();
         asked.found(&webhook.id, &webhook.name, webhook.revision);
@@ -366,13 +369,13 @@ impl WebhookService for Api {
         &self,
         request: Request<wire::ResendDeliveryRequest>,
     ) -> Answer<wire::ResendDeliveryResponse> {
-        let asked = self.asked(&request, "ResendDelivery")?;
+        let asked = self.requests.asked(&request, "ResendDelivery")?;
         let wire::ResendDeliveryRequest { webhook, delivery } = request.into_inner();
         let take = async {
             let webhook = self.webhook(&asked.caller, &webhook).await?;
-            instance::reference("delivery", &delivery).map_err(status::invalid)?;
+            names::reference("delivery", &delivery).map_err(status::invalid)?;
             asked.found(&webhook.id, &webhook.name, webhook.revision);
-            let mut entry = match self.enter(&asked, &webhook.id).await? {
+            let mut entry = match self.requests.enter(&asked, &webhook.id).await? {
                 Entered::Repeat(accepted) => return Ok(accepted),
                 Entered::Fresh(entry) => entry,
             };
@@ -383,7 +386,7 @@ impl WebhookService for Api {
             }
             entry.done().await
         };
-        let accepted = self.once(&asked, take).await?;
+        let accepted = self.requests.once(&asked, take).await?;
         self.couriers.notify_one();
         let found = deliveries::get(self.desk.store().reader(), &accepted.object_id, &delivery).await;
         Ok(Response::new(wire::ResendDeliveryResponse { delivery: found.map_err(status::broken)? }))

@@ -1,7 +1,7 @@
 //! What users and tenants are called, and what a password is.
 
-use super::names;
-use super::violation::Violation;
+use gateway_api::domain::names;
+use gateway_api::domain::violation::Violation;
 use kernel::PLATFORM;
 
 /// Shortest password, in bytes (NIST SP 800-63B, section 3.1.1.2, asks for 15 characters where it is all there is, 8

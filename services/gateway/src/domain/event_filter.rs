@@ -1,7 +1,7 @@
 //! Which events somebody wants: readers of the event stream and receivers of webhooks ask alike.
 
 use super::labels;
-use super::violation::{Violation, excerpt};
+use gateway_api::domain::violation::{Violation, excerpt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most types in one filter.

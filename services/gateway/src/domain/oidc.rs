@@ -1,9 +1,9 @@
 //! Who somebody at an identity provider is here: which name, tenant and roles the provider's claims lead to.
 
 use super::accounts;
-use super::names;
-use super::permissions::Role;
-use super::violation::excerpt;
+use gateway_api::domain::names;
+use gateway_api::domain::permissions::Role;
+use gateway_api::domain::violation::excerpt;
 use kernel::PLATFORM;
 use std::collections::{BTreeMap, BTreeSet};
 

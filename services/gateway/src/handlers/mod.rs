@@ -1,7 +1,6 @@
 //! The read model: what other services say, folded into the gateway's tables. Handlers say nothing themselves, so
 //! delivering all of `EVENTS` to fresh tables rebuilds them.
 
-mod audit;
 mod decisions;
 mod exec;
 mod external_events;
@@ -40,7 +39,7 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         // its own events: they change nothing when they arrive, and rebuild its tables in a replay
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
-        .on(audit::Recorded)
+        .on(gateway_api::handlers::audit::Recorded)
         .on(external_events::Received)
         .on(tokens::Forgotten)
         .on_object(flavors::Project)

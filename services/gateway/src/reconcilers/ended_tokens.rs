@@ -53,9 +53,9 @@ impl EndedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::MIGRATIONS;
     use crate::wakeups::Wakeups;
     use contracts::gateway::v1::{Token, TokenRecord};
+    use gateway_api::store::MIGRATIONS;
     use kernel::{ManualClock, Timestamp};
     use std::sync::Arc;
     use testkit::{Bench, databases};

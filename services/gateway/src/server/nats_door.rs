@@ -1,14 +1,15 @@
 //! The door at the broker: whoever connects to it with an API token may send events of their tenant, and nothing else.
 
 use crate::adapters::nats_claims::{self, CalloutKey, Connecting};
-use crate::api::audit::Drafts;
-use crate::api::auth::{Doorkeeper, Peer, TENANT_HEADER, method_of};
-use crate::domain::caller::Caller;
-use crate::rest::problem::code_name;
-use crate::translate::{audit, status};
+use gateway_api::api::audit::Drafts;
+
 use bus::Connection;
 use bus::questions::{Question, Questions};
 use chassis::HealthHandle;
+use gateway_api::api::admit::{Admit, Peer, TENANT_HEADER, method_of};
+use gateway_api::domain::caller::Caller;
+use gateway_api::translate::status::code_name;
+use gateway_api::translate::{audit, status};
 use http::{Extensions, HeaderMap, HeaderValue, header};
 use kernel::Clock;
 use opentelemetry::KeyValue;
@@ -31,7 +32,7 @@ const METHOD: &str = "/berth.gateway.v1.ExternalEventService/PublishEvents";
 pub struct NatsDoor {
     key: CalloutKey,
     bus: Connection,
-    doorkeeper: Arc<Doorkeeper>,
+    admit: Arc<dyn Admit>,
     drafts: Arc<Drafts>,
     clock: Arc<dyn Clock>,
     connections: Counter<u64>,
@@ -42,7 +43,7 @@ impl NatsDoor {
     pub fn new(
         key: CalloutKey,
         bus: Connection,
-        doorkeeper: Arc<Doorkeeper>,
+        admit: Arc<dyn Admit>,
         drafts: Arc<Drafts>,
         clock: Arc<dyn Clock>,
         meter: &Meter,
@@ -51,7 +52,7 @@ impl NatsDoor {
             .u64_counter("berth_gateway_nats_clients")
             .with_description("Clients of other systems that connected to the broker, by outcome.")
             .build();
-        Self { key, bus, doorkeeper, drafts, clock, connections }
+        Self { key, bus, admit, drafts, clock, connections }
     }
 
     /// Runs until told to stop.
@@ -110,14 +111,14 @@ impl NatsDoor {
         let method = method_of(METHOD).ok_or_else(|| Status::internal("no such method"))?;
         let (headers, extensions) = as_request(connecting);
         let draft = self.drafts.draft(method, "nats", &headers, &extensions);
-        let admitted = self.doorkeeper.admit(&headers, &extensions, method).await;
+        let admitted = self.admit.admit(&headers, &extensions, method).await;
         match &admitted {
             // it has sent nothing yet: each event gets a record of its own
             Ok(_) => draft.leave_out(),
             Err(refused) => {
                 let refusal = status::details(refused).0.map(|refusal| refusal.code).unwrap_or_default();
                 if refused.code() == Code::NotFound
-                    && let Some(caller) = self.doorkeeper.identify(&headers).await
+                    && let Some(caller) = self.admit.identify(&headers).await
                 {
                     draft.is_by(audit::who(&caller));
                 }

@@ -1,15 +1,16 @@
 //! CloudEvents from the tenants' subjects at the broker: `ext.<tenant>.>`.
 
 use crate::api::external_events::{ExternalEvents, Origin};
-use crate::domain::audit::Outcome;
-use crate::domain::violation::{Violation, excerpt};
 use crate::store::tenants;
-use crate::translate::{access, audit, external_events as translate};
+use crate::translate::access;
 use async_trait::async_trait;
 use bus::{Failure, FromOutside, Sent, Work};
 use contracts::gateway::v1::{
     AuditObject, AuditRecord, AuditRecorded, ExternalEvent, ExternalVia, PublishedEvent,
 };
+use gateway_api::domain::audit::Outcome;
+use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::{audit, external_events as translate};
 use kernel::{AuditId, PLATFORM};
 use serde_json::json;
 use store::StoreError;

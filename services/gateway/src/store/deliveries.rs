@@ -1,8 +1,8 @@
 //! Events on their way to receivers, and for a while those that arrived.
 
-use super::{after, number};
-use crate::domain::page::Page;
 use contracts::gateway::v1::{Delivery, DeliveryState};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, number};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row};
 

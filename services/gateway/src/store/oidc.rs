@@ -1,7 +1,7 @@
 //! Logins through an identity provider.
 
-use super::snapshot;
 use contracts::gateway::v1::{OidcIdentity, UserRecord};
+use gateway_api::store::snapshot;
 use sqlx::{AnyConnection, AnyExecutor};
 
 /// How somebody at a provider is found: no issuer has a blank in it. "" = nobody, or nobody yet.

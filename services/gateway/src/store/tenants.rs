@@ -1,11 +1,11 @@
 //! Those who own instances and images.
 
-use super::{after, column, snapshot, snapshots};
-use crate::domain::page::Page;
 use contracts::common::v1::OperationState;
 use contracts::gateway::v1::{Tenant, WebhookState};
 use contracts::scheduler::v1::InstancePhase;
 use contracts::storage::v1::ImagePhase;
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

@@ -1,8 +1,8 @@
 //! Tokens, by keyed hash.
 
-use super::{after, column, snapshot};
-use crate::domain::page::Page;
 use contracts::gateway::v1::{Token, TokenRecord};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, snapshot};
 use prost::Message as _;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row};

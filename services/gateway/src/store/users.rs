@@ -1,8 +1,8 @@
 //! People and programs.
 
-use super::{after, column, snapshot, snapshots};
-use crate::domain::page::Page;
 use contracts::gateway::v1::{User, UserRecord};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

@@ -2,9 +2,10 @@
 
 use super::deliveries::{self, New, Outcome};
 use super::webhooks::{self, Cursor};
-use super::{MIGRATIONS, tenants};
-use crate::domain::page::Page;
+use crate::store::tenants;
 use contracts::gateway::v1::{DeliveryState, Webhook, WebhookRecord, WebhookState};
+use gateway_api::domain::page::Page;
+use gateway_api::store::MIGRATIONS;
 use testkit::databases;
 
 fn webhook(id: &str, tenant: &str, name: &str, revision: u64, state: WebhookState) -> WebhookRecord {

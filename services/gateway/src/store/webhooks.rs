@@ -1,8 +1,8 @@
 //! Receivers of events, how far each is, and which process sends to it.
 
-use super::{after, column, number, snapshot, snapshots};
-use crate::domain::page::Page;
 use contracts::gateway::v1::{Webhook, WebhookProgress, WebhookRecord, WebhookState};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, number, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row};

@@ -1,11 +1,11 @@
 //! Tenants, users and tokens between the wire and the rules.
 
-use super::status;
 use crate::domain::accounts;
-use crate::domain::caller::{Caller, Limits, Standing};
-use crate::domain::permissions::{Role, Scope, TABLE};
-use crate::domain::violation::{Violation, excerpt};
 use contracts::gateway::v1::{self as wire, TenantState, TokenKind};
+use gateway_api::domain::caller::{Caller, Limits, Standing};
+use gateway_api::domain::permissions::{Role, Scope, TABLE};
+use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal, Timestamp};
 use tonic::{Code, Status};
 

@@ -2,10 +2,10 @@
 //!
 //! The format is that of <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>, version 4.
 
-use crate::domain::cloud_event::{self, longest};
-use crate::domain::violation::{Violation, excerpt};
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{Alert, ExternalEvent, PublishAlertsRequest};
+use gateway_api::domain::cloud_event::{self, longest};
+use gateway_api::domain::violation::{Violation, excerpt};
 use serde_json::json;
 
 /// Alerts in one notification; `max_alerts` of a receiver keeps below it.
@@ -105,7 +105,7 @@ fn subject(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::translate::external_events::{check_all, original};
+    use gateway_api::translate::external_events::{check_all, original};
 
     fn notification() -> PublishAlertsRequest {
         let alert = Alert {

@@ -1,8 +1,8 @@
 //! Events as they leave the platform for programs that know CloudEvents and not Berth: the JSON format of CloudEvents
 //! 1.0, structured mode (cloudevents.io/spec: `spec.md` and `formats/json-format.md`).
 
-use super::external_events;
 use contracts::gateway::v1::{EventRecord, ExternalAttribute, ExternalEventReceived, external_attribute};
+use gateway_api::translate::external_events;
 use kernel::Kind;
 use prost::Message as _;
 use serde_json::{Map, Value, json};

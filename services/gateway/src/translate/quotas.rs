@@ -1,7 +1,7 @@
 //! Quotas between the wire and the rules.
 
-use crate::domain::violation::Violation;
 use contracts::gateway::v1 as wire;
+use gateway_api::domain::violation::Violation;
 use kernel::Timestamp;
 use kernel::quota::{Amounts, Limits, Quota};
 

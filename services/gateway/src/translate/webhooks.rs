@@ -1,12 +1,13 @@
 //! Webhooks: what is asked for, and events as receivers get them.
 
-use super::{cloudevents, redact};
 use crate::domain::event_filter::{ANY, EventFilter};
-use crate::domain::violation::{Violation, excerpt};
 use crate::store::deliveries::New;
+use crate::translate::cloudevents;
 use bus::Envelope;
 use bus::watch::Cursor;
 use contracts::gateway::v1::{EventRecord, Webhook, WebhookFilter};
+use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::redact;
 use kernel::{Kind, PLATFORM};
 use reqwest::Url;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! How many streams of events are open, for whom, and how they end.
 
-use crate::translate::status;
+use gateway_api::translate::status;
 use kernel::Refusal;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter, UpDownCounter};

@@ -3,11 +3,11 @@
 use super::open::Place;
 use super::shown;
 use super::wanted::{Begin, Wanted};
-use crate::domain::caller::Caller;
-use crate::translate::status;
 use bus::Connection;
 use bus::watch::{self, Cursor, Item, Query};
 use contracts::gateway::v1::{Position, WatchEventsResponse, watch_events_response};
+use gateway_api::domain::caller::Caller;
+use gateway_api::translate::status;
 use kernel::{Clock, Refusal, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;

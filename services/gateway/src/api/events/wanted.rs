@@ -1,13 +1,13 @@
 //! What a reader of the event stream asks for, checked.
 
 use super::labels;
-use crate::domain::caller::Caller;
-use crate::domain::event_cursor;
 use crate::domain::event_filter::{ANY, EventFilter};
-use crate::domain::violation::{Violation, excerpt};
 use bus::Envelope;
 use bus::watch::Cursor;
 use contracts::gateway::v1::WatchEventsRequest;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::event_cursor;
+use gateway_api::domain::violation::{Violation, excerpt};
 use kernel::Kind;
 
 /// Most events a reader may go back by `last` where each has to be looked at.

@@ -3,9 +3,9 @@
 use super::schema::Definitions;
 use super::{cloud_event_type, events, schema_name, schema_path, summary, watch_name};
 use crate::translate::cloudevents::MEDIA_TYPE;
-use crate::translate::comments;
 use crate::translate::webhooks;
 use contracts::Entry;
+use gateway_api::translate::comments;
 use prost_reflect::MessageDescriptor;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;

@@ -6,9 +6,9 @@ mod schema;
 
 pub use asyncapi::document as asyncapi;
 
-use super::comments;
 use contracts::Entry;
 use contracts::gateway::v1::EventType;
+use gateway_api::translate::comments;
 use kernel::Kind;
 use prost_reflect::MessageDescriptor;
 use schema::Definitions;
@@ -87,7 +87,7 @@ mod sample;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::translate::redact;
+    use gateway_api::translate::redact;
     use prost::Message as _;
 
     /// Every type, as it is shown when nothing in it is set, and when everything is; to whoever is shown hosts or not.

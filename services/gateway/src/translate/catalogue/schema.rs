@@ -1,7 +1,7 @@
 //! JSON Schemas of messages as they are shown: exactly what `redact::json` writes, no field more and none less.
 
-use crate::translate::comments;
-use crate::translate::redact::is_secret;
+use gateway_api::translate::comments;
+use gateway_api::translate::redact::is_secret;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 

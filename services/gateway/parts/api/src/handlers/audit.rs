@@ -6,7 +6,7 @@ use bus::{Failure, Handle, Work};
 use contracts::gateway::v1::AuditRecorded;
 
 /// A call was recorded.
-pub(super) struct Recorded;
+pub struct Recorded;
 
 #[async_trait]
 impl Handle<AuditRecorded> for Recorded {

@@ -1,7 +1,7 @@
 //! What every request leaves behind: a span that is the root of its trace, a count and a duration.
 
-use crate::api::auth::method_of;
-use crate::rest::problem::code_name;
+use crate::api::admit::method_of;
+use crate::translate::status::code_name;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;

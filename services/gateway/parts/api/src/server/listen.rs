@@ -1,7 +1,7 @@
 //! Accepting connections, and ending them in order.
 
 use super::doors::Doors;
-use crate::api::auth::Peer;
+use crate::api::admit::Peer;
 use anyhow::{Context, bail};
 use axum::body::Body;
 use http::Request;

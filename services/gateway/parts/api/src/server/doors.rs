@@ -1,10 +1,9 @@
 //! Which door a request comes in by: gRPC by its content type, everything else is REST.
 
 use super::observe::{self, Observer};
-use crate::api::Api;
 use crate::api::admission::{self, Admission};
+use crate::api::admit::{self, Admit};
 use crate::api::audit::{Drafts, layer};
-use crate::api::auth::{self, Doorkeeper};
 use crate::rest::call::Door;
 use crate::rest::router;
 use axum::Router;
@@ -15,6 +14,7 @@ use http::{Request, header};
 use opentelemetry::metrics::Meter;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 use tower::ServiceExt;
 
 /// Both doors.
@@ -27,31 +27,30 @@ pub struct Doors {
 impl Doors {
     /// The gRPC services with their layers, and REST in front of the same.
     pub fn new(
-        api: &Arc<Api>,
-        doorkeeper: &Arc<Doorkeeper>,
+        services: Routes,
+        admit: &Arc<dyn Admit>,
         admission: &Arc<Admission>,
         drafts: &Arc<Drafts>,
         sockets: &TaskTracker,
         meter: &Meter,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let observer = Arc::new(Observer::new(meter));
         // the last layer is the outermost: first measured, then recorded, limited in time, known, noted, admitted
-        let grpc = api
-            .routes()?
+        let grpc = services
             .into_axum_router()
             .layer(from_fn_with_state(admission.clone(), admission::admit))
             .layer(from_fn(layer::note))
-            .layer(from_fn_with_state(doorkeeper.clone(), auth::guard))
+            .layer(from_fn_with_state(admit.clone(), admit::guard))
             .layer(from_fn(observe::limit_time))
             .layer(from_fn_with_state(drafts.clone(), layer::record))
             .layer(from_fn_with_state(observer, observe::observe));
         let rest = router::router(&Door {
             grpc: grpc.clone(),
-            doorkeeper: doorkeeper.clone(),
+            admit: admit.clone(),
             drafts: drafts.clone(),
             sockets: sockets.clone(),
         });
-        Ok(Self { grpc, rest })
+        Self { grpc, rest }
     }
 
     /// Answers one request.

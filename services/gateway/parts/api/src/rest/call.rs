@@ -5,8 +5,8 @@ use super::cloud_events;
 use super::fields::{self, Sources};
 use super::frames::{Frames, frame};
 use super::problem::Problem;
+use crate::api::admit::Admit;
 use crate::api::audit::{Draft, Drafts, layer};
-use crate::api::auth::Doorkeeper;
 use crate::domain::caller::Caller;
 use crate::domain::violation::Violation;
 use crate::translate::{self, status};
@@ -40,7 +40,7 @@ pub struct Door {
     /// The gRPC services with all their layers.
     pub grpc: axum::Router,
     /// Checks tokens before a body is read.
-    pub doorkeeper: Arc<Doorkeeper>,
+    pub admit: Arc<dyn Admit>,
     /// Records calls that do not get as far as the services.
     pub drafts: Arc<Drafts>,
     /// WebSockets of readers that are open: they say goodbye before the process ends.
@@ -50,7 +50,7 @@ pub struct Door {
 impl Door {
     /// Who asks, if they may. What goes wrong from here on is recorded under their name.
     pub async fn admit(&self, method: &Method, parts: &Parts) -> Result<Caller, Status> {
-        let caller = self.doorkeeper.admit(&parts.headers, &parts.extensions, method).await?;
+        let caller = self.admit.admit(&parts.headers, &parts.extensions, method).await?;
         if let Some(draft) = parts.extensions.get::<Arc<Draft>>() {
             draft.is_by(translate::audit::who(&caller));
         }

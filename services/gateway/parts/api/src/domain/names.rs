@@ -1,4 +1,4 @@
-//! Names: of instances, images and flavors, and host names.
+//! Names: of instances, images and flavors, host names, and what names an object in a request.
 
 use super::violation::{Violation, excerpt};
 
@@ -64,6 +64,15 @@ fn label(text: &str) -> bool {
         && text.chars().all(|c| inner(c) || c == '-')
         && text.starts_with(inner)
         && text.ends_with(inner)
+}
+
+/// Something that names an object: its name or its id, not resolved yet.
+pub fn reference(field: &str, text: &str) -> Result<(), Violation> {
+    let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=128).contains(&text.len()) && text.chars().all(shown) {
+        return Ok(());
+    }
+    Err(Violation::new(field, "write the name or the id: 1 to 128 letters, digits, '-', '_' and '.'"))
 }
 
 #[cfg(test)]

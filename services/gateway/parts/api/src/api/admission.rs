@@ -1,6 +1,6 @@
 //! Whether new work is taken on: not while it could not be kept, and not more at once than there is room for.
 
-use super::auth::method_of;
+use crate::api::admit::method_of;
 use crate::translate::status;
 use axum::extract::{Request, State};
 use axum::middleware::Next;

@@ -1,7 +1,8 @@
 //! Requests that take time.
 
-use super::{after, column, rows, snapshot, snapshots};
+use super::{after, column, snapshot, snapshots};
 use crate::domain::page::Page;
+use ::store::many as rows;
 use async_trait::async_trait;
 use bus::LateRows;
 use contracts::common::v1::OperationState;

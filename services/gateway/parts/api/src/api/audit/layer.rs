@@ -2,9 +2,9 @@
 //! is known who asks for what.
 
 use super::{Draft, Drafts};
-use crate::api::auth::method_of;
+use crate::api::admit::method_of;
 use crate::domain::caller::Caller;
-use crate::rest::problem::code_name;
+use crate::translate::status::code_name;
 use crate::translate::{audit as translate, status};
 use axum::body::Body;
 use axum::extract::{Request, State};

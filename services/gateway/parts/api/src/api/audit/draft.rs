@@ -2,8 +2,7 @@
 
 use super::Ledger;
 use crate::api::accept::Accepted;
-use crate::api::auth::Doorkeeper;
-use crate::api::auth::Peer;
+use crate::api::admit::{Admit, Peer};
 use crate::domain::audit::Outcome;
 use crate::translate::audit::{self as translate, Who};
 use contracts::Method;
@@ -38,7 +37,7 @@ struct State {
 pub struct Drafts {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    doorkeeper: Arc<Doorkeeper>,
+    door: Arc<dyn Admit>,
 }
 
 /// What will be recorded of a call.
@@ -53,8 +52,8 @@ pub struct Draft {
 
 impl Drafts {
     /// Drafts that end in this ledger.
-    pub fn new(ledger: Ledger, clock: Arc<dyn Clock>, doorkeeper: Arc<Doorkeeper>) -> Self {
-        Self { ledger, clock, doorkeeper }
+    pub fn new(ledger: Ledger, clock: Arc<dyn Clock>, door: Arc<dyn Admit>) -> Self {
+        Self { ledger, clock, door }
     }
 
     /// The draft of a call with these headers that came in by a door.
@@ -242,7 +241,7 @@ impl Draft {
 
     async fn caller(&self) -> Option<crate::domain::caller::Caller> {
         let value = self.authorization.clone()?;
-        self.drafts.doorkeeper.identify(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])).await
+        self.drafts.door.identify(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])).await
     }
 }
 

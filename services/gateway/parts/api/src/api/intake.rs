@@ -120,7 +120,7 @@ impl Taker {
             let operation = first.operation_id;
             pulse.works(move |_| format!("taking requests on, the first of them operation {operation}"));
             // whoever comes while we wait for the database comes along
-            let work = self.desk.begin(Cause::own(crate::SERVICE.name)).await;
+            let work = self.desk.begin(Cause::own(crate::SERVICE_NAME)).await;
             let mut batch = vec![first];
             while batch.len() < BATCH
                 && let Ok(next) = waiting.try_recv()
@@ -155,7 +155,7 @@ impl Taker {
                 tracing::warn!(%error, requests = batch.len(), "requests undone; one by one");
                 for one in batch {
                     let alone = std::slice::from_ref(&one);
-                    let verdict = match self.desk.begin(Cause::own(crate::SERVICE.name)).await {
+                    let verdict = match self.desk.begin(Cause::own(crate::SERVICE_NAME)).await {
                         Ok(work) => take_in(&self.desk, work, alone).await,
                         Err(error) => Err(error),
                     };

@@ -2,13 +2,15 @@
 //! idempotency key. Requests that are one command go through the intake, which takes many on together.
 
 use super::audit::Draft;
-use super::{Api, caller};
+use super::caller;
+use super::intake::Intake;
+use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
 use crate::domain::idempotency::{self, Decision, Earlier};
 use crate::store::operations;
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
-use bus::{Cause, Work};
+use bus::{Cause, Desk, Work};
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::gateway::v1::{AuditRecorded, Operation, OperationAccepted, OperationResponse};
 use kernel::{CorrelationId, Message, OperationId, Refusal};
@@ -163,7 +165,18 @@ impl Asked {
     }
 }
 
-impl Api {
+/// Takes requests on. Cheap to clone.
+#[derive(Clone)]
+pub struct Requests {
+    /// Tables, clock and way out.
+    pub desk: Desk,
+    /// Takes on what is one command.
+    pub intake: Intake,
+    /// Tells requests apart.
+    pub key: Arc<TokenKey>,
+}
+
+impl Requests {
     /// Reads who asks and under which key. The fingerprint covers the method and every field of the request.
     pub fn asked<T: prost::Message>(
         &self,

@@ -11,3 +11,4 @@ mod service;
 
 pub use draft::{Draft, Drafts};
 pub use ledger::{Ledger, ledger};
+pub use service::Records;

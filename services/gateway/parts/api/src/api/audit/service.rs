@@ -1,6 +1,6 @@
 //! Reading records.
 
-use crate::api::{Api, caller};
+use crate::api::caller;
 use crate::domain::audit::Filter;
 use crate::domain::caller::Caller;
 use crate::domain::page::Page;
@@ -8,18 +8,28 @@ use crate::domain::violation::Violation;
 use crate::store::audit::{self, Order};
 use crate::translate::{audit as translate, status};
 use ::store::Store;
+use bus::Desk;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::audit_service_server::AuditService;
 use futures::Stream;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// Records read at once for an export.
 const READ: i64 = 500;
 /// Records that may wait for a slow reader.
 const WAITING: usize = 64;
+
+/// The records, for those who may read them.
+pub struct Records {
+    /// Their table, and the clock.
+    pub desk: Desk,
+    /// Cancelled when the gateway stops: an export ends.
+    pub stopping: CancellationToken,
+}
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -29,7 +39,7 @@ fn confined(caller: &Caller) -> Option<&str> {
 }
 
 #[tonic::async_trait]
-impl AuditService for Api {
+impl AuditService for Records {
     async fn list_audit(&self, request: Request<wire::ListAuditRequest>) -> Answer<wire::ListAuditResponse> {
         let caller = caller(&request)?;
         let request = request.into_inner();

@@ -214,7 +214,7 @@ fn join(first: &mut AuditRecord, repeat: AuditRecord) {
 }
 
 async fn write(desk: &Desk, records: &[&AuditRecord]) -> Result<(), StoreError> {
-    let mut work = desk.begin(Cause::own(crate::SERVICE.name)).await?;
+    let mut work = desk.begin(Cause::own(crate::SERVICE_NAME)).await?;
     for record in records {
         let actor = if record.actor.is_empty() { "unknown" } else { &record.actor };
         work.set_cause(Cause {

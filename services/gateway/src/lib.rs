@@ -7,8 +7,6 @@ mod api;
 mod bootstrap;
 mod domain;
 mod handlers;
-mod new_tenants;
-mod oidc_settings;
 mod reconcilers;
 mod server;
 mod service;
@@ -16,30 +14,33 @@ mod store;
 mod translate;
 mod wakeups;
 
+pub use gateway_access::new_tenants::NewTenantQuota;
+pub use gateway_access::oidc_settings::OidcSettings;
 pub use gateway_api::rest::openapi::document as openapi_document;
 pub use gateway_api::store::MIGRATIONS;
 pub use gateway_api::translate::external_events::original as original_cloud_event;
 pub use gateway_api::translate::redact::json as shown_json;
 pub use handlers::subscriptions;
-pub use new_tenants::NewTenantQuota;
-pub use oidc_settings::OidcSettings;
 pub use service::SERVICE;
 pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
 pub use wakeups::Wakeups;
 
 use adapters::nats_claims::CalloutKey;
-use adapters::passwords::Passwords;
 use adapters::staging::Staging;
 use adapters::webhooks::Sender;
 pub use adapters::webhooks::WebhookSettings;
 use api::Api;
-use api::auth::Doorkeeper;
 use api::events::OpenStreams;
 use api::external_events::ExternalEvents;
-use api::logins::Logins;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
+use gateway_access::adapters::passwords::Passwords;
+use gateway_access::api::Access;
+use gateway_access::api::auth::Doorkeeper;
+use gateway_access::api::logins::Logins;
+use gateway_access::reconcilers::ended_tokens;
+use gateway_access::reconcilers::ended_tokens::EndedTokens;
 use gateway_api::adapters::keys::TokenKey;
 use gateway_api::api::accept::Requests;
 use gateway_api::api::admission::Admission;
@@ -49,7 +50,6 @@ use gateway_api::api::pace::Pace;
 use gateway_api::api::{audit, intake};
 use gateway_api::server::doors::Doors;
 use gateway_api::server::{listen, tls};
-use reconcilers::ended_tokens::EndedTokens;
 use reconcilers::unanswered::Unanswered;
 use reconcilers::webhooks::Dispatch;
 use serde::{Deserialize, Serialize};
@@ -219,8 +219,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let keep_ended_tokens = settings.keep_ended_tokens()?;
     let desk = chassis.desk_of(SERVICE.name, &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
-    bootstrap::default_tenant(&desk).await?;
-    bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
+    gateway_access::bootstrap::default_tenant(&desk).await?;
+    gateway_access::bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;
 
     let wakeups = Wakeups::default();
@@ -254,7 +254,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         let ended = ended.clone();
         async move { ended.pass().await }
     };
-    chassis.reconcile(Loop::every(reconcilers::ended_tokens::PERIOD, "gateway.ended_tokens"), pass);
+    chassis.reconcile(Loop::every(ended_tokens::PERIOD, "gateway.ended_tokens"), pass);
     let sender = Sender::new(&settings.webhooks, settings.insecure_dev)?;
     let couriers = Arc::new(Notify::new());
     let dispatch = Arc::new(Dispatch::new(
@@ -286,28 +286,35 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let stopping = CancellationToken::new();
     let pace = Pace::new(settings.token_requests_per_second, &chassis.meter);
     let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
-    let api = Arc::new(Api {
+    let requests = Requests { desk: desk.clone(), intake, key: key.clone() };
+    let access = Arc::new(Access {
         desk: desk.clone(),
-        requests: Requests { desk: desk.clone(), intake, key: key.clone() },
-        bus: chassis.bus.clone(),
+        requests: requests.clone(),
         sealer: chassis.sealer.clone(),
         key,
         doorkeeper: doorkeeper.clone(),
         passwords: Passwords::new(&chassis.meter)?,
         logins: Logins::new(&chassis.meter),
-        external,
         oidc: settings.oidc.open()?,
+        new_tenants,
+    });
+    let api = Arc::new(Api {
+        desk: desk.clone(),
+        access,
+        requests,
+        bus: chassis.bus.clone(),
+        sealer: chassis.sealer.clone(),
+        external,
         wakeups,
         event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
         staging,
-        new_tenants,
         sender,
         couriers,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
-    let admit: Arc<dyn Admit> = doorkeeper.clone();
+    let admit: Arc<dyn Admit> = doorkeeper;
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
     let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));

@@ -67,7 +67,7 @@ impl Api {
         };
         self.check_boot(&image, &wish.image, resources.disk_bytes, size_field)?;
         self.check_instance_name(&asked.caller, &wish.name).await?;
-        self.check_quota(&asked.caller, resources).await?;
+        self.access.check_quota(&asked.caller, resources).await?;
         let user_data = std::mem::take(&mut wish.user_data);
         let resolved = Resolved {
             image_id: image.id,

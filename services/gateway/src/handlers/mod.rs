@@ -10,10 +10,6 @@ mod images;
 mod instances;
 mod operations;
 mod quarantine;
-mod quotas;
-mod tenants;
-mod tokens;
-mod users;
 mod webhooks;
 
 #[cfg(test)]
@@ -24,6 +20,8 @@ use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
 use contracts::scheduler::v1::{InstanceRefused, RequestRefused};
+use gateway_access::handlers as access;
+use gateway_api::handlers::audit;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -39,14 +37,14 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         // its own events: they change nothing when they arrive, and rebuild its tables in a replay
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
-        .on(gateway_api::handlers::audit::Recorded)
+        .on(audit::Recorded)
         .on(external_events::Received)
-        .on(tokens::Forgotten)
+        .on(access::tokens::Forgotten)
         .on_object(flavors::Project)
-        .on_object(quotas::Project)
-        .on_object(tenants::Project)
-        .on_object(tokens::Project)
-        .on_object(users::Project)
+        .on_object(access::quotas::Project)
+        .on_object(access::tenants::Project)
+        .on_object(access::tokens::Project)
+        .on_object(access::users::Project)
         .on_object(webhooks::Project)
         // what others own
         .on_object(hosts::Project(on.clone()))

@@ -1,13 +1,13 @@
 //! CloudEvents from the tenants' subjects at the broker: `ext.<tenant>.>`.
 
 use crate::api::external_events::{ExternalEvents, Origin};
-use crate::store::tenants;
-use crate::translate::access;
 use async_trait::async_trait;
 use bus::{Failure, FromOutside, Sent, Work};
 use contracts::gateway::v1::{
     AuditObject, AuditRecord, AuditRecorded, ExternalEvent, ExternalVia, PublishedEvent,
 };
+use gateway_access::store::tenants;
+use gateway_access::translate::access;
 use gateway_api::domain::audit::Outcome;
 use gateway_api::domain::violation::{Violation, excerpt};
 use gateway_api::translate::{audit, external_events as translate};

@@ -1,9 +1,10 @@
 //! Tenants, users and tokens on both databases.
 
-use crate::store::{images, tenants, tokens, users};
+use crate::store::images;
 use contracts::gateway::v1::{KeyedHash, Tenant, TenantState, Token, TokenRecord, User, UserRecord};
 use contracts::scheduler::v1::{Instance, InstancePhase};
 use contracts::storage::v1::Image;
+use gateway_access::store::{tenants, tokens, users};
 use gateway_api::domain::page::Page;
 use gateway_api::store::{MIGRATIONS, uploads};
 use testkit::databases;

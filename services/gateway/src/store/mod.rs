@@ -10,12 +10,7 @@ pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
-pub mod oidc;
 pub mod quarantine;
-pub mod quotas;
-pub mod tenants;
-pub mod tokens;
-pub mod users;
 pub mod webhooks;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::deliveries::{self, New, Outcome};
 use super::webhooks::{self, Cursor};
-use crate::store::tenants;
 use contracts::gateway::v1::{DeliveryState, Webhook, WebhookRecord, WebhookState};
+use gateway_access::store::tenants;
 use gateway_api::domain::page::Page;
 use gateway_api::store::MIGRATIONS;
 use testkit::databases;

@@ -1,6 +1,5 @@
 //! Wire and domain: every request is read and validated here, every snapshot that leaves is cleaned here.
 
-pub mod access;
 pub mod admission;
 pub mod alertmanager;
 pub mod catalogue;
@@ -8,6 +7,5 @@ pub mod cloudevents;
 pub mod diagnosis;
 pub mod images;
 pub mod instances;
-pub mod quotas;
 pub mod resources;
 pub mod webhooks;

@@ -7,7 +7,7 @@ use contracts::Carried;
 use contracts::gateway::v1::Tenant;
 
 /// An event that carries a tenant.
-pub(super) struct Project;
+pub struct Project;
 
 #[async_trait]
 impl HandleObject<Tenant> for Project {

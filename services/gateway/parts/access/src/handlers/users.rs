@@ -7,7 +7,7 @@ use contracts::Carried;
 use contracts::gateway::v1::UserRecord;
 
 /// An event that carries a user's record.
-pub(super) struct Project;
+pub struct Project;
 
 #[async_trait]
 impl HandleObject<UserRecord> for Project {

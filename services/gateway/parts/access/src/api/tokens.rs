@@ -1,6 +1,6 @@
 //! Tokens for programs.
 
-use crate::api::Api;
+use super::Access;
 use crate::domain::accounts::LIFETIME_LIMIT_S;
 use crate::store::{tokens, users};
 use crate::translate::access;
@@ -31,7 +31,7 @@ pub fn fresh_secret() -> String {
     format!("berth_{}", random_hex())
 }
 
-impl Api {
+impl Access {
     /// Whose tokens are meant: the caller's own, or, with a further permission, those of a user of its tenant.
     async fn owner(&self, caller: &Caller, name: &str, permission: &str) -> Result<wire::User, Status> {
         if !name.is_empty() {
@@ -165,7 +165,7 @@ fn narrowed(caller: &Caller, owner: &wire::User, asked: Vec<String>) -> Result<V
 }
 
 #[tonic::async_trait]
-impl TokenService for Api {
+impl TokenService for Access {
     async fn create_token(
         &self,
         request: Request<wire::CreateTokenRequest>,

@@ -1,8 +1,8 @@
 //! Logins through an identity provider: an authorization code with a proof key (RFC 7636), asked for by the gateway and
 //! exchanged by the gateway. The caller carries the code from the browser here, and a ticket that it cannot read.
 
+use super::Access;
 use crate::adapters::oidc::{OidcError, Provider};
-use crate::api::Api;
 use crate::domain::oidc::{self, Identity, Mapping};
 use crate::store::{oidc as tickets, tenants, users};
 use crate::translate::access;
@@ -63,7 +63,7 @@ fn failed(error: OidcError) -> Status {
     }
 }
 
-impl Api {
+impl Access {
     /// The provider; without one this is answered with `code`.
     fn oidc(&self, code: Code) -> Result<&Oidc, Status> {
         self.oidc.as_ref().ok_or_else(|| {

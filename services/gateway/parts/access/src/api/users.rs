@@ -1,6 +1,6 @@
 //! Users and the roles they hold.
 
-use crate::api::Api;
+use super::Access;
 use crate::domain::accounts;
 use crate::store::users;
 use crate::translate::access;
@@ -22,7 +22,7 @@ type Answer<T> = Result<Response<T>, Status>;
 /// Most roles of one user.
 const ROLES_LIMIT: usize = 64;
 
-impl Api {
+impl Access {
     /// A user of the tenant in which the caller acts, by name or id.
     pub(super) async fn user(&self, caller: &Caller, name: &str) -> Result<wire::User, Status> {
         names::reference("user", name).map_err(status::invalid)?;
@@ -174,7 +174,7 @@ fn not_oneself(user: &wire::User, caller: &Caller) -> Result<(), Status> {
 }
 
 #[tonic::async_trait]
-impl UserService for Api {
+impl UserService for Access {
     async fn create_user(
         &self,
         request: Request<wire::CreateUserRequest>,

@@ -1,6 +1,6 @@
 //! Proof by password: the same answer in the same time for whatever is wrong, and pauses that grow with each wrong try.
 
-use super::Api;
+use super::Access;
 use crate::domain::accounts::PASSWORD_LIMIT;
 use crate::domain::patience::{OF_A_USER, OF_AN_ADDRESS, Patience, Pause};
 use bus::Cause;
@@ -99,7 +99,7 @@ impl Logins {
     }
 }
 
-impl Api {
+impl Access {
     /// Refuses when this is not the password of the user, or not of one that may come in by password at all. What
     /// `and` finds beside the password counts like it.
     pub(super) async fn prove(
@@ -153,7 +153,7 @@ impl Api {
             failures = pause.failures,
             "logins have to wait"
         );
-        let cause = Cause::own(crate::SERVICE.name).for_tenant(PLATFORM);
+        let cause = Cause::own(gateway_api::SERVICE_NAME).for_tenant(PLATFORM);
         let mut work = self.desk.begin(cause).await.map_err(status::broken)?;
         work.say(&LoginBlocked {
             user: attempt.user.clone(),

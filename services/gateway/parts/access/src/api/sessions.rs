@@ -1,8 +1,8 @@
 //! Coming in, and what callers do for themselves.
 
+use super::Access;
 use super::tokens::fresh_secret;
 use crate::adapters::codes::Device;
-use crate::api::Api;
 use crate::domain::accounts;
 use crate::store::{tokens, users};
 use crate::translate::access;
@@ -23,7 +23,7 @@ const SESSION: Duration = Duration::from_secs(12 * 3600);
 
 type Answer<T> = Result<Response<T>, Status>;
 
-impl Api {
+impl Access {
     /// The caller's own record.
     async fn own(&self, caller: &Caller) -> Result<wire::UserRecord, Status> {
         let found =
@@ -121,7 +121,7 @@ impl Api {
 }
 
 #[tonic::async_trait]
-impl SessionService for Api {
+impl SessionService for Access {
     async fn login(&self, request: Request<wire::LoginRequest>) -> Answer<wire::LoginResponse> {
         let asked = self.requests.asked(&request, "Login")?;
         Ok(Response::new(self.open_session(&asked, request.into_inner()).await?))

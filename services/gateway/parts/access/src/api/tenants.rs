@@ -1,6 +1,6 @@
 //! Tenants.
 
-use super::Api;
+use super::Access;
 use crate::domain::accounts;
 use crate::store::{quotas, tenants};
 use crate::translate::access::is_there;
@@ -21,7 +21,7 @@ fn refuse(code: Code, refusal: Refusal) -> Status {
     status::refused(code, refusal, "tenant")
 }
 
-impl Api {
+impl Access {
     /// A tenant that is not deleted.
     pub(super) async fn tenant(&self, name: &str) -> Result<wire::Tenant, Status> {
         let found = tenants::get(self.desk.store().reader(), name).await.map_err(status::broken)?;
@@ -136,7 +136,7 @@ fn check_deletable(tenant: &wire::Tenant) -> Result<(), Status> {
 }
 
 #[tonic::async_trait]
-impl TenantService for Api {
+impl TenantService for Access {
     async fn create_tenant(
         &self,
         request: Request<wire::CreateTenantRequest>,

@@ -7,7 +7,7 @@ use contracts::Carried;
 use contracts::gateway::v1::{TokenRecord, TokensForgotten};
 
 /// An event that carries a token's record.
-pub(super) struct Project;
+pub struct Project;
 
 #[async_trait]
 impl HandleObject<TokenRecord> for Project {
@@ -20,7 +20,7 @@ impl HandleObject<TokenRecord> for Project {
 }
 
 /// Tokens that ended long ago go, here and nowhere else: the order of the stream decides, as it does in a replay.
-pub(super) struct Forgotten;
+pub struct Forgotten;
 
 #[async_trait]
 impl Handle<TokensForgotten> for Forgotten {

@@ -7,7 +7,7 @@ use contracts::Carried;
 use contracts::gateway::v1::Quota;
 
 /// An event that carries a quota.
-pub(super) struct Project;
+pub struct Project;
 
 #[async_trait]
 impl HandleObject<Quota> for Project {

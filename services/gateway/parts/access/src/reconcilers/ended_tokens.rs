@@ -41,7 +41,7 @@ impl EndedTokens {
         // the rest goes in the next passes
         let all = i64::try_from(ended.len()).is_ok_and(|count| count < BATCH);
         let expired_before_us = if all { horizon } else { last + 1 };
-        let mut work = self.desk.begin(Cause::own(crate::SERVICE.name).for_tenant(PLATFORM)).await?;
+        let mut work = self.desk.begin(Cause::own(gateway_api::SERVICE_NAME).for_tenant(PLATFORM)).await?;
         work.say(&TokensForgotten { name: expired_before_us.to_string(), expired_before_us });
         work.commit().await?;
         self.forgotten.add(ended.len() as u64, &[]);
@@ -53,7 +53,8 @@ impl EndedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wakeups::Wakeups;
+    use crate::handlers::tokens::Forgotten;
+    use bus::Subscriptions;
     use contracts::gateway::v1::{Token, TokenRecord};
     use gateway_api::store::MIGRATIONS;
     use kernel::{ManualClock, Timestamp};
@@ -69,7 +70,7 @@ mod tests {
             let desk = Desk::new("gateway", database.store.clone(), clock);
             let meter = opentelemetry::global::meter("test");
             let ended = EndedTokens::new(desk.clone(), Duration::from_secs(30 * 24 * 3600), &meter);
-            let handlers = crate::handlers::subscriptions(&database.store, &Wakeups::default());
+            let handlers = Subscriptions::new(gateway_api::SERVICE_NAME).on(Forgotten);
             let mut bench = Bench::on(desk.clone(), handlers, 2);
             let mut tx = database.store.begin().await.expect("begins");
             for (id, days) in [("old", 69), ("of late", 71), ("without an end", 0)] {

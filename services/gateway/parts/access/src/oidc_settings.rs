@@ -58,7 +58,7 @@ impl Default for OidcSettings {
 
 impl OidcSettings {
     /// The provider as the settings have it; `None`: there is none.
-    pub(crate) fn open(&self) -> anyhow::Result<Option<Oidc>> {
+    pub fn open(&self) -> anyhow::Result<Option<Oidc>> {
         if self.issuer.is_empty() {
             return Ok(None);
         }

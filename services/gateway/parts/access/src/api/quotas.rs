@@ -1,6 +1,6 @@
 //! What tenants may have.
 
-use crate::api::Api;
+use super::Access;
 use crate::store::{quotas, tenants};
 use crate::translate::access::is_there;
 use crate::translate::quotas as translate;
@@ -21,7 +21,7 @@ type Answer<T> = Result<Response<T>, Status>;
 /// Quotas that a new instance takes of.
 const OF_INSTANCES: [Quota; 4] = [Quota::Instances, Quota::Vcpus, Quota::Memory, Quota::Disk];
 
-impl Api {
+impl Access {
     /// Quota and use of a tenant that is there.
     async fn standing(&self, tenant: &str) -> Result<(wire::Quota, Vec<wire::QuotaUse>), Status> {
         let reader = self.desk.store().reader();
@@ -33,7 +33,7 @@ impl Api {
     }
 
     /// Whether a new instance fits into the quota of its tenant, as far as that is certain: the scheduler counts again.
-    pub(super) async fn check_quota(&self, caller: &Caller, resources: Resources) -> Result<(), Status> {
+    pub async fn check_quota(&self, caller: &Caller, resources: Resources) -> Result<(), Status> {
         let reader = self.desk.store().reader();
         let quota = quotas::get(reader, &caller.tenant).await.map_err(status::broken)?;
         let limits = translate::limits(quota.as_ref());
@@ -92,7 +92,7 @@ impl Api {
 }
 
 #[tonic::async_trait]
-impl QuotaService for Api {
+impl QuotaService for Access {
     async fn get_quota(&self, request: Request<wire::GetQuotaRequest>) -> Answer<wire::GetQuotaResponse> {
         let caller = caller(&request)?;
         let asked = &request.get_ref().tenant;

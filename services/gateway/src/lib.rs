@@ -8,7 +8,6 @@ mod bootstrap;
 mod domain;
 mod handlers;
 mod reconcilers;
-mod server;
 mod service;
 mod store;
 mod translate;
@@ -26,35 +25,36 @@ pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
 pub use wakeups::Wakeups;
 
-use adapters::nats_claims::CalloutKey;
 use adapters::staging::Staging;
-use adapters::webhooks::Sender;
-pub use adapters::webhooks::WebhookSettings;
 use api::Api;
-use api::events::OpenStreams;
-use api::external_events::ExternalEvents;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
 use gateway_access::adapters::passwords::Passwords;
 use gateway_access::api::Access;
 use gateway_access::api::auth::Doorkeeper;
 use gateway_access::api::logins::Logins;
-use gateway_access::reconcilers::ended_tokens;
-use gateway_access::reconcilers::ended_tokens::EndedTokens;
+use gateway_access::reconcilers::ended_tokens::{self, EndedTokens};
 use gateway_api::adapters::keys::TokenKey;
 use gateway_api::api::accept::Requests;
 use gateway_api::api::admission::Admission;
 use gateway_api::api::admit::Admit;
-use gateway_api::api::audit::Drafts;
+use gateway_api::api::audit::{Drafts, Records};
 use gateway_api::api::pace::Pace;
 use gateway_api::api::{audit, intake};
 use gateway_api::server::doors::Doors;
 use gateway_api::server::{listen, tls};
+use gateway_events::adapters::nats_claims::CalloutKey;
+use gateway_events::adapters::webhooks::Sender;
+pub use gateway_events::adapters::webhooks::WebhookSettings;
+use gateway_events::api::events::Events;
+use gateway_events::api::events::OpenStreams;
+use gateway_events::api::external_events::{ExternalEvents, Publisher};
+use gateway_events::api::webhooks::Webhooks;
+use gateway_events::reconcilers::webhooks::Dispatch;
+use gateway_events::server::nats_door::NatsDoor;
+use gateway_events::server::nats_events::NatsEvents;
 use reconcilers::unanswered::Unanswered;
-use reconcilers::webhooks::Dispatch;
 use serde::{Deserialize, Serialize};
-use server::nats_door::NatsDoor;
-use server::nats_events::NatsEvents;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 
 /// Settings of the gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -166,8 +167,8 @@ impl Settings {
         Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
     }
 
-    fn event_limits(&self) -> api::events::Limits {
-        api::events::Limits {
+    fn event_limits(&self) -> gateway_events::api::events::Limits {
+        gateway_events::api::events::Limits {
             streams: self.event_streams,
             streams_of_a_tenant: self.event_streams_per_tenant,
             patience: Duration::from_secs(self.event_reader_patience_s.max(1)),
@@ -197,7 +198,7 @@ pub fn nats_issuer(settings: &Settings) -> anyhow::Result<String> {
 }
 
 /// The account of the broker in which other systems are.
-pub use adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
+pub use gateway_events::adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
 
 /// How the gateway's tables come out of the events.
 pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
@@ -271,9 +272,9 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let past = desk.clone();
     let pass = move || {
         let past = past.clone();
-        async move { reconcilers::external_events::pass(&past).await }
+        async move { gateway_events::reconcilers::external_events::pass(&past).await }
     };
-    let plan = Loop::every(reconcilers::external_events::PERIOD, "gateway.external_events");
+    let plan = Loop::every(gateway_events::reconcilers::external_events::PERIOD, "gateway.external_events");
     chassis.reconcile(plan.patient_for(MANY_FILES), pass);
     let external = ExternalEvents::new(&chassis.meter);
     chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
@@ -298,29 +299,45 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         oidc: settings.oidc.open()?,
         new_tenants,
     });
+    let events = Events {
+        desk: desk.clone(),
+        bus: chassis.bus.clone(),
+        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
+        stopping: stopping.clone(),
+    };
+    let publisher = Publisher { desk: desk.clone(), requests: requests.clone(), external };
+    let webhooks = Webhooks {
+        desk: desk.clone(),
+        requests: requests.clone(),
+        bus: chassis.bus.clone(),
+        sealer: chassis.sealer.clone(),
+        sender,
+        couriers,
+    };
     let api = Arc::new(Api {
         desk: desk.clone(),
-        access,
+        access: access.clone(),
         requests,
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
-        external,
         wakeups,
-        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
         staging,
-        sender,
-        couriers,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
+    let mut routes = Routes::builder();
+    Records { desk: desk.clone(), stopping: stopping.clone() }.mount(&mut routes);
+    access.mount(&mut routes);
+    gateway_events::api::mount(&mut routes, events, publisher, webhooks);
+    api.mount(&mut routes)?;
     let admit: Arc<dyn Admit> = doorkeeper;
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
     let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
     let sockets = TaskTracker::new();
-    let doors = Doors::new(api.routes()?, &admit, &admission, &drafts, &sockets, &chassis.meter);
+    let doors = Doors::new(routes.routes(), &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
     tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");

@@ -2,9 +2,7 @@
 
 mod console;
 mod diagnosis;
-pub mod events;
 mod exec;
-pub mod external_events;
 mod flavors;
 mod hosts;
 mod images;
@@ -16,35 +14,26 @@ mod precheck;
 mod preview;
 mod quarantine;
 mod uploads;
-mod webhooks;
 
 use crate::adapters::staging::Staging;
-use crate::adapters::webhooks::Sender;
 use crate::wakeups::Wakeups;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
-use external_events::{ExternalEvents, Publisher};
 use gateway_access::api::Access;
 use gateway_api::api::REQUEST_LIMIT;
 use gateway_api::api::accept::Requests;
-use gateway_api::api::audit::Records;
 use gateway_api::server::grpc_health::GrpcHealth;
 use std::sync::Arc;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::service::RoutesBuilder;
 
-use wire::audit_service_server::AuditServiceServer;
-use wire::event_service_server::EventServiceServer;
-use wire::external_event_service_server::ExternalEventServiceServer;
 use wire::flavor_service_server::FlavorServiceServer;
 use wire::host_service_server::HostServiceServer;
 use wire::image_service_server::ImageServiceServer;
 use wire::instance_service_server::InstanceServiceServer;
 use wire::operation_service_server::OperationServiceServer;
 use wire::platform_service_server::PlatformServiceServer;
-use wire::webhook_service_server::WebhookServiceServer;
 
 /// What the operations work with.
 pub struct Api {
@@ -54,22 +43,14 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Takes requests on.
     pub requests: Requests,
-    /// The broker, for what is not a message of ours: event reading, dead letters, consoles.
+    /// The broker, for what is not a message of ours: dead letters, consoles.
     pub bus: Connection,
     /// Seals user data and what runs in guests.
     pub sealer: Arc<Sealer>,
-    /// Takes events of other systems.
-    pub external: ExternalEvents,
     /// Wakes those who wait for operations.
     pub wakeups: Wakeups,
-    /// Who reads the stream of events.
-    pub event_streams: Arc<events::OpenStreams>,
     /// Where uploads go.
     pub staging: Arc<Staging>,
-    /// Requests to receivers of webhooks.
-    pub sender: Sender,
-    /// Woken when a webhook changed.
-    pub couriers: Arc<Notify>,
     /// How the parts of this process are.
     pub health: Health,
     /// The services of this process.
@@ -79,8 +60,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// All gRPC services of the public interface, with reflection and health.
-    pub fn routes(self: &Arc<Self>) -> anyhow::Result<Routes> {
+    /// Its gRPC services, with reflection and health, among those of the parts.
+    pub fn mount(self: &Arc<Self>, routes: &mut RoutesBuilder) -> anyhow::Result<()> {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(contracts::DESCRIPTORS)
@@ -89,8 +70,6 @@ impl Api {
         let health = tonic_health::pb::health_server::HealthServer::from_arc(Arc::new(GrpcHealth::new(
             self.health.clone(),
         )));
-        let records = Records { desk: self.desk.clone(), stopping: self.stopping.clone() };
-        let mut routes = Routes::builder();
         routes
             .add_service(
                 InstanceServiceServer::from_arc(self.clone()).max_decoding_message_size(REQUEST_LIMIT),
@@ -99,18 +78,10 @@ impl Api {
             .add_service(FlavorServiceServer::from_arc(self.clone()))
             .add_service(HostServiceServer::from_arc(self.clone()))
             .add_service(OperationServiceServer::from_arc(self.clone()))
-            .add_service(EventServiceServer::from_arc(self.clone()))
-            .add_service(
-                ExternalEventServiceServer::new(Publisher(self.clone()))
-                    .max_decoding_message_size(REQUEST_LIMIT),
-            )
             .add_service(PlatformServiceServer::from_arc(self.clone()))
-            .add_service(AuditServiceServer::new(records))
-            .add_service(WebhookServiceServer::from_arc(self.clone()))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
-        self.access.mount(&mut routes);
-        Ok(routes.routes())
+        Ok(())
     }
 }

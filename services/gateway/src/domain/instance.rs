@@ -1,7 +1,8 @@
 //! A wish for an instance, and whether it makes sense.
 
 use super::resources::Resources;
-use crate::domain::{labels, ssh_key};
+use crate::domain::ssh_key;
+use gateway_api::domain::labels;
 use gateway_api::domain::names;
 use gateway_api::domain::violation::Violation;
 use std::collections::BTreeMap;

@@ -3,14 +3,12 @@
 
 mod decisions;
 mod exec;
-mod external_events;
 mod flavors;
 mod hosts;
 mod images;
 mod instances;
 mod operations;
 mod quarantine;
-mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +20,7 @@ use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
 use contracts::scheduler::v1::{InstanceRefused, RequestRefused};
 use gateway_access::handlers as access;
 use gateway_api::handlers::audit;
+use gateway_events::handlers as events;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -38,14 +37,14 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on(audit::Recorded)
-        .on(external_events::Received)
+        .on(events::external_events::Received)
         .on(access::tokens::Forgotten)
         .on_object(flavors::Project)
         .on_object(access::quotas::Project)
         .on_object(access::tenants::Project)
         .on_object(access::tokens::Project)
         .on_object(access::users::Project)
-        .on_object(webhooks::Project)
+        .on_object(events::webhooks::Project)
         // what others own
         .on_object(hosts::Project(on.clone()))
         .on_object(images::Project(on.clone()))

@@ -3,15 +3,12 @@
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
 pub mod decisions;
-pub mod deliveries;
 pub mod diagnosis;
-pub mod external_events;
 pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
 pub mod quarantine;
-pub mod webhooks;
 
 #[cfg(test)]
 mod access_tests;
@@ -19,8 +16,6 @@ mod access_tests;
 mod quota_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod webhook_tests;
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
 pub const STATE_TABLES: &[&str] = &[

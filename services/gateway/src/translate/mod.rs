@@ -1,11 +1,7 @@
 //! Wire and domain: every request is read and validated here, every snapshot that leaves is cleaned here.
 
 pub mod admission;
-pub mod alertmanager;
-pub mod catalogue;
-pub mod cloudevents;
 pub mod diagnosis;
 pub mod images;
 pub mod instances;
 pub mod resources;
-pub mod webhooks;

@@ -6,6 +6,7 @@ pub mod cloud_event;
 pub mod event_cursor;
 pub mod idempotency;
 pub mod json_text;
+pub mod labels;
 pub mod names;
 pub mod operation;
 pub mod page;

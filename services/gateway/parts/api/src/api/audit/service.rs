@@ -10,12 +10,13 @@ use crate::translate::{audit as translate, status};
 use ::store::Store;
 use bus::Desk;
 use contracts::gateway::v1 as wire;
-use contracts::gateway::v1::audit_service_server::AuditService;
+use contracts::gateway::v1::audit_service_server::{AuditService, AuditServiceServer};
 use futures::Stream;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 /// Records read at once for an export.
@@ -29,6 +30,13 @@ pub struct Records {
     pub desk: Desk,
     /// Cancelled when the gateway stops: an export ends.
     pub stopping: CancellationToken,
+}
+
+impl Records {
+    /// Puts its service among the others.
+    pub fn mount(self, routes: &mut RoutesBuilder) {
+        routes.add_service(AuditServiceServer::new(self));
+    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;

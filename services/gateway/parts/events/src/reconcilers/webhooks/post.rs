@@ -62,7 +62,7 @@ impl Post {
 impl Courier<'_> {
     /// Writes what came of attempts. True: the receiver is disabled now.
     pub(super) async fn record(&mut self, answers: Vec<Answered>) -> anyhow::Result<bool> {
-        let cause = Cause::own(crate::SERVICE.name).for_tenant(&self.webhook.tenant);
+        let cause = Cause::own(gateway_api::SERVICE_NAME).for_tenant(&self.webhook.tenant);
         let mut work = self.dispatch.desk.begin(cause).await?;
         self.hold(work.tx()).await?;
         let (now, id) = (work.now(), self.webhook.id.clone());

@@ -1,6 +1,6 @@
 //! Labels: `key=value` pairs on instances and hosts, and wishes about them.
 
-use gateway_api::domain::violation::{Violation, excerpt};
+use super::violation::{Violation, excerpt};
 use std::collections::BTreeMap;
 
 /// Most labels of one object.

@@ -1,6 +1,6 @@
 //! Which events somebody wants: readers of the event stream and receivers of webhooks ask alike.
 
-use super::labels;
+use gateway_api::domain::labels;
 use gateway_api::domain::violation::{Violation, excerpt};
 use std::collections::{BTreeMap, BTreeSet};
 

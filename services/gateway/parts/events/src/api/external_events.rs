@@ -1,13 +1,12 @@
 //! Events of other systems: each is taken once, in the transaction that remembers it and says it.
 
-use super::Api;
 use crate::store::external_events;
 use crate::translate::alertmanager;
-use bus::Work;
+use bus::{Desk, Work};
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::external_event_service_server::ExternalEventService;
 use contracts::gateway::v1::{ExternalEvent, ExternalEventReceived, ExternalVia, PublishedEvent};
-use gateway_api::api::accept::Asked;
+use gateway_api::api::accept::{Asked, Requests};
 use gateway_api::domain::cloud_event::BATCH_LIMIT;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::{external_events as translate, status};
@@ -15,7 +14,6 @@ use kernel::OperationId;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
@@ -117,21 +115,33 @@ impl ExternalEvents {
     }
 }
 
-impl Api {
+/// Takes events by the public interface. Cheap to clone, because taking them goes on when the caller is gone.
+#[derive(Clone)]
+pub struct Publisher {
+    /// Tables, clock and way out.
+    pub desk: Desk,
+    /// Tells requests apart.
+    pub requests: Requests,
+    /// Takes the events.
+    pub external: ExternalEvents,
+}
+
+impl Publisher {
     async fn publish(
-        self: &Arc<Self>,
+        &self,
         asked: Asked,
         events: Vec<ExternalEvent>,
         via: ExternalVia,
     ) -> Result<Vec<PublishedEvent>, Status> {
-        let api = self.clone();
+        let publisher = self.clone();
         let take = async move {
             let cause = asked.cause(OperationId::new());
             let correlation = cause.correlation;
-            let mut work = api.desk.begin(cause).await.map_err(status::broken)?;
+            let mut work = publisher.desk.begin(cause).await.map_err(status::broken)?;
             let caller = &asked.caller;
             let origin = Origin { tenant: &caller.tenant, actor: &caller.actor, via, channel: "" };
-            let published = api.external.take(&mut work, events, &origin).await.map_err(status::broken)?;
+            let published =
+                publisher.external.take(&mut work, events, &origin).await.map_err(status::broken)?;
             if let Some(record) = asked.audit_done(correlation) {
                 work.say(&record);
             }
@@ -151,21 +161,18 @@ impl Api {
     }
 }
 
-/// The service of its own, because taking events goes on when the caller is gone.
-pub struct Publisher(pub Arc<Api>);
-
 #[tonic::async_trait]
 impl ExternalEventService for Publisher {
     async fn publish_events(
         &self,
         request: Request<wire::PublishEventsRequest>,
     ) -> Answer<wire::PublishEventsResponse> {
-        let asked = self.0.requests.asked(&request, "PublishEvents")?;
+        let asked = self.requests.asked(&request, "PublishEvents")?;
         let events = request.into_inner().events;
         let via = ExternalVia::Api;
         translate::check_all("events", &events, BATCH_LIMIT)
-            .map_err(|wrong| self.0.unfit(via, events.len(), wrong))?;
-        let events = self.0.publish(asked, events, via).await?;
+            .map_err(|wrong| self.unfit(via, events.len(), wrong))?;
+        let events = self.publish(asked, events, via).await?;
         Ok(Response::new(wire::PublishEventsResponse { events }))
     }
 
@@ -173,15 +180,15 @@ impl ExternalEventService for Publisher {
         &self,
         request: Request<wire::PublishAlertsRequest>,
     ) -> Answer<wire::PublishAlertsResponse> {
-        let asked = self.0.requests.asked(&request, "PublishAlerts")?;
+        let asked = self.requests.asked(&request, "PublishAlerts")?;
         let request = request.into_inner();
         let via = ExternalVia::Alertmanager;
         let events = alertmanager::events(&request)
             .and_then(|events| {
                 translate::check_all("alerts", &events, alertmanager::ALERTS_LIMIT).map(|()| events)
             })
-            .map_err(|wrong| self.0.unfit(via, request.alerts.len(), wrong))?;
-        let events = self.0.publish(asked, events, via).await?;
+            .map_err(|wrong| self.unfit(via, request.alerts.len(), wrong))?;
+        let events = self.publish(asked, events, via).await?;
         Ok(Response::new(wire::PublishAlertsResponse { events }))
     }
 }

@@ -7,7 +7,7 @@ use contracts::Carried;
 use contracts::gateway::v1::WebhookRecord;
 
 /// An event that carries a webhook's record.
-pub(super) struct Project;
+pub struct Project;
 
 #[async_trait]
 impl HandleObject<WebhookRecord> for Project {

@@ -7,9 +7,9 @@ mod wanted;
 
 pub use open::{Limits, OpenStreams};
 
-use crate::api::Api;
 use crate::translate::{catalogue, cloudevents};
 use bus::watch::Item;
+use bus::{Connection, Desk};
 use contracts::gateway::v1::event_service_server::EventService;
 use contracts::gateway::v1::{
     EventRecord, Gap, GetAsyncApiRequest, GetAsyncApiResponse, GetEventSchemaRequest, GetEventSchemaResponse,
@@ -22,16 +22,30 @@ use gateway_api::domain::caller::Caller;
 use gateway_api::translate::{redact, status};
 use reading::{Answer, Reading};
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wanted::{Format, Wanted};
 
 /// Events that may wait for a slow reader; beyond it reading from the broker waits, for this reader alone.
 const WAITING: usize = 64;
 
+/// The stream of events, for readers.
+pub struct Events {
+    /// The clock.
+    pub desk: Desk,
+    /// The broker, which has the stream.
+    pub bus: Connection,
+    /// Who reads it.
+    pub event_streams: Arc<OpenStreams>,
+    /// Cancelled when the gateway stops: open streams end.
+    pub stopping: CancellationToken,
+}
+
 #[tonic::async_trait]
-impl EventService for Api {
+impl EventService for Events {
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
     async fn watch_events(

@@ -1,16 +1,17 @@
 //! Webhooks: who gets events, and what became of them.
 
-use crate::adapters::webhooks::{Request as Post, signature};
-use crate::api::Api;
+use crate::adapters::webhooks::{Request as Post, Sender, signature};
 use crate::domain::webhook_patience::{Answer as Meaning, answer};
 use crate::reconcilers::webhooks::secrets;
 use crate::store::deliveries;
 use crate::store::webhooks::{self, Cursor};
 use crate::translate::webhooks as translate;
+use bus::{Connection, Desk};
+use chassis::Sealer;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::WebhookState;
 use contracts::gateway::v1::webhook_service_server::WebhookService;
-use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::api::accept::{Accepted, Asked, Entered, Requests};
 use gateway_api::api::caller;
 use gateway_api::domain::caller::Caller;
 use gateway_api::domain::names;
@@ -18,7 +19,9 @@ use gateway_api::domain::page::Page;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
 use kernel::{MessageId, PLATFORM, Refusal, Timestamp, WebhookId};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -30,7 +33,23 @@ const OVERLAP_S: u32 = 86_400;
 /// Longest overlap: 7 days.
 const OVERLAP_LIMIT_S: u32 = 7 * 86_400;
 
-impl Api {
+/// Webhooks, for those who have them.
+pub struct Webhooks {
+    /// Tables, clock and way out.
+    pub desk: Desk,
+    /// Takes requests on.
+    pub requests: Requests,
+    /// The broker, for where the stream ends now.
+    pub bus: Connection,
+    /// Seals their secrets.
+    pub sealer: Arc<Sealer>,
+    /// Requests to receivers.
+    pub sender: Sender,
+    /// Woken when a webhook changed.
+    pub couriers: Arc<Notify>,
+}
+
+impl Webhooks {
     async fn webhook_record(&self, caller: &Caller, name: &str) -> Result<wire::WebhookRecord, Status> {
         names::reference("webhook", name).map_err(status::invalid)?;
         let found = webhooks::find(self.desk.store().reader(), &caller.tenant, name).await;
@@ -210,7 +229,7 @@ fn turn(webhook: &mut wire::Webhook, state: i32) -> Result<(), Status> {
 }
 
 #[tonic::async_trait]
-impl WebhookService for Api {
+impl WebhookService for Webhooks {
     async fn create_webhook(
         &self,
         request: Request<wire::CreateWebhookRequest>,

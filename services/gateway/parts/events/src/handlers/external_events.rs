@@ -6,7 +6,7 @@ use bus::{Failure, Handle, Work};
 use contracts::gateway::v1::ExternalEventReceived;
 
 /// An event was taken.
-pub(super) struct Received;
+pub struct Received;
 
 #[async_trait]
 impl Handle<ExternalEventReceived> for Received {

@@ -7,51 +7,54 @@ mod api;
 mod bootstrap;
 mod domain;
 mod handlers;
-mod new_tenants;
-mod oidc_settings;
 mod reconcilers;
-mod rest;
-mod server;
 mod service;
 mod store;
 mod translate;
 mod wakeups;
 
+pub use gateway_access::new_tenants::NewTenantQuota;
+pub use gateway_access::oidc_settings::OidcSettings;
+pub use gateway_api::rest::openapi::document as openapi_document;
+pub use gateway_api::store::MIGRATIONS;
+pub use gateway_api::translate::external_events::original as original_cloud_event;
+pub use gateway_api::translate::redact::json as shown_json;
 pub use handlers::subscriptions;
-pub use new_tenants::NewTenantQuota;
-pub use oidc_settings::OidcSettings;
-pub use rest::openapi::document as openapi_document;
 pub use service::SERVICE;
-pub use store::{MIGRATIONS, STATE_TABLES};
+pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
-pub use translate::external_events::original as original_cloud_event;
-pub use translate::redact::json as shown_json;
 pub use wakeups::Wakeups;
 
-use adapters::keys::TokenKey;
-use adapters::nats_claims::CalloutKey;
-use adapters::passwords::Passwords;
 use adapters::staging::Staging;
-use adapters::webhooks::Sender;
-pub use adapters::webhooks::WebhookSettings;
 use api::Api;
-use api::admission::Admission;
-use api::audit::Drafts;
-use api::auth::Doorkeeper;
-use api::events::OpenStreams;
-use api::external_events::ExternalEvents;
-use api::logins::Logins;
-use api::pace::Pace;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
-use reconcilers::ended_tokens::EndedTokens;
+use gateway_access::adapters::passwords::Passwords;
+use gateway_access::api::Access;
+use gateway_access::api::auth::Doorkeeper;
+use gateway_access::api::logins::Logins;
+use gateway_access::reconcilers::ended_tokens::{self, EndedTokens};
+use gateway_api::adapters::keys::TokenKey;
+use gateway_api::api::accept::Requests;
+use gateway_api::api::admission::Admission;
+use gateway_api::api::admit::Admit;
+use gateway_api::api::audit::{Drafts, Records};
+use gateway_api::api::pace::Pace;
+use gateway_api::api::{audit, intake};
+use gateway_api::server::doors::Doors;
+use gateway_api::server::{listen, tls};
+use gateway_events::adapters::nats_claims::CalloutKey;
+use gateway_events::adapters::webhooks::Sender;
+pub use gateway_events::adapters::webhooks::WebhookSettings;
+use gateway_events::api::events::Events;
+use gateway_events::api::events::OpenStreams;
+use gateway_events::api::external_events::{ExternalEvents, Publisher};
+use gateway_events::api::webhooks::Webhooks;
+use gateway_events::reconcilers::webhooks::Dispatch;
+use gateway_events::server::nats_door::NatsDoor;
+use gateway_events::server::nats_events::NatsEvents;
 use reconcilers::unanswered::Unanswered;
-use reconcilers::webhooks::Dispatch;
 use serde::{Deserialize, Serialize};
-use server::doors::Doors;
-use server::nats_door::NatsDoor;
-use server::nats_events::NatsEvents;
-use server::{listen, tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +62,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
 
 /// Settings of the gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -163,8 +167,8 @@ impl Settings {
         Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
     }
 
-    fn event_limits(&self) -> api::events::Limits {
-        api::events::Limits {
+    fn event_limits(&self) -> gateway_events::api::events::Limits {
+        gateway_events::api::events::Limits {
             streams: self.event_streams,
             streams_of_a_tenant: self.event_streams_per_tenant,
             patience: Duration::from_secs(self.event_reader_patience_s.max(1)),
@@ -194,7 +198,7 @@ pub fn nats_issuer(settings: &Settings) -> anyhow::Result<String> {
 }
 
 /// The account of the broker in which other systems are.
-pub use adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
+pub use gateway_events::adapters::nats_claims::ACCOUNT as NATS_ACCOUNT;
 
 /// How the gateway's tables come out of the events.
 pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
@@ -216,8 +220,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let keep_ended_tokens = settings.keep_ended_tokens()?;
     let desk = chassis.desk_of(SERVICE.name, &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
-    bootstrap::default_tenant(&desk).await?;
-    bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
+    gateway_access::bootstrap::default_tenant(&desk).await?;
+    gateway_access::bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;
 
     let wakeups = Wakeups::default();
@@ -251,7 +255,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         let ended = ended.clone();
         async move { ended.pass().await }
     };
-    chassis.reconcile(Loop::every(reconcilers::ended_tokens::PERIOD, "gateway.ended_tokens"), pass);
+    chassis.reconcile(Loop::every(ended_tokens::PERIOD, "gateway.ended_tokens"), pass);
     let sender = Sender::new(&settings.webhooks, settings.insecure_dev)?;
     let couriers = Arc::new(Notify::new());
     let dispatch = Arc::new(Dispatch::new(
@@ -268,53 +272,77 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let past = desk.clone();
     let pass = move || {
         let past = past.clone();
-        async move { reconcilers::external_events::pass(&past).await }
+        async move { gateway_events::reconcilers::external_events::pass(&past).await }
     };
-    let plan = Loop::every(reconcilers::external_events::PERIOD, "gateway.external_events");
+    let plan = Loop::every(gateway_events::reconcilers::external_events::PERIOD, "gateway.external_events");
     chassis.reconcile(plan.patient_for(MANY_FILES), pass);
     let external = ExternalEvents::new(&chassis.meter);
     chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));
 
     // it stops after the listener: requests under way are answered
     let (intake, taker) =
-        api::intake::intake(&desk, &chassis.meter, chassis.health.component("gateway.intake").report());
+        intake::intake(&desk, &chassis.meter, chassis.health.component("gateway.intake").report());
     chassis.tasks.spawn(Stage::Work, "gateway intake", |stop| taker.run(stop));
 
     let stopping = CancellationToken::new();
     let pace = Pace::new(settings.token_requests_per_second, &chassis.meter);
     let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
-    let api = Arc::new(Api {
+    let requests = Requests { desk: desk.clone(), intake, key: key.clone() };
+    let access = Arc::new(Access {
         desk: desk.clone(),
-        intake,
-        bus: chassis.bus.clone(),
+        requests: requests.clone(),
         sealer: chassis.sealer.clone(),
         key,
         doorkeeper: doorkeeper.clone(),
         passwords: Passwords::new(&chassis.meter)?,
         logins: Logins::new(&chassis.meter),
-        external,
         oidc: settings.oidc.open()?,
-        wakeups,
-        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
-        staging,
         new_tenants,
+    });
+    let events = Events {
+        desk: desk.clone(),
+        bus: chassis.bus.clone(),
+        event_streams: OpenStreams::new(settings.event_limits(), &chassis.meter),
+        stopping: stopping.clone(),
+    };
+    let publisher = Publisher { desk: desk.clone(), requests: requests.clone(), external };
+    let webhooks = Webhooks {
+        desk: desk.clone(),
+        requests: requests.clone(),
+        bus: chassis.bus.clone(),
+        sealer: chassis.sealer.clone(),
         sender,
         couriers,
+    };
+    let api = Arc::new(Api {
+        desk: desk.clone(),
+        access: access.clone(),
+        requests,
+        bus: chassis.bus.clone(),
+        sealer: chassis.sealer.clone(),
+        wakeups,
+        staging,
         health: chassis.health.clone(),
         desks: chassis.desks.clone(),
         stopping: stopping.clone(),
     });
+    let mut routes = Routes::builder();
+    Records { desk: desk.clone(), stopping: stopping.clone() }.mount(&mut routes);
+    access.mount(&mut routes);
+    gateway_events::api::mount(&mut routes, events, publisher, webhooks);
+    api.mount(&mut routes)?;
+    let admit: Arc<dyn Admit> = doorkeeper;
     let admission = Arc::new(Admission::new(chassis.health.clone(), settings.requests_in_flight));
-    let (ledger, clerk) = api::audit::ledger(&desk, &chassis.meter);
+    let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
-    let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), doorkeeper.clone()));
+    let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
     let sockets = TaskTracker::new();
-    let doors = Doors::new(&api, &doorkeeper, &admission, &drafts, &sockets, &chassis.meter)?;
+    let doors = Doors::new(routes.routes(), &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
     tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");
     let (bus, clock) = (chassis.bus.clone(), desk.clock().clone());
-    let door = NatsDoor::new(callout, bus, doorkeeper.clone(), drafts.clone(), clock, &chassis.meter);
+    let door = NatsDoor::new(callout, bus, admit.clone(), drafts.clone(), clock, &chassis.meter);
     let health = chassis.health.component("gateway.nats-door");
     chassis.tasks.spawn(Stage::Intake, "gateway nats door", |stop| door.run(stop, health));
 

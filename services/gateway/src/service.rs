@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// The service.
 pub static SERVICE: Service = Service {
-    name: "gateway",
+    name: gateway_api::SERVICE_NAME,
     program: "gateway",
     krate: env!("CARGO_CRATE_NAME"),
     about: "the API",

@@ -1,12 +1,13 @@
 //! Serial consoles: bytes both ways between a caller and the host that runs the instance.
 
-use super::audit::Draft;
-use super::{Api, caller};
-use crate::domain::violation::Violation;
-use crate::translate::status;
+use crate::api::Api;
 use bytes::Bytes;
 use contracts::gateway::v1::{AttachConsoleRequest, AttachConsoleResponse};
 use futures::Stream;
+use gateway_api::api::audit::Draft;
+use gateway_api::api::caller;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use kernel::Refusal;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 use super::Api;
 use crate::store::diagnosis::{self, Late};
 use crate::translate::diagnosis::broker;
-use crate::translate::status;
 use bus::Desk;
 use contracts::gateway::v1 as wire;
+use gateway_api::translate::status;
 use std::time::Duration;
 use tonic::Status;
 

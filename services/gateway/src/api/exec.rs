@@ -1,14 +1,15 @@
 //! Programs in guests.
 
-use super::{Api, caller};
+use crate::api::Api;
 use crate::domain::exec;
-use crate::store::operations;
-use crate::translate::operations::is_final;
-use crate::translate::status;
 use contracts::gateway::v1::{
     ExecInstanceRequest, GetExecOutputRequest, GetExecOutputResponse, OperationResponse,
 };
 use contracts::host_driver::v1::{ExecInVm, ExecOutput, ExecRequest};
+use gateway_api::api::caller;
+use gateway_api::store::operations;
+use gateway_api::translate::operations::is_final;
+use gateway_api::translate::status;
 use kernel::Refusal;
 use prost::Message as _;
 use std::time::Duration;
@@ -22,7 +23,7 @@ impl Api {
         &self,
         request: Request<ExecInstanceRequest>,
     ) -> Result<Response<OperationResponse>, Status> {
-        let asked = self.asked(&request, "ExecInstance")?;
+        let asked = self.requests.asked(&request, "ExecInstance")?;
         let ExecInstanceRequest { instance, argv, stdin, timeout_s } = request.into_inner();
         let take = async {
             let timeout_s = exec::check(&argv, &stdin, timeout_s).map_err(status::invalid)?;
@@ -42,9 +43,9 @@ impl Api {
                 request: Some(sealed),
                 timeout_s,
             };
-            self.accept(&asked, &found.id, deadline.micros(), command).await
+            self.requests.accept(&asked, &found.id, deadline.micros(), command).await
         };
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     pub(super) async fn exec_output(

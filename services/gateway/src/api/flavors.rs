@@ -1,13 +1,14 @@
 //! Flavors.
 
 use super::Api;
-use super::accept::{Accepted, Asked, Entered};
-use crate::domain::names;
-use crate::domain::violation::Violation;
 use crate::store::flavors;
-use crate::translate::{resources, status};
+use crate::translate::resources;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::flavor_service_server::FlavorService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::domain::names;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal};
 use tonic::{Code, Request, Response, Status};
 
@@ -29,7 +30,7 @@ impl Api {
             let text = format!("a description has at most {DESCRIPTION_LIMIT} bytes");
             return Err(status::invalid(Violation::new("description", text)));
         }
-        let mut entry = match self.enter(asked, &name).await? {
+        let mut entry = match self.requests.enter(asked, &name).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -63,8 +64,9 @@ impl FlavorService for Api {
         &self,
         request: Request<wire::CreateFlavorRequest>,
     ) -> Answer<wire::CreateFlavorResponse> {
-        let asked = self.asked(&request, "CreateFlavor")?;
-        let accepted = self.once(&asked, self.create_named_size(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "CreateFlavor")?;
+        let accepted =
+            self.requests.once(&asked, self.create_named_size(&asked, request.into_inner())).await?;
         let flavor = flavors::get(self.desk.store().reader(), &accepted.object_id).await;
         Ok(Response::new(wire::CreateFlavorResponse { flavor: flavor.map_err(status::broken)? }))
     }

@@ -1,16 +1,16 @@
 //! Hosts.
 
 use super::Api;
-use super::accept::Asked;
 use crate::domain::overcommit;
-use crate::domain::page::Page;
-use crate::domain::violation::Violation;
 use crate::store::instances::Promised;
 use crate::store::{hosts, instances, quarantine};
-use crate::translate::status;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
 use contracts::scheduler::v1 as scheduler;
+use gateway_api::api::accept::Asked;
+use gateway_api::domain::page::Page;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use tonic::{Request, Response, Status};
 
 /// Longest reason of a cordon, in bytes.
@@ -61,7 +61,7 @@ impl HostService for Api {
         &self,
         request: Request<wire::CordonHostRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "CordonHost")?;
+        let asked = self.requests.asked(&request, "CordonHost")?;
         let wire::CordonHostRequest { host, reason } = request.into_inner();
         let take = async {
             if reason.len() > REASON_LIMIT || reason.chars().any(char::is_control) {
@@ -71,39 +71,39 @@ impl HostService for Api {
             let host_id = self.host_to_change(&asked, &host).await?;
             let id = host_id.clone();
             let command = |operation_id| scheduler::CordonHost { host_id: id, operation_id, reason };
-            self.accept(&asked, &host_id, 0, command).await
+            self.requests.accept(&asked, &host_id, 0, command).await
         };
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn uncordon_host(
         &self,
         request: Request<wire::UncordonHostRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "UncordonHost")?;
+        let asked = self.requests.asked(&request, "UncordonHost")?;
         let take = async {
             let host_id = self.host_to_change(&asked, &request.get_ref().host).await?;
             let id = host_id.clone();
             let command = |operation_id| scheduler::UncordonHost { host_id: id, operation_id };
-            self.accept(&asked, &host_id, 0, command).await
+            self.requests.accept(&asked, &host_id, 0, command).await
         };
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn drop_quarantined(
         &self,
         request: Request<wire::DropQuarantinedRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "DropQuarantined")?;
+        let asked = self.requests.asked(&request, "DropQuarantined")?;
         let take = self.drop_on_host(&asked, request.into_inner());
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn set_host_overcommit(
         &self,
         request: Request<wire::SetHostOvercommitRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "SetHostOvercommit")?;
+        let asked = self.requests.asked(&request, "SetHostOvercommit")?;
         let wire::SetHostOvercommitRequest { host, vcpus_percent, memory_percent, disk_percent } =
             request.into_inner();
         let take = async {
@@ -118,8 +118,8 @@ impl HostService for Api {
             let id = host_id.clone();
             let command =
                 |operation_id| scheduler::SetHostOvercommit { host_id: id, operation_id, overcommit };
-            self.accept(&asked, &host_id, 0, command).await
+            self.requests.accept(&asked, &host_id, 0, command).await
         };
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 }

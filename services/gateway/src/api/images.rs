@@ -1,14 +1,16 @@
 //! Images.
 
-use super::accept::{Accepted, Asked};
-use super::{Api, caller};
-use crate::domain::page::Page;
-use crate::store::{images, uploads};
+use crate::api::Api;
+use crate::store::images;
 use crate::translate::images::read;
-use crate::translate::status;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::image_service_server::ImageService;
 use contracts::storage::v1::{DeleteImage, ImagePhase, ImportImage};
+use gateway_api::api::accept::{Accepted, Asked};
+use gateway_api::api::caller;
+use gateway_api::domain::page::Page;
+use gateway_api::store::uploads;
+use gateway_api::translate::status;
 use kernel::ImageId;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -31,7 +33,7 @@ impl Api {
             kernel_cmdline: request.kernel_cmdline,
             guest_agent: !request.without_guest_agent,
         };
-        self.intake.accept(asked, &image_id, (0, staged), command).await
+        self.requests.intake.accept(asked, &image_id, (0, staged), command).await
     }
 }
 
@@ -41,8 +43,8 @@ impl ImageService for Api {
         &self,
         request: Request<wire::ImportImageRequest>,
     ) -> Answer<wire::ImportImageResponse> {
-        let asked = self.asked(&request, "ImportImage")?;
-        let accepted = self.once(&asked, self.import(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "ImportImage")?;
+        let accepted = self.requests.once(&asked, self.import(&asked, request.into_inner())).await?;
         let answer =
             wire::ImportImageResponse { image_id: accepted.object_id, operation_id: accepted.operation_id };
         Ok(Response::new(answer))
@@ -71,7 +73,7 @@ impl ImageService for Api {
         &self,
         request: Request<wire::DeleteImageRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "DeleteImage")?;
+        let asked = self.requests.asked(&request, "DeleteImage")?;
         let take = async {
             let name = &request.get_ref().image;
             let found = self.image(&asked.caller, name).await?;
@@ -82,9 +84,9 @@ impl ImageService for Api {
             self.check_unused(&found).await?;
             let (image_id, tenant) = (found.id.clone(), found.tenant);
             let command = |operation_id| DeleteImage { image_id, operation_id, tenant };
-            self.accept(&asked, &found.id, 0, command).await
+            self.requests.accept(&asked, &found.id, 0, command).await
         };
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn upload_file(

@@ -1,18 +1,20 @@
 //! Instances.
 
-use super::accept::{Accepted, Asked};
-use super::{Api, caller};
+use crate::api::Api;
 use crate::domain::admission::Verb;
 use crate::domain::instance as rules;
 use crate::domain::instance::Size;
-use crate::domain::page::Page;
 use crate::store::{decisions, flavors, instances, quarantine};
 use crate::translate::instances::{Resolved, read, spec};
-use crate::translate::{redact, resources, status};
+use crate::translate::resources;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::instance_service_server::InstanceService;
 use contracts::scheduler::v1 as scheduler;
+use gateway_api::api::accept::{Accepted, Asked};
+use gateway_api::api::caller;
+use gateway_api::domain::page::Page;
+use gateway_api::translate::{redact, status};
 use kernel::{InstanceId, Message};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -50,9 +52,9 @@ impl Api {
             self.check_verb(verb, &found).await?;
             let (instance_id, tenant) = (found.id.clone(), found.tenant);
             let command = |operation_id| command(Ids { instance_id, operation_id, tenant });
-            self.accept(asked, &found.id, 0, command).await
+            self.requests.accept(asked, &found.id, 0, command).await
         };
-        Ok(Response::new(self.once(asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(asked, take).await?.into()))
     }
 
     async fn create(&self, asked: &Asked, request: wire::CreateInstanceRequest) -> Result<Accepted, Status> {
@@ -65,7 +67,7 @@ impl Api {
         };
         self.check_boot(&image, &wish.image, resources.disk_bytes, size_field)?;
         self.check_instance_name(&asked.caller, &wish.name).await?;
-        self.check_quota(&asked.caller, resources).await?;
+        self.access.check_quota(&asked.caller, resources).await?;
         let user_data = std::mem::take(&mut wish.user_data);
         let resolved = Resolved {
             image_id: image.id,
@@ -82,7 +84,7 @@ impl Api {
             name: wish.name.clone(),
             spec: Some(spec(wish, choices, resolved)),
         };
-        self.accept(asked, &instance_id, 0, command).await
+        self.requests.accept(asked, &instance_id, 0, command).await
     }
 }
 
@@ -92,8 +94,8 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::CreateInstanceRequest>,
     ) -> Answer<wire::CreateInstanceResponse> {
-        let asked = self.asked(&request, "CreateInstance")?;
-        let accepted = self.once(&asked, self.create(&asked, request.into_inner())).await?;
+        let asked = self.requests.asked(&request, "CreateInstance")?;
+        let accepted = self.requests.once(&asked, self.create(&asked, request.into_inner())).await?;
         let answer = wire::CreateInstanceResponse {
             instance_id: accepted.object_id,
             operation_id: accepted.operation_id,
@@ -139,7 +141,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::StartInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "StartInstance")?;
+        let asked = self.requests.asked(&request, "StartInstance")?;
         self.command(&asked, Verb::Start, &request.get_ref().instance, |ids| scheduler::StartInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
@@ -152,7 +154,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::StopInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "StopInstance")?;
+        let asked = self.requests.asked(&request, "StopInstance")?;
         let wire::StopInstanceRequest { instance, grace_s } = request.into_inner();
         let grace_s = rules::grace(grace_s).map_err(status::invalid)?;
         self.command(&asked, Verb::Stop, &instance, move |ids| scheduler::StopInstance {
@@ -168,7 +170,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::RebootInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "RebootInstance")?;
+        let asked = self.requests.asked(&request, "RebootInstance")?;
         self.command(&asked, Verb::Reboot, &request.get_ref().instance, |ids| scheduler::RebootInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
@@ -181,7 +183,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::PauseInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "PauseInstance")?;
+        let asked = self.requests.asked(&request, "PauseInstance")?;
         self.command(&asked, Verb::Pause, &request.get_ref().instance, |ids| scheduler::PauseInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
@@ -194,7 +196,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::ResumeInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "ResumeInstance")?;
+        let asked = self.requests.asked(&request, "ResumeInstance")?;
         self.command(&asked, Verb::Resume, &request.get_ref().instance, |ids| scheduler::ResumeInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
@@ -207,7 +209,7 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::DeleteInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "DeleteInstance")?;
+        let asked = self.requests.asked(&request, "DeleteInstance")?;
         self.command(&asked, Verb::Delete, &request.get_ref().instance, |ids| scheduler::DeleteInstance {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
@@ -220,18 +222,18 @@ impl InstanceService for Api {
         &self,
         request: Request<wire::RestoreInstanceRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "RestoreInstance")?;
+        let asked = self.requests.asked(&request, "RestoreInstance")?;
         let take = self.restore(&asked, request.into_inner());
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn drop_instance_disks(
         &self,
         request: Request<wire::DropInstanceDisksRequest>,
     ) -> Answer<wire::OperationResponse> {
-        let asked = self.asked(&request, "DropInstanceDisks")?;
+        let asked = self.requests.asked(&request, "DropInstanceDisks")?;
         let take = self.drop_disks(&asked, request.into_inner());
-        Ok(Response::new(self.once(&asked, take).await?.into()))
+        Ok(Response::new(self.requests.once(&asked, take).await?.into()))
     }
 
     async fn explain_instance(

@@ -1,12 +1,13 @@
 //! From names to objects, through the read model, within the caller's tenant.
 
 use super::Api;
-use crate::domain::caller::Caller;
-use crate::domain::instance;
-use crate::store::{hosts, images, instances, operations};
-use crate::translate::status;
+use crate::store::{hosts, images, instances};
 use contracts::scheduler::v1::{Host, Instance, InstancePhase};
 use contracts::storage::v1::Image;
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::names;
+use gateway_api::store::operations;
+use gateway_api::translate::status;
 use kernel::{InstanceId, Refusal};
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -17,7 +18,7 @@ const OWN_WRITES: Duration = Duration::from_secs(3);
 impl Api {
     /// An instance by name or id, deleted ones by id only.
     pub(super) async fn instance(&self, caller: &Caller, name: &str) -> Result<Instance, Status> {
-        instance::reference("instance", name).map_err(status::invalid)?;
+        names::reference("instance", name).map_err(status::invalid)?;
         let missing = || status::not_found("instance", "instance", name);
         let find = || instances::find(self.desk.store().reader(), &caller.tenant, name);
         if let Some(found) = find().await.map_err(status::broken)? {
@@ -55,7 +56,7 @@ impl Api {
 
     /// An image by name or id.
     pub(super) async fn image(&self, caller: &Caller, name: &str) -> Result<Image, Status> {
-        instance::reference("image", name).map_err(status::invalid)?;
+        names::reference("image", name).map_err(status::invalid)?;
         let found =
             images::find(self.desk.store().reader(), &caller.tenant, name).await.map_err(status::broken)?;
         found.ok_or_else(|| status::not_found("image", "image", name))
@@ -63,7 +64,7 @@ impl Api {
 
     /// A host by name or id.
     pub(super) async fn host(&self, name: &str) -> Result<Host, Status> {
-        instance::reference("host", name).map_err(status::invalid)?;
+        names::reference("host", name).map_err(status::invalid)?;
         let found = hosts::find(self.desk.store().reader(), name).await.map_err(status::broken)?;
         found.ok_or_else(|| status::not_found("host", "host", name))
     }

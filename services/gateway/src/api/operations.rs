@@ -1,13 +1,14 @@
 //! Operations.
 
-use super::{Api, caller};
-use crate::domain::page::Page;
-use crate::domain::violation::Violation;
-use crate::store::operations;
-use crate::translate::operations::is_final;
-use crate::translate::{redact, status};
+use crate::api::Api;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::operation_service_server::OperationService;
+use gateway_api::api::caller;
+use gateway_api::domain::page::Page;
+use gateway_api::domain::violation::Violation;
+use gateway_api::store::operations;
+use gateway_api::translate::operations::is_final;
+use gateway_api::translate::{redact, status};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};

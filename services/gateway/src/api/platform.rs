@@ -1,13 +1,13 @@
 //! Health of the platform, and dead letters.
 
 use super::Api;
-use super::accept::{Accepted, Asked, Entered};
-use crate::domain::page::Page;
-use crate::domain::violation::Violation;
-use crate::translate::{redact, status};
 use bus::dead;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::platform_service_server::PlatformService;
+use gateway_api::api::accept::{Accepted, Asked, Entered};
+use gateway_api::domain::page::Page;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::{redact, status};
 use kernel::{PLATFORM, Refusal};
 use tonic::{Code, Request, Response, Status};
 
@@ -23,7 +23,7 @@ impl Api {
 impl Api {
     async fn replay(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id).await? {
+        let mut entry = match self.requests.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -43,7 +43,7 @@ impl Api {
 
     async fn throw_away(&self, asked: &Asked, sequence: u64) -> Result<Accepted, Status> {
         let letter = self.letter(sequence).await?;
-        let mut entry = match self.enter(asked, &letter.message_id).await? {
+        let mut entry = match self.requests.enter(asked, &letter.message_id).await? {
             Entered::Repeat(accepted) => return Ok(accepted),
             Entered::Fresh(entry) => entry,
         };
@@ -122,8 +122,8 @@ impl PlatformService for Api {
         &self,
         request: Request<wire::ReplayDeadLetterRequest>,
     ) -> Answer<wire::ReplayDeadLetterResponse> {
-        let asked = self.asked(&request, "ReplayDeadLetter")?;
-        let accepted = self.once(&asked, self.replay(&asked, request.get_ref().sequence)).await?;
+        let asked = self.requests.asked(&request, "ReplayDeadLetter")?;
+        let accepted = self.requests.once(&asked, self.replay(&asked, request.get_ref().sequence)).await?;
         Ok(Response::new(wire::ReplayDeadLetterResponse { replayed_as: accepted.object_id }))
     }
 
@@ -131,8 +131,8 @@ impl PlatformService for Api {
         &self,
         request: Request<wire::DropDeadLetterRequest>,
     ) -> Answer<wire::DropDeadLetterResponse> {
-        let asked = self.asked(&request, "DropDeadLetter")?;
-        self.once(&asked, self.throw_away(&asked, request.get_ref().sequence)).await?;
+        let asked = self.requests.asked(&request, "DropDeadLetter")?;
+        self.requests.once(&asked, self.throw_away(&asked, request.get_ref().sequence)).await?;
         Ok(Response::new(wire::DropDeadLetterResponse {}))
     }
 }

@@ -2,11 +2,13 @@
 
 use super::Api;
 use crate::domain::admission::{self, Verb};
-use crate::domain::caller::Caller;
-use crate::store::{images, instances, operations, uploads};
-use crate::translate::{admission as translate, status};
+use crate::store::{images, instances};
+use crate::translate::admission as translate;
 use contracts::scheduler::v1::Instance;
 use contracts::storage::v1::{ArtifactSource, Image, artifact_source};
+use gateway_api::domain::caller::Caller;
+use gateway_api::store::{operations, uploads};
+use gateway_api::translate::status;
 use kernel::Refusal;
 use tonic::{Code, Status};
 

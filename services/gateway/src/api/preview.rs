@@ -1,11 +1,12 @@
 //! What would become of an instance: asked of the scheduler, who alone decides.
 
-use super::{Api, caller};
+use crate::api::Api;
 use crate::translate::instances::{Resolved, read, spec};
-use crate::translate::{redact, status};
 use bus::{ASK_PATIENCE, Asking};
 use contracts::gateway::v1 as wire;
 use contracts::scheduler::v1::{PlacementPreview, PreviewPlacement};
+use gateway_api::api::caller;
+use gateway_api::translate::{redact, status};
 use tonic::{Request, Response, Status};
 
 impl Api {

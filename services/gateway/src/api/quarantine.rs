@@ -1,22 +1,22 @@
 //! Disks that were put aside: bringing instances back with them, and removing them for good.
 
 use super::Api;
-use super::accept::{Accepted, Asked};
-use crate::domain::caller::Caller;
-use crate::domain::instance as rules;
-use crate::domain::violation::Violation;
 use crate::store::{hosts, instances, quarantine};
-use crate::translate::status;
 use contracts::gateway::v1 as wire;
 use contracts::host_driver::v1::{DropQuarantined, Quarantined};
 use contracts::scheduler::v1::{Instance, InstancePhase, RestoreInstance};
+use gateway_api::api::accept::{Accepted, Asked};
+use gateway_api::domain::caller::Caller;
+use gateway_api::domain::names;
+use gateway_api::domain::violation::Violation;
+use gateway_api::translate::status;
 use kernel::{QuarantineId, Refusal};
 use tonic::{Code, Status};
 
 impl Api {
     /// An instance by id or name, or the deleted one that had the name last and whose disks are held.
     async fn instance_with_disks(&self, caller: &Caller, name: &str) -> Result<Instance, Status> {
-        rules::reference("instance", name).map_err(status::invalid)?;
+        names::reference("instance", name).map_err(status::invalid)?;
         let reader = self.desk.store().reader();
         if let Some(found) = instances::find(reader, &caller.tenant, name).await.map_err(status::broken)? {
             return Ok(found);
@@ -68,7 +68,7 @@ impl Api {
             host_id: item.host_id,
             quarantine_id: item.id,
         };
-        self.accept(asked, &found.id, 0, command).await
+        self.requests.accept(asked, &found.id, 0, command).await
     }
 
     /// Takes on a request to remove disks of an instance for good.
@@ -121,7 +121,7 @@ impl Api {
             operation_id,
             quarantine_id: item.id,
         };
-        self.accept(asked, object_id, 0, command).await
+        self.requests.accept(asked, object_id, 0, command).await
     }
 }
 

@@ -1,12 +1,13 @@
 //! Files on their way to the staging area.
 
-use super::audit::Draft;
-use super::{Api, caller};
 use crate::adapters::staging::{Staging, StagingError};
-use crate::domain::violation::Violation;
-use crate::store::uploads;
-use crate::translate::status;
+use crate::api::Api;
 use contracts::gateway::v1::{UploadFileRequest, UploadFileResponse};
+use gateway_api::api::audit::Draft;
+use gateway_api::api::caller;
+use gateway_api::domain::violation::Violation;
+use gateway_api::store::uploads;
+use gateway_api::translate::status;
 use kernel::{Refusal, UploadId};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Running a program in a guest.
 
-use super::violation::Violation;
+use gateway_api::domain::violation::Violation;
 
 /// Program and arguments together, in bytes.
 pub const ARGV_LIMIT: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! An image to take in, and whether it makes sense before anybody fetches it.
 
-use super::names;
-use super::violation::{Violation, excerpt};
+use gateway_api::domain::names;
+use gateway_api::domain::violation::{Violation, excerpt};
 
 /// Most files of one image.
 pub const SOURCES_LIMIT: usize = 8;

@@ -1,8 +1,10 @@
 //! A wish for an instance, and whether it makes sense.
 
 use super::resources::Resources;
-use super::violation::Violation;
-use super::{labels, names, ssh_key};
+use crate::domain::ssh_key;
+use gateway_api::domain::labels;
+use gateway_api::domain::names;
+use gateway_api::domain::violation::Violation;
 use std::collections::BTreeMap;
 
 /// Most user data, in bytes: what the NoCloud seed of every driver has room for.
@@ -61,7 +63,7 @@ impl Wish {
     /// The same wish when everything in it is right; the first wrong field otherwise.
     pub fn checked(self) -> Result<Self, Violation> {
         names::instance("name", &self.name)?;
-        reference("image", &self.image)?;
+        names::reference("image", &self.image)?;
         match &self.size {
             Size::Flavor(flavor) => names::dotted("flavor", flavor)?,
             Size::Custom(resources) => {
@@ -112,15 +114,6 @@ impl Wish {
         };
         Err(Violation::new("gpu_milli", problem))
     }
-}
-
-/// Something that names an object: its name or its id, not resolved yet.
-pub fn reference(field: &str, text: &str) -> Result<(), Violation> {
-    let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if (1..=128).contains(&text.len()) && text.chars().all(shown) {
-        return Ok(());
-    }
-    Err(Violation::new(field, "write the name or the id: 1 to 128 letters, digits, '-', '_' and '.'"))
 }
 
 /// Seconds a guest gets to shut down: as given, or the default.

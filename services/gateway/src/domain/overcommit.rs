@@ -1,6 +1,6 @@
 //! How far an operator may let a host's resources be promised.
 
-use super::violation::Violation;
+use gateway_api::domain::violation::Violation;
 
 /// Most percent of any resource: 32 times what is there.
 pub const PERCENT_LIMIT: u32 = 3200;

@@ -1,6 +1,6 @@
 //! How small and how big an instance may be.
 
-use super::violation::Violation;
+use gateway_api::domain::violation::Violation;
 use kernel::{Bytes, MilliVcpus};
 
 /// Least memory a kernel boots in.

@@ -1,6 +1,6 @@
 //! The shape of a public key in `authorized_keys` format (sshd(8)): `type base64 comment`, without options.
 
-use super::violation::Violation;
+use gateway_api::domain::violation::Violation;
 
 /// Most keys of one instance.
 pub const COUNT_LIMIT: usize = 64;

@@ -1,11 +1,12 @@
 //! Images as the storage service says they are.
 
 use super::Projection;
-use crate::store::{images, uploads};
+use crate::store::images;
 use async_trait::async_trait;
 use bus::{Failure, HandleObject, Work};
 use contracts::Carried;
 use contracts::storage::v1::Image;
+use gateway_api::store::uploads;
 
 /// An event that carries an image.
 pub(super) struct Project(pub(super) Projection);

@@ -1,21 +1,14 @@
 //! The read model: what other services say, folded into the gateway's tables. Handlers say nothing themselves, so
 //! delivering all of `EVENTS` to fresh tables rebuilds them.
 
-mod audit;
 mod decisions;
 mod exec;
-mod external_events;
 mod flavors;
 mod hosts;
 mod images;
 mod instances;
 mod operations;
 mod quarantine;
-mod quotas;
-mod tenants;
-mod tokens;
-mod users;
-mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +18,9 @@ use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
 use contracts::scheduler::v1::{InstanceRefused, RequestRefused};
+use gateway_access::handlers as access;
+use gateway_api::handlers::audit;
+use gateway_events::handlers as events;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -41,14 +37,14 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on::<OperationAccepted>(operations::Accepted(on.clone()))
         .on::<OperationAbandoned>(operations::progress(&on, |e: OperationAbandoned| e.operations))
         .on(audit::Recorded)
-        .on(external_events::Received)
-        .on(tokens::Forgotten)
+        .on(events::external_events::Received)
+        .on(access::tokens::Forgotten)
         .on_object(flavors::Project)
-        .on_object(quotas::Project)
-        .on_object(tenants::Project)
-        .on_object(tokens::Project)
-        .on_object(users::Project)
-        .on_object(webhooks::Project)
+        .on_object(access::quotas::Project)
+        .on_object(access::tenants::Project)
+        .on_object(access::tokens::Project)
+        .on_object(access::users::Project)
+        .on_object(events::webhooks::Project)
         // what others own
         .on_object(hosts::Project(on.clone()))
         .on_object(images::Project(on.clone()))

@@ -1,12 +1,12 @@
 //! Progress of operations.
 
 use super::Projection;
-use crate::store::{operations, uploads};
-use crate::translate::operations as translate;
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::common::v1::OperationProgress;
 use contracts::gateway::v1::{Operation, OperationAccepted};
+use gateway_api::store::{operations, uploads};
+use gateway_api::translate::operations as translate;
 use kernel::Message;
 
 impl Projection {

@@ -1,8 +1,7 @@
 //! Messages in, rows out; each case with every message delivered once and twice, and in other orders.
 
 use super::subscriptions;
-use crate::store::{MIGRATIONS, STATE_TABLES, hosts, images, instances, operations, webhooks};
-use crate::translate::operations::{New, accepted};
+use crate::store::{STATE_TABLES, hosts, images, instances};
 use crate::wakeups::Wakeups;
 use ::store::{Store, dump_table};
 use bus::Failure;
@@ -15,6 +14,9 @@ use contracts::gateway::v1::{
 use contracts::host_driver::v1::{ExecFinished, QuarantineChanged, QuarantineState, Quarantined};
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
+use gateway_api::store::{MIGRATIONS, operations};
+use gateway_api::translate::operations::{New, accepted};
+use gateway_events::store::webhooks;
 use kernel::Timestamp;
 use testkit::{Bench, Database, databases};
 

@@ -3,11 +3,11 @@
 //! The loop only says so; the row changes when the event comes back through the stream, in its order. So an answer
 //! that was on its way wins or loses the same way when the tables are rebuilt. Saying it twice changes nothing.
 
-use crate::store::operations;
 use bus::{Cause, Desk};
 use contracts::common::v1::{OperationProgress, OperationState, Refusal};
 use contracts::gateway::v1::{Operation, OperationAbandoned};
 use contracts::scheduler::v1::InstancePhase;
+use gateway_api::store::operations;
 use std::time::Duration;
 
 /// How often to look.

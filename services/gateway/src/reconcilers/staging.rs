@@ -2,8 +2,8 @@
 //! that an accepted import names stays however old it is: whoever imports may be busy, or away.
 
 use crate::adapters::staging::Staging;
-use crate::store::uploads;
 use bus::Desk;
+use gateway_api::store::uploads;
 use std::time::Duration;
 
 /// How often to look when nobody says that an import ended.

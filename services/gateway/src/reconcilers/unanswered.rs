@@ -3,8 +3,8 @@
 //! It goes under its own id, which is the operation's, so whoever took it the first time drops it. Operations with a
 //! deadline are left to it: they are programs in guests, which must not run a second time whatever else is lost.
 
-use crate::store::operations;
 use bus::{Connection, Desk};
+use gateway_api::store::operations;
 use kernel::{MessageId, OperationId, Timestamp};
 use opentelemetry::metrics::{Counter, Meter};
 use std::collections::BTreeMap;

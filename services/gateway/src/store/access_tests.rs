@@ -1,10 +1,12 @@
 //! Tenants, users and tokens on both databases.
 
-use super::{MIGRATIONS, images, tenants, tokens, uploads, users};
-use crate::domain::page::Page;
+use crate::store::images;
 use contracts::gateway::v1::{KeyedHash, Tenant, TenantState, Token, TokenRecord, User, UserRecord};
 use contracts::scheduler::v1::{Instance, InstancePhase};
 use contracts::storage::v1::Image;
+use gateway_access::store::{tenants, tokens, users};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{MIGRATIONS, uploads};
 use testkit::databases;
 
 fn user(id: &str, tenant: &str, name: &str, revision: u64, deleted: bool) -> UserRecord {

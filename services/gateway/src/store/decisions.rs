@@ -1,7 +1,7 @@
 //! Why instances are where they are: the newest placement decisions of each.
 
-use super::{column, snapshots};
 use contracts::scheduler::v1::PlacementDecision;
+use gateway_api::store::{column, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

@@ -1,9 +1,9 @@
 //! Questions of an operator: what is late, what is broken. Each counts all and names some.
 
-use super::{number, snapshots};
 use ::store::{Dialect, Store};
 use contracts::common::v1::OperationState;
 use contracts::scheduler::v1::{Host, HostState, InstancePhase};
+use gateway_api::store::{number, snapshots};
 
 /// So many are named.
 const NAMED: i64 = 20;

@@ -1,7 +1,7 @@
 //! Named sizes.
 
-use super::{column, snapshot, snapshots};
 use contracts::gateway::v1::Flavor;
+use gateway_api::store::{column, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

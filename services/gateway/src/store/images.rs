@@ -1,8 +1,8 @@
 //! The read model of images.
 
-use super::{after, column, snapshot, snapshots};
-use crate::domain::page::Page;
 use contracts::storage::v1::{Image, ImagePhase};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

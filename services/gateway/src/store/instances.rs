@@ -1,11 +1,12 @@
 //! The read model of instances.
 
-use super::{after, column, number, rows, snapshot, snapshots};
-use crate::domain::page::Page;
+use ::store::many as rows;
 use async_trait::async_trait;
 use bus::LateRows;
 use contracts::common::v1::Resources;
 use contracts::scheduler::v1::{Instance, InstancePhase};
+use gateway_api::domain::page::Page;
+use gateway_api::store::{after, column, number, snapshot, snapshots};
 use prost::Message as _;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row};

@@ -1,25 +1,14 @@
-//! The gateway's tables: what it owns (operations, flavors, tenants, quotas, users, tokens, webhooks) and the read model of what others own.
+//! The gateway's tables: flavors, and the read model of what others own; the parts have the rest.
 //!
 //! A snapshot is the protobuf of an object as its owner said it last; the columns beside it are only for finding it.
 
-pub mod audit;
 pub mod decisions;
-pub mod deliveries;
 pub mod diagnosis;
-pub mod external_events;
 pub mod flavors;
 pub mod hosts;
 pub mod images;
 pub mod instances;
-pub mod oidc;
-pub mod operations;
 pub mod quarantine;
-pub mod quotas;
-pub mod tenants;
-pub mod tokens;
-pub mod uploads;
-pub mod users;
-pub mod webhooks;
 
 #[cfg(test)]
 mod access_tests;
@@ -27,53 +16,6 @@ mod access_tests;
 mod quota_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod webhook_tests;
-
-use ::store::MigrationFile;
-use ::store::many as rows;
-use sqlx::Row;
-use sqlx::any::AnyRow;
-
-/// The schema.
-pub const MIGRATIONS: &[MigrationFile] = &[
-    MigrationFile { version: 1000, name: "gateway", sql: include_str!("../../migrations/1000_gateway.sql") },
-    MigrationFile {
-        version: 1001,
-        name: "admission",
-        sql: include_str!("../../migrations/1001_admission.sql"),
-    },
-    MigrationFile { version: 1010, name: "access", sql: include_str!("../../migrations/1010_access.sql") },
-    MigrationFile { version: 1100, name: "audit", sql: include_str!("../../migrations/1100_audit.sql") },
-    MigrationFile { version: 1200, name: "quotas", sql: include_str!("../../migrations/1200_quotas.sql") },
-    MigrationFile {
-        version: 1201,
-        name: "forgotten_tokens",
-        sql: include_str!("../../migrations/1201_forgotten_tokens.sql"),
-    },
-    MigrationFile {
-        version: 1300,
-        name: "webhooks",
-        sql: include_str!("../../migrations/1300_webhooks.sql"),
-    },
-    MigrationFile {
-        version: 1400,
-        name: "external_events",
-        sql: include_str!("../../migrations/1400_external_events.sql"),
-    },
-    MigrationFile { version: 1500, name: "oidc", sql: include_str!("../../migrations/1500_oidc.sql") },
-    MigrationFile { version: 1600, name: "staged", sql: include_str!("../../migrations/1600_staged.sql") },
-    MigrationFile {
-        version: 1601,
-        name: "unanswered",
-        sql: include_str!("../../migrations/1601_unanswered.sql"),
-    },
-    MigrationFile {
-        version: 1602,
-        name: "quarantine",
-        sql: include_str!("../../migrations/1602_quarantine.sql"),
-    },
-];
 
 /// Tables whose rows come from events alone: replaying `EVENTS` gives the same rows.
 pub const STATE_TABLES: &[&str] = &[
@@ -94,27 +36,3 @@ pub const STATE_TABLES: &[&str] = &[
     "webhooks",
     "quarantine",
 ];
-
-/// A number of the wire in a column: values beyond 2^63 are kept in the snapshot only.
-fn column(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn number(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-/// The snapshot in a row.
-fn snapshot<M: prost::Message + Default>(row: &AnyRow) -> Result<M, sqlx::Error> {
-    let bytes: Vec<u8> = row.try_get("snapshot")?;
-    M::decode(&*bytes).map_err(|e| sqlx::Error::Decode(Box::new(e)))
-}
-
-fn snapshots<M: prost::Message + Default>(rows: &[AnyRow]) -> Result<Vec<M>, sqlx::Error> {
-    rows.iter().map(snapshot).collect()
-}
-
-/// Column `at` of the key a page begins after; "" when it is the first page.
-fn after(page: &crate::domain::page::Page, at: usize) -> &str {
-    page.after.get(at).map_or("", String::as_str)
-}

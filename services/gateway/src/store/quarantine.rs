@@ -1,7 +1,7 @@
 //! The read model of disks that hosts put aside.
 
-use super::{snapshot, snapshots};
 use contracts::host_driver::v1::{QuarantineState, Quarantined};
+use gateway_api::store::{snapshot, snapshots};
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor};
 

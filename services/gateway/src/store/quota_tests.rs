@@ -5,6 +5,8 @@ use contracts::common::v1::{Artifact, OperationState, Resources};
 use contracts::gateway::v1::{Operation, Quota as Snapshot, QuotaLimits};
 use contracts::scheduler::v1::{Instance, InstancePhase, InstanceSpec};
 use contracts::storage::v1::{Image, ImagePhase};
+use gateway_access::store::quotas;
+use gateway_api::store::{MIGRATIONS, operations};
 use kernel::quota::{Amounts, Quota};
 use testkit::databases;
 

@@ -1,9 +1,9 @@
 //! Objects of the read model as the rules of admission see them, and their verdicts as statuses.
 
-use super::status;
 use crate::domain::admission::{ImagePhase, ImageVerdict, Phase, Seen};
 use contracts::scheduler::v1::{self as scheduler, DesiredPower, Instance};
 use contracts::storage::v1::{self as storage, Image};
+use gateway_api::translate::status;
 use tonic::{Code, Status};
 
 /// An instance as its requests are judged.

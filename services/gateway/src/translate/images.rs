@@ -1,10 +1,10 @@
 //! "Import image" on the wire.
 
 use crate::domain::image::{Import, Origin, Role, Source};
-use crate::domain::violation::Violation;
 use contracts::common::v1::{ArtifactRole, DiskFormat};
 use contracts::gateway::v1::ImportImageRequest;
 use contracts::storage::v1::{ArtifactSource, artifact_source};
+use gateway_api::domain::violation::Violation;
 
 /// Checks a request and fills in what was left out.
 pub fn read(mut request: ImportImageRequest) -> Result<ImportImageRequest, Violation> {

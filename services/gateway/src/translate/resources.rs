@@ -1,8 +1,8 @@
 //! Sizes on the wire.
 
 use crate::domain::resources::Resources;
-use crate::domain::violation::Violation;
 use contracts::common::v1 as wire;
+use gateway_api::domain::violation::Violation;
 use kernel::{Bytes, MilliVcpus};
 
 /// Reads sizes; the field of a violation is seen from the request: "resources.memory_bytes".

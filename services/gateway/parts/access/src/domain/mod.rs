@@ -1,0 +1,5 @@
+//! What is right and what is wrong, decided without clock, database or network.
+
+pub mod accounts;
+pub mod oidc;
+pub mod patience;

@@ -1,0 +1,3 @@
+//! Where the gateway meets the world: key files.
+
+pub mod keys;

@@ -1,0 +1,120 @@
+//! Where calls become records: around the check of tokens, so that what it refuses is seen, and behind it, where it
+//! is known who asks for what.
+
+use super::{Draft, Drafts};
+use crate::api::admit::method_of;
+use crate::domain::caller::Caller;
+use crate::translate::status::code_name;
+use crate::translate::{audit as translate, status};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::Bytes;
+use contracts::Method;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use prost_reflect::DynamicMessage;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+/// Flag and length before a message.
+const PREFIX: usize = 5;
+/// Longest request of one message.
+const LIMIT: usize = crate::api::REQUEST_LIMIT + PREFIX;
+/// Longest request of a caller who may not that is looked at, for the name of what it is about.
+const DENIED_LIMIT: usize = 64 << 10;
+/// How long it may take to arrive.
+const DENIED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Records a call once it is answered. One that came by REST brings its draft along.
+pub async fn record(State(drafts): State<Arc<Drafts>>, mut request: Request, next: Next) -> Response {
+    let Some(method) = method_of(request.uri().path()) else { return next.run(request).await };
+    let brought = request.extensions().get::<Arc<Draft>>().cloned();
+    let draft =
+        brought.unwrap_or_else(|| drafts.draft(method, "grpc", request.headers(), request.extensions()));
+    request.extensions_mut().insert(draft.clone());
+    let response = next.run(request).await;
+    let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
+    let refusal = status::details(&status).0.map(|refusal| refusal.code).unwrap_or_default();
+    match draft.answered(status.code(), code_name(status.code()), &refusal).await {
+        Ok(()) => response,
+        Err(unrecorded) => unrecorded.into_http(),
+    }
+}
+
+/// Notes who asks for what.
+pub async fn note(request: Request, next: Next) -> Response {
+    let (method, draft) =
+        match (method_of(request.uri().path()), request.extensions().get::<Arc<Draft>>().cloned()) {
+            (Some(method), Some(draft)) => (method, draft),
+            _ => return next.run(request).await,
+        };
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        draft.is_by(translate::who(caller));
+    }
+    if !method.mutating || method.descriptor.is_client_streaming() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let text = format!("a request has at most {} bytes", crate::api::REQUEST_LIMIT);
+            return Status::out_of_range(text).into_http();
+        }
+        Err(error) => {
+            return Status::new(Code::Cancelled, format!("the request broke off: {error}")).into_http();
+        }
+    };
+    // what is no request of this method is refused by the method itself
+    if let Some(message) = read(method, &bytes) {
+        draft.asks(&message);
+    }
+    next.run(Request::from_parts(parts, Body::from(bytes))).await
+}
+
+/// Notes what a caller who is known, and may not, wanted to do it to.
+pub async fn note_denied(method: &Method, request: Request) {
+    if method.descriptor.is_client_streaming() {
+        return;
+    }
+    let (parts, body) = request.into_parts();
+    if let Some(draft) = parts.extensions.get::<Arc<Draft>>()
+        && let Some(bytes) = at_once(body).await
+        && let Some(message) = read(method, &bytes)
+    {
+        draft.wanted(&message);
+    }
+}
+
+/// A body that is short and comes at once: nothing more is read of who may not.
+pub async fn at_once(body: Body) -> Option<Bytes> {
+    let body = Limited::new(body, DENIED_LIMIT).collect();
+    Some(tokio::time::timeout(DENIED_PATIENCE, body).await.ok()?.ok()?.to_bytes())
+}
+
+fn read(method: &Method, bytes: &Bytes) -> Option<DynamicMessage> {
+    DynamicMessage::decode(method.descriptor.input(), message(bytes)?).ok()
+}
+
+/// The one message of a body that is not compressed.
+fn message(body: &Bytes) -> Option<Bytes> {
+    let prefix = body.get(..PREFIX)?;
+    let length = prefix.iter().skip(1).fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte));
+    (prefix.first() == Some(&0) && body.len() == length + PREFIX).then(|| body.slice(PREFIX..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::frames::frame;
+
+    #[test]
+    fn one_whole_message_is_read() {
+        assert_eq!(message(&frame(b"one")).as_deref(), Some(&b"one"[..]));
+        assert_eq!(message(&frame(b"one").slice(..6)), None);
+        assert_eq!(message(&Bytes::from_static(b"\x01\0\0\0\0")), None, "compressed");
+        assert_eq!(message(&Bytes::new()), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! What this part folds into its tables when it comes through the stream.
+
+pub mod audit;

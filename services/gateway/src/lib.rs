@@ -11,7 +11,6 @@ mod reconcilers;
 mod service;
 mod store;
 mod translate;
-mod wakeups;
 
 pub use gateway_access::new_tenants::NewTenantQuota;
 pub use gateway_access::oidc_settings::OidcSettings;
@@ -23,7 +22,7 @@ pub use handlers::subscriptions;
 pub use service::SERVICE;
 pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
-pub use wakeups::Wakeups;
+pub use gateway_api::wakeups::Wakeups;
 
 use adapters::staging::Staging;
 use api::Api;
@@ -39,6 +38,7 @@ use gateway_api::api::accept::Requests;
 use gateway_api::api::admission::Admission;
 use gateway_api::api::admit::Admit;
 use gateway_api::api::audit::{Drafts, Records};
+use gateway_api::api::kinds::Kinds;
 use gateway_api::api::pace::Pace;
 use gateway_api::api::{audit, intake};
 use gateway_api::server::doors::Doors;
@@ -314,6 +314,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         sender,
         couriers,
     };
+    let kinds =
+        Kinds { desk: desk.clone(), requests: requests.clone(), wakeups: wakeups.clone() };
     let api = Arc::new(Api {
         desk: desk.clone(),
         access: access.clone(),
@@ -337,7 +339,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
     let sockets = TaskTracker::new();
-    let doors = Doors::new(routes.routes(), &admit, &admission, &drafts, &sockets, &chassis.meter);
+    let doors = Doors::new(routes.routes(), kinds, &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
     tracing::info!(issuer = callout.issuer(), "vouches for clients of the broker");

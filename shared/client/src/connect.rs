@@ -1,6 +1,9 @@
 //! The connection to the gateway.
 
 use super::{Exit, Failure};
+use bytes::Bytes;
+use contracts::Method;
+use contracts::codec::AsBytes;
 use contracts::gateway::v1::{
     audit_service_client::AuditServiceClient, event_service_client::EventServiceClient,
     external_event_service_client::ExternalEventServiceClient, flavor_service_client::FlavorServiceClient,
@@ -16,7 +19,7 @@ use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::{Interceptor, interceptor::InterceptedService};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 /// Answers with many instances or a long console can be large.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -162,6 +165,18 @@ impl Gateway {
     /// Receivers of events outside.
     pub fn webhooks(&self) -> WebhookServiceClient<Connection> {
         WebhookServiceClient::new(self.connection.clone())
+    }
+
+    /// Calls a method that is only known by its declaration.
+    pub async fn call(&self, method: &Method, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+        let service = method.descriptor.parent_service();
+        let path = format!("/{}/{}", service.full_name(), method.descriptor_name());
+        let path = path.parse().map_err(|_| Status::internal(format!("{path} is no path")))?;
+        let mut grpc =
+            tonic::client::Grpc::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let ready = grpc.ready().await;
+        ready.map_err(|error| Status::unavailable(format!("the gateway is not ready: {error}")))?;
+        grpc.unary(request, path, AsBytes).await
     }
 
     /// Health and dead letters.

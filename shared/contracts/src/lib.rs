@@ -6,8 +6,11 @@ mod generated {
 }
 pub use generated::berth::*;
 
+mod canonical;
 mod catalogue;
 pub mod check;
+pub mod codec;
+pub mod comments;
 mod command;
 mod object;
 mod op;
@@ -18,6 +21,7 @@ mod refusal;
 pub mod status;
 mod told;
 
+pub use canonical::canonical;
 pub use catalogue::*;
 pub use command::{Command, Does, Op, OwnObject, Stamp};
 pub use object::{Object, ObjectKind};

@@ -138,6 +138,11 @@ pub struct Method {
 }
 
 impl Method {
+    /// "CreateInstance".
+    pub fn descriptor_name(&self) -> &str {
+        self.descriptor.name()
+    }
+
     /// Of a method that is declared by what it does with a kind.
     fn of_op(descriptor: MethodDescriptor, op: crate::Op) -> Self {
         let crate::op::Face { http_method, path, permission } = op.face();

@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 #[path = "../build/declared.rs"]
-#[allow(dead_code)] // the build uses the rest of it
+#[allow(dead_code, unused_imports)] // the build uses the rest of it
 mod declared;
 
 use declared::{Declared, declared as read};

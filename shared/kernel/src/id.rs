@@ -98,6 +98,8 @@ ids! {
     TokenId = "token id";
     /// A receiver of webhooks.
     WebhookId = "webhook id";
+    /// An object of a declared kind.
+    ObjectId = "object id";
     /// Files of a VM that were put aside.
     QuarantineId = "quarantine id";
 }

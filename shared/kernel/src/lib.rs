@@ -13,7 +13,7 @@ mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use id::{
-    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, OperationId, QuarantineId,
+    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, ObjectId, OperationId, QuarantineId,
     TokenId, UploadId, UserId, WebhookId,
 };
 pub use message::{Kind, Message};

@@ -12,11 +12,13 @@ mod flavor;
 mod host;
 mod image;
 mod instance;
+mod kinds;
 pub mod local;
 mod login;
 mod login_oidc;
 mod manifest;
 mod operation;
+mod public_keys;
 mod quarantine;
 mod quota;
 mod role;
@@ -66,6 +68,8 @@ pub enum Command {
     Host(host::HostCommand),
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    #[command(flatten)]
+    Kind(kinds::KindCommand),
     Events(events::EventsArgs),
     #[command(subcommand)]
     Operation(operation::OperationCommand),
@@ -141,6 +145,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Flavor(command) => flavor::run(command, &Session::open(&global)?).await?,
         Command::Host(command) => host::run(command, &Session::open(&global)?).await?,
         Command::Instance(command) => return instance::run(command, &Session::open(&global)?).await,
+        Command::Kind(command) => kinds::run(&command, &Session::open(&global)?).await?,
         Command::Events(args) => events::run(args, &Session::open(&global)?).await?,
         Command::Operation(command) => operation::run(command, &Session::open(&global)?).await?,
         Command::Audit(command) => audit::run(command, &global).await?,

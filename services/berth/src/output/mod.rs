@@ -9,7 +9,7 @@ mod table;
 pub use document::json_of;
 pub use human::{age, bytes, local_time, milliseconds, refusal_line, resources, since, word};
 pub use progress::Progress;
-pub use table::{Table, fields};
+pub use table::{Table, fields, lines_of};
 
 use client::{Exit, Failure};
 use std::io::{ErrorKind, Write as _};

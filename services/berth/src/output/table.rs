@@ -5,23 +5,33 @@ use comfy_table::{Cell, ContentArrangement, presets};
 /// A table under construction.
 pub struct Table {
     inner: comfy_table::Table,
-    empty: &'static str,
+    empty: String,
     rows: usize,
 }
 
 impl Table {
     /// A table with these column titles; `empty` is the sentence printed instead of a table without rows.
-    pub fn new<const N: usize>(titles: [&str; N], empty: &'static str) -> Self {
+    pub fn new<const N: usize>(titles: [&str; N], empty: &str) -> Self {
+        Self::of(&titles, empty)
+    }
+
+    /// The same with as many columns as are known only when the program runs.
+    pub fn of(titles: &[&str], empty: &str) -> Self {
         let mut inner = comfy_table::Table::new();
         inner.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        inner.set_header(titles.map(|t| Cell::new(t.to_uppercase())).to_vec());
-        Self { inner, empty, rows: 0 }
+        inner.set_header(titles.iter().map(|title| Cell::new(title.to_uppercase())).collect::<Vec<_>>());
+        Self { inner, empty: empty.to_owned(), rows: 0 }
     }
 
     /// Adds a row. Control characters in what others chose never reach the terminal.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.row_of(&cells);
+    }
+
+    /// The same for a table of [`Table::of`].
+    pub fn row_of(&mut self, cells: &[String]) {
         self.rows += 1;
-        self.inner.add_row(cells.map(|text| Cell::new(tame(&text))).to_vec());
+        self.inner.add_row(cells.iter().map(|text| Cell::new(tame(text))).collect::<Vec<_>>());
     }
 
     /// The table, with a newline at its end.
@@ -39,6 +49,11 @@ impl Table {
 
 /// "name  value" lines with aligned values; fields without a value are left out.
 pub fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
+    lines_of(&fields)
+}
+
+/// The same for as many as are known only when the program runs.
+pub fn lines_of(fields: &[(&str, String)]) -> String {
     let width =
         fields.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();

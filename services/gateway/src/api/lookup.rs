@@ -2,13 +2,15 @@
 
 use super::Api;
 use crate::store::{hosts, images, instances};
-use contracts::scheduler::v1::{Host, Instance, InstancePhase};
+use contracts::Object as _;
+use contracts::scheduler::v1::{Host, Instance, InstancePhase, SshKey};
 use contracts::storage::v1::Image;
 use gateway_api::domain::caller::Caller;
 use gateway_api::domain::names;
 use gateway_api::store::operations;
 use gateway_api::translate::status;
 use kernel::{InstanceId, Refusal};
+use prost::Message as _;
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -60,6 +62,25 @@ impl Api {
         let found =
             images::find(self.desk.store().reader(), &caller.tenant, name).await.map_err(status::broken)?;
         found.ok_or_else(|| status::not_found("image", "image", name))
+    }
+
+    /// Public keys of which some are called by the names under which the tenant keeps them: all as keys.
+    pub(super) async fn public_keys(&self, caller: &Caller, keys: Vec<String>) -> Result<Vec<String>, Status> {
+        let mut lines = Vec::with_capacity(keys.len());
+        for (index, key) in keys.into_iter().enumerate() {
+            // a key has blanks, a name has none
+            if kernel::format::name(&key).is_err() {
+                lines.push(key);
+                continue;
+            }
+            let found = objects::find(self.desk.store().reader(), SshKey::KIND, &caller.tenant, &key).await;
+            let found = found.map_err(status::broken)?.filter(|found| !found.gone);
+            let missing =
+                || status::not_found("ssh key", &format!("ssh_authorized_keys[{index}]"), &key);
+            let kept = SshKey::decode(found.ok_or_else(missing)?.snapshot.as_slice());
+            lines.push(kept.map_err(status::broken)?.public_key);
+        }
+        Ok(lines)
     }
 
     /// A host by name or id.

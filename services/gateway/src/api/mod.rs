@@ -16,7 +16,7 @@ mod quarantine;
 mod uploads;
 
 use crate::adapters::staging::Staging;
-use crate::wakeups::Wakeups;
+use gateway_api::wakeups::Wakeups;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;

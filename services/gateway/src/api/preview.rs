@@ -15,7 +15,9 @@ impl Api {
         request: Request<wire::PreviewInstanceRequest>,
     ) -> Result<Response<wire::PreviewInstanceResponse>, Status> {
         let caller = caller(&request)?;
-        let request = request.into_inner().instance.ok_or_else(|| status::missing("instance"))?;
+        let mut request = request.into_inner().instance.ok_or_else(|| status::missing("instance"))?;
+        let keys = std::mem::take(&mut request.ssh_authorized_keys);
+        request.ssh_authorized_keys = self.public_keys(&caller, keys).await?;
         let (wish, choices) =
             read(request).map_err(|violation| status::invalid(violation.inside("instance")))?;
         let image = self.image(&caller, &wish.image).await?;

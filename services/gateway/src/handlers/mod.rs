@@ -7,13 +7,14 @@ mod flavors;
 mod hosts;
 mod images;
 mod instances;
+mod objects;
 mod operations;
 mod quarantine;
 
 #[cfg(test)]
 mod tests;
 
-use crate::wakeups::Wakeups;
+use gateway_api::wakeups::Wakeups;
 use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
@@ -50,6 +51,8 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on_object(images::Project(on.clone()))
         .on_object(instances::Project(on.clone()))
         .on_object(quarantine::Project(on.clone()))
+        // objects of declared kinds
+        .on_objects(contracts::KINDS.iter().filter(|kind| kind.served), objects::Project(on.clone()))
         // nothing exists, or nothing changed: only the operation learns of it
         .on::<InstanceRefused>(operations::progress(&on, |e: InstanceRefused| e.operations))
         .on::<RequestRefused>(operations::progress(&on, |e: RequestRefused| e.operations))

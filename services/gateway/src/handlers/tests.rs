@@ -2,7 +2,7 @@
 
 use super::subscriptions;
 use crate::store::{STATE_TABLES, hosts, images, instances};
-use crate::wakeups::Wakeups;
+use gateway_api::wakeups::Wakeups;
 use ::store::{Store, dump_table};
 use bus::Failure;
 use contracts::common::v1::{OperationProgress, OperationState, Refusal, Sealed};

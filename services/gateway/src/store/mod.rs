@@ -35,4 +35,6 @@ pub const STATE_TABLES: &[&str] = &[
     "horizons",
     "webhooks",
     "quarantine",
+    "objects",
+    "object_terms",
 ];

@@ -2,6 +2,7 @@
 
 use super::super::Session;
 use super::super::arguments::{WaitArgs, pair, size, vcpus};
+use super::super::public_keys::keys_of;
 use super::{explain, get, show};
 use crate::output::refusal_line;
 use clap::{Args, ValueEnum};
@@ -51,8 +52,9 @@ pub struct CreateArgs {
     /// Disk, such as 10GiB
     #[arg(long, value_parser = size, requires = "vcpus")]
     disk: Option<u64>,
-    /// Public key that may log in: a file in authorized_keys format or the key itself; repeatable
-    #[arg(long = "ssh-key", value_name = "FILE|KEY")]
+    /// Public key that may log in: a file in authorized_keys format, the key itself, or the name of one of
+    /// `berth ssh-key`; repeatable
+    #[arg(long = "ssh-key", value_name = "FILE|KEY|NAME")]
     ssh_keys: Vec<String>,
     /// Host name inside the guest [default: the name]
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -193,6 +195,14 @@ fn runs(instance: &Instance) -> bool {
     matches!(instance.phase(), InstancePhase::Running | InstancePhase::Ready)
 }
 
+/// The public keys in a file, the one key that was written out, or the name of one that the platform keeps.
+fn keys_or_name(text: &str) -> Result<Vec<String>, Failure> {
+    if kernel::format::name(text).is_ok() && !std::path::Path::new(text).exists() {
+        return Ok(vec![text.to_owned()]);
+    }
+    keys_of(text)
+}
+
 fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
     let resources = match (args.vcpus, args.memory, args.disk) {
         (Some(vcpus_milli), Some(memory_bytes), Some(disk_bytes)) => {
@@ -202,7 +212,7 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
     };
     let mut ssh_authorized_keys = Vec::new();
     for key in &args.ssh_keys {
-        ssh_authorized_keys.extend(keys_of(key)?);
+        ssh_authorized_keys.extend(keys_or_name(key)?);
     }
     let user_data = args.user_data.as_deref().map(user_data_of).transpose()?.unwrap_or_default();
     let driver = match args.driver {
@@ -243,29 +253,6 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
     })
 }
 
-/// The public keys in a file, or the one key that was written out.
-fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
-    const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
-    let is_key = |line: &str| KINDS.iter().any(|kind| line.starts_with(kind)) && line.contains(' ');
-    if is_key(text.trim()) {
-        return Ok(vec![text.trim().to_owned()]);
-    }
-    let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
-    let content = std::fs::read_to_string(text)
-        .map_err(|error| explain(format!("neither a public key nor a file that can be read: {error}")))?;
-    if content.contains("PRIVATE KEY") {
-        return Err(explain(
-            "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
-        ));
-    }
-    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let keys: Vec<String> = lines.map(str::to_owned).collect();
-    if keys.is_empty() {
-        return Err(explain("the file holds no key".into()));
-    }
-    Ok(keys)
-}
-
 fn user_data_of(file: &str) -> Result<String, Failure> {
     let explain = |why: String| Failure::usage(format!("user data {file:?}: {why}"));
     let mut bytes = Vec::new();
@@ -287,24 +274,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_from_files_or_the_command_line() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).expect("writes");
-            path.display().to_string()
-        };
-        assert_eq!(keys_of("ssh-ed25519 AAAA me").expect("a key"), ["ssh-ed25519 AAAA me"]);
-        let keys =
-            keys_of(&file("a.pub", "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n")).expect("two keys");
-        assert_eq!(keys, ["ssh-ed25519 AAAA me", "ssh-rsa BBBB"]);
-        let failure =
-            keys_of(&file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n")).expect_err("private");
-        assert!(
-            failure.message.contains("never leave") && !failure.to_string().contains("secret"),
-            "{failure}"
-        );
-        assert!(keys_of(&file("empty", "\n")).is_err() && keys_of("/nowhere/key.pub").is_err());
+    fn a_key_may_be_called_by_its_name() {
+        assert_eq!(keys_or_name("laptop").expect("a name"), ["laptop"]);
+        assert!(keys_or_name("/nowhere/key.pub").is_err() && keys_or_name("no name").is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod rest;
 pub mod server;
 pub mod store;
 pub mod translate;
+pub mod wakeups;
 
 /// The service that the parts make up: whose events and commands it is.
 pub const SERVICE_NAME: &str = "gateway";

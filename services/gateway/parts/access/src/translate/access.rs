@@ -3,7 +3,7 @@
 use crate::domain::accounts;
 use contracts::gateway::v1::{self as wire, TenantState, TokenKind};
 use gateway_api::domain::caller::{Caller, Limits, Standing};
-use gateway_api::domain::permissions::{Role, Scope, TABLE};
+use gateway_api::domain::permissions::{Role, Scope, rules};
 use gateway_api::domain::violation::{Violation, excerpt};
 use gateway_api::translate::status;
 use kernel::{PLATFORM, Refusal, Timestamp};
@@ -72,7 +72,7 @@ pub fn role(field: &str, name: &str) -> Result<Role, Status> {
 /// A role for those who read about it.
 pub fn described(role: Role) -> wire::Role {
     let of = |platform: bool| {
-        let lines = TABLE.iter().filter(|rule| rule.roles.contains(&role));
+        let lines = rules().filter(|rule| rule.roles.contains(&role));
         let lines = lines.filter(|rule| (rule.scope == Scope::Platform) == platform);
         lines.map(|rule| rule.permission.to_owned()).collect()
     };

@@ -183,6 +183,16 @@ impl Requests {
         request: &Request<T>,
         method: &'static str,
     ) -> Result<Asked, Status> {
+        self.asked_encoded(request, method, &request.get_ref().encode_to_vec())
+    }
+
+    /// The same for a request that is only known by its declaration, encoded the same way every time.
+    pub fn asked_encoded<T>(
+        &self,
+        request: &Request<T>,
+        method: &'static str,
+        encoded: &[u8],
+    ) -> Result<Asked, Status> {
         let header =
             |name: &str| request.metadata().get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
         let key = header("idempotency-key").unwrap_or_default();
@@ -191,7 +201,7 @@ impl Requests {
             caller: caller(request)?,
             method,
             key,
-            fingerprint: self.key.fingerprint(method, &request.get_ref().encode_to_vec()),
+            fingerprint: self.key.fingerprint(method, encoded),
             traceparent: header("traceparent").unwrap_or_default(),
             draft: request.extensions().get::<Arc<Draft>>().cloned(),
         })

@@ -7,7 +7,9 @@ use super::accept::{Accepted, Asked};
 use crate::store::{operations, uploads};
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
+use bytes::Bytes;
 use bus::{Cause, Desk, Pulse, Report, Watchdog, Work, watchdog};
+use contracts::Entry;
 use contracts::gateway::v1::{Operation, OperationAccepted};
 use kernel::{Message, MessageId, OperationId, Refusal};
 use opentelemetry::metrics::{Histogram, Meter};
@@ -72,8 +74,33 @@ impl Intake {
     ) -> Verdict {
         let operation_id = OperationId::new();
         let command = command(operation_id.to_string());
-        // under the operation's own id, so that what became of it can be found out
-        let id = MessageId::from_u128(operation_id.as_u128());
+        let id = message_of(operation_id);
+        let tell: Tell = Box::new(move |work| work.tell_under(id, &command));
+        self.take(asked, operation_id, object_id, (deadline_us, uploads), tell).await
+    }
+
+    /// The same for a command that is only known by its declaration.
+    pub async fn accept_encoded(
+        &self,
+        asked: &Asked,
+        object_id: &str,
+        command: &'static Entry,
+        payload: Bytes,
+    ) -> Verdict {
+        let operation_id = OperationId::new();
+        let (id, key) = (message_of(operation_id), object_id.to_owned());
+        let tell: Tell = Box::new(move |work| work.tell_encoded(id, command, &key, payload.clone()));
+        self.take(asked, operation_id, object_id, (0, Vec::new()), tell).await
+    }
+
+    async fn take(
+        &self,
+        asked: &Asked,
+        operation_id: OperationId,
+        object_id: &str,
+        (deadline_us, uploads): (i64, Vec<String>),
+        tell: Tell,
+    ) -> Verdict {
         let (answer, verdict) = oneshot::channel();
         let waiting = Waiting {
             asked: asked.in_this_trace(),
@@ -81,7 +108,7 @@ impl Intake {
             object_id: object_id.to_owned(),
             deadline_us,
             uploads,
-            tell: Box::new(move |work| work.tell_under(id, &command)),
+            tell,
             answer,
         };
         self.0.try_send(waiting).map_err(|_| {
@@ -92,6 +119,11 @@ impl Intake {
             Err(Status::unavailable("the request was given up; try again with the same key"))
         })
     }
+}
+
+/// A command goes under its operation's own id, so that what became of it can be found out.
+fn message_of(operation: OperationId) -> MessageId {
+    MessageId::from_u128(operation.as_u128())
 }
 
 impl Taker {

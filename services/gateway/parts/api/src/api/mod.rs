@@ -5,6 +5,7 @@ pub mod admission;
 pub mod admit;
 pub mod audit;
 pub mod intake;
+pub mod kinds;
 pub mod pace;
 
 use crate::domain::caller::Caller;

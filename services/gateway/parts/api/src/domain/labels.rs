@@ -1,60 +1,27 @@
 //! Labels: `key=value` pairs on instances and hosts, and wishes about them.
 
 use super::violation::{Violation, excerpt};
+use kernel::format::{self, LABEL_KEY_LIMIT, is_label_key};
 use std::collections::BTreeMap;
-
-/// Most labels of one object.
-pub const COUNT_LIMIT: usize = 64;
-/// Longest key, in bytes.
-pub const KEY_LIMIT: usize = 63;
-/// Longest value, in bytes.
-pub const VALUE_LIMIT: usize = 255;
 
 /// Keys begin and end with a letter or digit and hold `-`, `_`, `.` and `/` between ("example.com/team");
 /// values are anything printable.
 pub fn check(field: &str, labels: &BTreeMap<String, String>) -> Result<(), Violation> {
-    if labels.len() > COUNT_LIMIT {
-        return Err(Violation::new(
-            field,
-            format!("{} labels are too many: at most {COUNT_LIMIT}", labels.len()),
-        ));
-    }
-    for (key, value) in labels {
-        if !is_key(key) {
-            return Err(Violation::new(
-                field,
-                format!(
-                    "{:?} is not a label key: write 1 to {KEY_LIMIT} letters, digits, '-', '_', '.' and '/', beginning and ending with a letter or digit",
-                    excerpt(key, 80)
-                ),
-            ));
-        }
-        if value.len() > VALUE_LIMIT || value.chars().any(char::is_control) {
-            return Err(Violation::new(
-                format!("{field}.{key}"),
-                format!("a label value has at most {VALUE_LIMIT} bytes and no control characters"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn is_key(key: &str) -> bool {
-    (1..=KEY_LIMIT).contains(&key.len())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && key.ends_with(|c: char| c.is_ascii_alphanumeric())
+    format::labels(labels).map_err(|(key, why)| {
+        let field = key.map_or_else(|| field.to_owned(), |key| format!("{field}.{key}"));
+        Violation::new(field, why)
+    })
 }
 
 /// Name of an affinity group: like a label key; "" = none.
 pub fn group(field: &str, name: &str) -> Result<(), Violation> {
-    if name.is_empty() || is_key(name) {
+    if name.is_empty() || is_label_key(name) {
         return Ok(());
     }
     Err(Violation::new(
         field,
         format!(
-            "{:?} is not a group: write 1 to {KEY_LIMIT} letters, digits, '-', '_', '.' and '/'",
+            "{:?} is not a group: write 1 to {LABEL_KEY_LIMIT} letters, digits, '-', '_', '.' and '/'",
             excerpt(name, 80)
         ),
     ))

@@ -11,4 +11,5 @@ pub mod names;
 pub mod operation;
 pub mod page;
 pub mod permissions;
+mod permissions_of_kinds;
 pub mod violation;

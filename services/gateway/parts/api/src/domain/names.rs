@@ -1,25 +1,14 @@
 //! Names: of instances, images and flavors, host names, and what names an object in a request.
 
 use super::violation::{Violation, excerpt};
+use kernel::format::{self, NAME_LIMIT, is_dns_label};
 
-/// Longest name of an instance, an image or a flavor; a DNS label (RFC 1035, section 2.3.4).
-pub const NAME_LIMIT: usize = 63;
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOSTNAME_LIMIT: usize = 253;
 
 /// An instance is called like a DNS label: `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn instance(field: &str, name: &str) -> Result<(), Violation> {
-    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if starts && label(name) {
-        return Ok(());
-    }
-    Err(Violation::new(
-        field,
-        format!(
-            "{:?} is not a name: write 1 to {NAME_LIMIT} lower case letters, digits and '-', beginning with a letter and not ending with '-'",
-            excerpt(name, 80)
-        ),
-    ))
+    format::name(name).map_err(|why| Violation::new(field, why))
 }
 
 /// Images and flavors may also have dots: "debian-12.5", "m1.small".
@@ -44,7 +33,7 @@ pub fn dotted(field: &str, name: &str) -> Result<(), Violation> {
 
 /// A host name: DNS labels with dots between, at most 253 bytes.
 pub fn hostname(field: &str, name: &str) -> Result<(), Violation> {
-    let right = name.len() <= HOSTNAME_LIMIT && name.to_ascii_lowercase().split('.').all(label);
+    let right = name.len() <= HOSTNAME_LIMIT && name.to_ascii_lowercase().split('.').all(is_dns_label);
     if right {
         return Ok(());
     }
@@ -55,15 +44,6 @@ pub fn hostname(field: &str, name: &str) -> Result<(), Violation> {
             excerpt(name, 80)
         ),
     ))
-}
-
-/// One lower case DNS label.
-fn label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=NAME_LIMIT).contains(&text.len())
-        && text.chars().all(|c| inner(c) || c == '-')
-        && text.starts_with(inner)
-        && text.ends_with(inner)
 }
 
 /// Something that names an object: its name or its id, not resolved yet.

@@ -1,6 +1,7 @@
 //! Which role may do what. This table is the whole policy: `api/auth.rs` asks it and nothing else, and a method whose
 //! permission has no line here fails the tests.
 
+use super::permissions_of_kinds::OF_KINDS;
 use Role::{Admin, Auditor, Developer, Operator};
 use Scope::{Anyone, Either, Everyone, Platform, Tenant};
 use kernel::PLATFORM;
@@ -47,15 +48,15 @@ pub struct Rule {
 
 const NOBODY: &[Role] = &[];
 const ADMINS: &[Role] = &[Admin];
-const RUNNERS: &[Role] = &[Admin, Operator];
+pub(super) const RUNNERS: &[Role] = &[Admin, Operator];
 const AUDITORS: &[Role] = &[Admin, Auditor];
-const WATCHERS: &[Role] = &[Admin, Operator, Auditor];
-const WORKERS: &[Role] = &[Admin, Operator, Developer];
-const ALL: &[Role] = &[Admin, Operator, Developer, Auditor];
+pub(super) const WATCHERS: &[Role] = &[Admin, Operator, Auditor];
+pub(super) const WORKERS: &[Role] = &[Admin, Operator, Developer];
+pub(super) const ALL: &[Role] = &[Admin, Operator, Developer, Auditor];
 
 /// The policy.
 #[rustfmt::skip]
-pub const TABLE: &[Rule] = &[
+const TABLE: &[Rule] = &[
     rule("session.open",     Anyone,   NOBODY),
     rule("session.own",      Everyone, NOBODY),
     rule("catalogue.read",   Everyone, NOBODY),
@@ -100,16 +101,21 @@ pub const TABLE: &[Rule] = &[
     rule("tenant.delete",    Platform, ADMINS),
 ];
 
-const fn rule(permission: &'static str, scope: Scope, roles: &'static [Role]) -> Rule {
+pub(super) const fn rule(permission: &'static str, scope: Scope, roles: &'static [Role]) -> Rule {
     Rule { permission, scope, roles }
 }
 
 /// Whoever holds one of these can give every other permission, to themselves too: no token is narrowed to them.
 pub const GRANTING: [&str; 3] = ["user.bind", "user.change", "user.create"];
 
+/// Every line: those of the table, and those that follow from the declarations of kinds.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    TABLE.iter().chain(OF_KINDS)
+}
+
 /// The line of a permission.
 pub fn find(permission: &str) -> Option<&'static Rule> {
-    TABLE.iter().find(|rule| rule.permission == permission)
+    rules().find(|rule| rule.permission == permission)
 }
 
 impl Role {
@@ -156,7 +162,7 @@ pub fn held(bindings: &[Binding], tenant: &str) -> BTreeSet<&'static str> {
         Tenant => tenant != PLATFORM && (holds(rule, tenant) || holds(rule, PLATFORM)),
         Either => holds(rule, tenant) || holds(rule, PLATFORM),
     };
-    TABLE.iter().filter(granted).map(|rule| rule.permission).collect()
+    rules().filter(granted).map(|rule| rule.permission).collect()
 }
 
 /// Whether a call that changes something is taken although its tenant is disabled: what concerns the platform and not
@@ -177,9 +183,36 @@ mod tests {
     #[test]
     fn every_permission_of_a_method_has_a_line_and_every_line_a_method() {
         let used: BTreeSet<&str> = contracts::methods().iter().map(|m| m.permission.as_str()).collect();
-        let known: BTreeSet<&str> = TABLE.iter().map(|rule| rule.permission).collect();
-        assert_eq!(known.len(), TABLE.len(), "a permission stands in the table twice");
+        let known: BTreeSet<&str> = rules().map(|rule| rule.permission).collect();
+        assert_eq!(known.len(), rules().count(), "a permission stands in the table twice");
         assert_eq!(used, known);
+    }
+
+    /// What may be done with objects of declared kinds follows from whose they are. It is written down all the same, so
+    /// that each new permission is a line that somebody reads.
+    #[test]
+    fn permissions_of_kinds_follow_from_their_declarations() {
+        use contracts::options::v1::Scope as Whose;
+        let mut lines = BTreeSet::new();
+        for (method, op) in contracts::methods().iter().filter_map(|method| Some((method, method.op?))) {
+            let (scope, roles) = match (op.kind.scope, op.is_mutating()) {
+                (Whose::Platform, false) => ("Platform", "WATCHERS"),
+                (Whose::Platform, true) => ("Platform", "RUNNERS"),
+                (_, false) => ("Tenant", "ALL"),
+                (_, true) => ("Tenant", "WORKERS"),
+            };
+            lines.insert(format!("    rule({:?}, {scope}, {roles}),\n", method.permission));
+        }
+        let (file, present) =
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/permissions_of_kinds.rs"), include_str!("permissions_of_kinds.rs"));
+        let (before, rest) = present.split_once("= &[\n").expect("a list");
+        let (_, after) = rest.split_once("];\n").expect("its end");
+        let right = format!("{before}= &[\n{}];\n{after}", lines.into_iter().collect::<String>());
+        if std::env::var_os("BERTH_WRITE_GOLDEN").is_some() {
+            std::fs::write(file, &right).expect("written");
+        } else {
+            assert_eq!(present, right, "write it with BERTH_WRITE_GOLDEN=1, and read the difference");
+        }
     }
 
     #[test]
@@ -201,7 +234,7 @@ mod tests {
             assert!(of(role, PLATFORM, "acme").is_superset(&of(role, "acme", "acme")), "{}", role.name());
         }
         let admin = of(Admin, PLATFORM, "acme");
-        assert!(TABLE.iter().all(|rule| rule.scope == Anyone || admin.contains(rule.permission)));
+        assert!(rules().all(|rule| rule.scope == Anyone || admin.contains(rule.permission)));
         assert!(!of(Admin, PLATFORM, PLATFORM).contains("instance.create"), "the platform owns no instances");
     }
 

@@ -104,7 +104,8 @@ async fn dispatch(door: Door, method: &'static Method, shape: Shape, mut request
 /// Notes what the path names: it is known of callers who come no further, too.
 async fn named(draft: &Draft, method: &Method, request: Request<Body>) -> Request<Body> {
     let (mut parts, body) = request.into_parts();
-    let kind = translate::audit::kind(method);
+    // requests about declared kinds call it by the same name, whatever it is
+    let kind = method.op.map_or_else(|| translate::audit::kind(method), |_| "name".to_owned());
     if let Ok(path) = RawPathParams::from_request_parts(&mut parts, &()).await
         && let Some((_, value)) = path.iter().find(|(name, _)| *name == kind)
     {

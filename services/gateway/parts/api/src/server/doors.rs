@@ -4,6 +4,7 @@ use super::observe::{self, Observer};
 use crate::api::admission::{self, Admission};
 use crate::api::admit::{self, Admit};
 use crate::api::audit::{Drafts, layer};
+use crate::api::kinds::Kinds;
 use crate::rest::call::Door;
 use crate::rest::router;
 use axum::Router;
@@ -28,6 +29,7 @@ impl Doors {
     /// The gRPC services with their layers, and REST in front of the same.
     pub fn new(
         services: Routes,
+        kinds: Kinds,
         admit: &Arc<dyn Admit>,
         admission: &Arc<Admission>,
         drafts: &Arc<Drafts>,
@@ -38,6 +40,7 @@ impl Doors {
         // the last layer is the outermost: first measured, then recorded, limited in time, known, noted, admitted
         let grpc = services
             .into_axum_router()
+            .merge(kinds.routes())
             .layer(from_fn_with_state(admission.clone(), admission::admit))
             .layer(from_fn(layer::note))
             .layer(from_fn_with_state(admit.clone(), admit::guard))

@@ -16,6 +16,7 @@ use sqlx::any::AnyRow;
 
 /// The schema.
 pub const MIGRATIONS: &[MigrationFile] = &[
+    objects::TABLES_OF_READERS[0],
     MigrationFile {
         version: 1000,
         name: "gateway",

@@ -41,6 +41,9 @@ pub fn method_name(method: &Method) -> String {
 
 /// The kind of object that a method is about: the name of its path, or what its service is about.
 pub fn kind(method: &Method) -> String {
+    if let Some(op) = method.op {
+        return op.kind.name.to_owned();
+    }
     let in_path = method.path.split('{').nth(1).and_then(|part| part.split('}').next());
     in_path.map_or_else(
         || method.descriptor.parent_service().name().trim_end_matches("Service").to_lowercase(),

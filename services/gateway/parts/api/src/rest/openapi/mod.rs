@@ -4,7 +4,7 @@
 mod paths;
 mod schema;
 
-use crate::translate::comments;
+use contracts::comments;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 

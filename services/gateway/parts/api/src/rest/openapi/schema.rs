@@ -1,6 +1,6 @@
 //! JSON schemas (2020-12, as OpenAPI 3.1 uses them) of protobuf messages in their JSON form.
 
-use crate::translate::comments;
+use contracts::comments;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 

@@ -5,7 +5,7 @@ use super::{cloud_event_type, events, schema_name, schema_path, summary, watch_n
 use crate::translate::cloudevents::MEDIA_TYPE;
 use crate::translate::webhooks;
 use contracts::Entry;
-use gateway_api::translate::comments;
+use contracts::comments;
 use prost_reflect::MessageDescriptor;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;

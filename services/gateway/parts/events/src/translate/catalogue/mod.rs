@@ -8,7 +8,7 @@ pub use asyncapi::document as asyncapi;
 
 use contracts::Entry;
 use contracts::gateway::v1::EventType;
-use gateway_api::translate::comments;
+use contracts::comments;
 use kernel::Kind;
 use prost_reflect::MessageDescriptor;
 use schema::Definitions;

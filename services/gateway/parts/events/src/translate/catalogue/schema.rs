@@ -1,6 +1,6 @@
 //! JSON Schemas of messages as they are shown: exactly what `redact::json` writes, no field more and none less.
 
-use gateway_api::translate::comments;
+use contracts::comments;
 use gateway_api::translate::redact::is_secret;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};

@@ -14,7 +14,7 @@ pub fn of(file: &FileDescriptor, path: &[i32]) -> String {
 
 fn read() -> Comments {
     let mut comments = HashMap::new();
-    for file in contracts::pool().files() {
+    for file in crate::pool().files() {
         let Some(info) = &file.file_descriptor_proto().source_code_info else { continue };
         for location in &info.location {
             let text: Vec<&str> = location.leading_comments().lines().map(str::trim).collect();

@@ -1,0 +1,52 @@
+//! Public keys of SSH on the command line.
+
+use client::Failure;
+
+/// The public keys in a file, or the one key that was written out.
+pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
+    const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+    let is_key = |line: &str| KINDS.iter().any(|kind| line.starts_with(kind)) && line.contains(' ');
+    if is_key(text.trim()) {
+        return Ok(vec![text.trim().to_owned()]);
+    }
+    let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
+    let content = std::fs::read_to_string(text)
+        .map_err(|error| explain(format!("neither a public key nor a file that can be read: {error}")))?;
+    if content.contains("PRIVATE KEY") {
+        return Err(explain(
+            "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
+        ));
+    }
+    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<String> = lines.map(str::to_owned).collect();
+    if keys.is_empty() {
+        return Err(explain("the file holds no key".into()));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_files_or_the_command_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path.display().to_string()
+        };
+        assert_eq!(keys_of("ssh-ed25519 AAAA me").expect("a key"), ["ssh-ed25519 AAAA me"]);
+        let keys =
+            keys_of(&file("a.pub", "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n")).expect("two keys");
+        assert_eq!(keys, ["ssh-ed25519 AAAA me", "ssh-rsa BBBB"]);
+        let failure =
+            keys_of(&file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n")).expect_err("private");
+        assert!(
+            failure.message.contains("never leave") && !failure.to_string().contains("secret"),
+            "{failure}"
+        );
+        assert!(keys_of(&file("empty", "\n")).is_err() && keys_of("/nowhere/key.pub").is_err());
+    }
+}

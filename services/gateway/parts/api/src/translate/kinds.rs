@@ -1,0 +1,60 @@
+//! Requests and answers about objects of declared kinds, by their descriptors.
+
+use super::status;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use contracts::{Method, ObjectKind, canonical};
+use objects::Found;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use prost_reflect::DynamicMessage;
+use tonic::{Code, Status};
+
+/// What is asked for.
+pub struct Wish {
+    /// The request.
+    pub message: DynamicMessage,
+    /// The same, encoded the same way every time.
+    pub bytes: Bytes,
+    /// The object that it names; "" = none.
+    pub name: String,
+}
+
+/// Reads the request of a method.
+pub fn wish(method: &Method, bytes: &Bytes) -> Result<Wish, Status> {
+    let message =
+        DynamicMessage::decode(method.descriptor.input(), bytes.clone()).map_err(unreadable)?;
+    let name = message.get_field_by_name("name");
+    let name = name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+    Ok(Wish { bytes: canonical(&message).into(), name, message })
+}
+
+/// Bytes that are no request of the method.
+pub fn unreadable(error: prost::DecodeError) -> Status {
+    let text = format!("the request cannot be read: {error}");
+    status::refused(Code::InvalidArgument, kernel::Refusal::new("INVALID_ARGUMENT", text), "")
+}
+
+/// No object of the kind is called so, in the caller's reach.
+pub fn not_found(kind: &ObjectKind, name: &str) -> Status {
+    status::not_found(&kind.name.replace('_', " "), "name", name)
+}
+
+/// The method that makes objects of a kind: "CreateSshKey".
+pub fn create_of(kind: &ObjectKind) -> Option<&'static str> {
+    let creates = |method: &&Method| method.op.is_some_and(|op| op.kind == kind && op.creates());
+    contracts::methods().iter().find(creates).map(Method::descriptor_name)
+}
+
+/// A page as every kind answers it: the objects in field 1 as their owner encoded them, the token in field 2.
+pub fn page(objects: &[Found], token: &str) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let mut field = |number: u32, content: &[u8]| {
+        encode_key(number, WireType::LengthDelimited, &mut bytes);
+        encode_varint(content.len() as u64, &mut bytes);
+        bytes.put_slice(content);
+    };
+    objects.iter().for_each(|object| field(1, &object.snapshot));
+    if !token.is_empty() {
+        field(2, token.as_bytes());
+    }
+    bytes.freeze()
+}

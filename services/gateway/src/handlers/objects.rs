@@ -1,0 +1,22 @@
+//! Objects of declared kinds, as their owners say they are.
+
+use super::Projection;
+use async_trait::async_trait;
+use bus::{Failure, HandleObjects, Work};
+use contracts::{Content, Told};
+
+/// An event that carries one.
+pub(super) struct Project(pub(super) Projection);
+
+#[async_trait]
+impl HandleObjects for Project {
+    async fn handle(&self, work: &mut Work, told: Told) -> Result<(), Failure> {
+        if let Content::Snapshot(object) = &told.content
+            && object.revision() > 0
+            && ::objects::restore(work.tx(), object, &told.bytes).await?
+        {
+            self.0.wake(work, object.id());
+        }
+        self.0.advance(work, &told.operations, |_| {}).await
+    }
+}

@@ -26,12 +26,16 @@ const RESERVED: [(&str, &[&str], &str); 4] = [
         "messages leave and arrive through bus",
     ),
     ("virt", &["host-driver", "stories", "benches"], "only host-driver meets hypervisors"),
-    ("axum", &["gateway", "chassis", "stories"], "gateway is the only public door"),
+    ("axum", &["gateway-api", "chassis", "stories"], "gateway is the only public door"),
     ("clap", &["berth", "benches"], "services are told things by settings, only berth has a command line"),
 ];
 
 /// The crates that may put services together.
 const COMPOSERS: [&str; 3] = ["node", "stories", "benches"];
+
+/// Services that are made of parts: crates beside the service, in `parts/`, that share its process and its database. From
+/// the lowest up; a part depends on parts below it, its service on all of them, and nobody else on any.
+pub const PARTS: [(&str, &[&str]); 1] = [("gateway", &["gateway-api", "gateway-access", "gateway-events"])];
 
 /// The client is for any machine: what it may use of our own crates.
 const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client"]);
@@ -67,11 +71,38 @@ fn crate_name(path: &str, manifest: &Table) -> String {
     name.unwrap_or_else(|| panic!("{path} has no package.name")).to_owned()
 }
 
-/// A service imports no other service; only the node and the stories compose them.
+/// The service that a crate is a part of, and how many parts are below it.
+fn part_of(name: &str) -> Option<(&'static str, usize)> {
+    PARTS.iter().find_map(|(service, parts)| Some((*service, parts.iter().position(|part| *part == name)?)))
+}
+
+/// Parts depend downward only, and only their own service depends on them.
+fn parts_are_below_their_service(tree: &Tree) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (path, manifest) in tree.members() {
+        let name = crate_name(path, &manifest);
+        if path.contains("/parts/") && part_of(&name).is_none() {
+            found.push(format!("{path}: {name} is not in the list of parts"));
+        }
+        for dependency in dependencies(&manifest) {
+            let Some((service, place)) = part_of(&dependency.name) else { continue };
+            let above = part_of(&name).is_some_and(|(of, own)| of == service && own > place);
+            if name != service && !above {
+                found.push(format!(
+                    "{path}: {name} depends on {}, a part of {service}; only {service} and the parts above may",
+                    dependency.name
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// A service imports no other service; only the node and the stories compose them. A part imports no service.
 fn services_are_alone(tree: &Tree) -> Vec<Violation> {
     let services: BTreeMap<String, &str> = tree
         .members()
-        .filter(|(path, _)| path.starts_with("services/"))
+        .filter(|(path, _)| path.starts_with("services/") && !path.contains("/parts/"))
         .map(|(path, manifest)| (crate_name(path, &manifest), path))
         .collect();
     let mut found = Vec::new();
@@ -194,6 +225,36 @@ fn a_service_imports_no_other_service() {
         ("services/node/Cargo.toml", &node),
     ];
     finds(services_are_alone, &sample, &["scheduler depends on the service gateway"]);
+}
+
+#[test]
+fn a_part_depends_on_parts_below_it() {
+    check(parts_are_below_their_service);
+    check(services_are_alone);
+    let gateway = manifest(
+        "gateway",
+        "[dependencies]\ngateway-api.workspace = true\ngateway-events.workspace = true\n",
+    );
+    let api = manifest("gateway-api", "[dependencies]\ngateway-access.workspace = true\n");
+    let access = manifest("gateway-access", "[dependencies]\ngateway-api.workspace = true\n");
+    let stray = manifest("gateway-stray", "");
+    let node = manifest("node", "[dev-dependencies]\ngateway-api.workspace = true\n");
+    let sample = [
+        ("services/gateway/Cargo.toml", gateway.as_str()),
+        ("services/gateway/parts/access/Cargo.toml", &access),
+        ("services/gateway/parts/api/Cargo.toml", &api),
+        ("services/gateway/parts/stray/Cargo.toml", &stray),
+        ("services/node/Cargo.toml", &node),
+    ];
+    let expected =
+        ["gateway-api depends on gateway-access", "gateway-stray is not in", "node depends on gateway-api"];
+    finds(parts_are_below_their_service, &sample, &expected);
+    let upward = manifest("gateway-api", "[dependencies]\ngateway.workspace = true\n");
+    let sample = [
+        ("services/gateway/Cargo.toml", gateway.as_str()),
+        ("services/gateway/parts/api/Cargo.toml", &upward),
+    ];
+    finds(services_are_alone, &sample, &["gateway-api depends on the service gateway"]);
 }
 
 #[test]

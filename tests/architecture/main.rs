@@ -11,6 +11,7 @@ mod golden;
 mod layers;
 mod messages;
 mod services;
+mod sizes;
 mod source;
 mod tree;
 mod waiting;

@@ -32,6 +32,7 @@ use gateway_access::adapters::passwords::Passwords;
 use gateway_access::api::Access;
 use gateway_access::api::auth::Doorkeeper;
 use gateway_access::api::logins::Logins;
+use gateway_access::bootstrap::{admin_token, default_tenant};
 use gateway_access::reconcilers::ended_tokens::{self, EndedTokens};
 use gateway_api::adapters::keys::TokenKey;
 use gateway_api::api::accept::Requests;
@@ -46,10 +47,10 @@ use gateway_api::server::{listen, tls};
 use gateway_events::adapters::nats_claims::CalloutKey;
 use gateway_events::adapters::webhooks::Sender;
 pub use gateway_events::adapters::webhooks::WebhookSettings;
-use gateway_events::api::events::Events;
-use gateway_events::api::events::OpenStreams;
+use gateway_events::api::events::{self, Events, OpenStreams};
 use gateway_events::api::external_events::{ExternalEvents, Publisher};
 use gateway_events::api::webhooks::Webhooks;
+use gateway_events::reconcilers::external_events;
 use gateway_events::reconcilers::webhooks::Dispatch;
 use gateway_events::server::nats_door::NatsDoor;
 use gateway_events::server::nats_events::NatsEvents;
@@ -167,8 +168,8 @@ impl Settings {
         Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
     }
 
-    fn event_limits(&self) -> gateway_events::api::events::Limits {
-        gateway_events::api::events::Limits {
+    fn event_limits(&self) -> events::Limits {
+        events::Limits {
             streams: self.event_streams,
             streams_of_a_tenant: self.event_streams_per_tenant,
             patience: Duration::from_secs(self.event_reader_patience_s.max(1)),
@@ -220,8 +221,8 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let keep_ended_tokens = settings.keep_ended_tokens()?;
     let desk = chassis.desk_of(SERVICE.name, &settings.database_url(), MIGRATIONS, tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
-    gateway_access::bootstrap::default_tenant(&desk).await?;
-    gateway_access::bootstrap::admin_token(&desk, &key, &settings.admin_token_file()).await?;
+    default_tenant(&desk).await?;
+    admin_token(&desk, &key, &settings.admin_token_file()).await?;
     bootstrap::default_flavors(&desk).await?;
 
     let wakeups = Wakeups::default();
@@ -272,9 +273,9 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let past = desk.clone();
     let pass = move || {
         let past = past.clone();
-        async move { gateway_events::reconcilers::external_events::pass(&past).await }
+        async move { external_events::pass(&past).await }
     };
-    let plan = Loop::every(gateway_events::reconcilers::external_events::PERIOD, "gateway.external_events");
+    let plan = Loop::every(external_events::PERIOD, "gateway.external_events");
     chassis.reconcile(plan.patient_for(MANY_FILES), pass);
     let external = ExternalEvents::new(&chassis.meter);
     chassis.take_from_outside(&desk, NatsEvents::new(external.clone()));

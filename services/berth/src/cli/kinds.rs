@@ -96,9 +96,8 @@ fn noun_of(kind: &'static ObjectKind) -> Command {
 
 fn verb_of(method: &'static Method, op: Op) -> Command {
     let words = comments::of(&method.descriptor.parent_file(), method.descriptor.path());
-    let command =
-        Command::new(verb(op)).about(sentence(&words)).after_help(format!("Examples:\n  {}", example(method, op)));
-    match op.does {
+    let command = Command::new(verb(op)).after_help(format!("Examples:\n  {}", example(method, op)));
+    let command = match op.does {
         Does::List => command
             .arg(Arg::new("label").long("label").value_name("KEY=VALUE").value_parser(pair).action(ArgAction::Append).help(
                 "Only objects with this label; may be repeated",
@@ -110,7 +109,9 @@ fn verb_of(method: &'static Method, op: Op) -> Command {
             let arguments = request.fields().map(|field| argument(&field));
             WaitArgs::augment_args(command.args(arguments))
         }
-    }
+    };
+    // last: arguments that are shared bring a sentence of their own
+    command.about(sentence(&words)).long_about(None::<String>)
 }
 
 /// The argument for a field of a request.

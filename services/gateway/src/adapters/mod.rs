@@ -1,3 +1,3 @@
-//! Where the gateway meets the world: key files and the datastore.
+//! Where the gateway meets the world: the datastore.
 
 pub mod staging;

@@ -2,6 +2,7 @@
 
 use crate::domain::oidc::Claims;
 use anyhow::{Context, bail};
+use gateway_api::domain::violation::excerpt;
 use openidconnect::core::{
     CoreGenderClaim, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm as Alg,
     CoreProviderMetadata,
@@ -304,7 +305,7 @@ impl Provider {
         })?;
         if !answer.error.is_empty() || !status.is_success() {
             let why = format!("{} {}", answer.error, answer.error_description);
-            let why = gateway_api::domain::violation::excerpt(why.trim(), 200);
+            let why = excerpt(why.trim(), 200);
             return Err(OidcError::Refused(format!("the provider does not take the code: {status} {why}")));
         }
         if answer.id_token.is_empty() {

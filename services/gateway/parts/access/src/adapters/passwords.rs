@@ -3,6 +3,7 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use gateway_api::adapters::keys::random_hex;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Passwords {
 impl Passwords {
     /// Computes a hash of nothing in particular.
     pub fn new(meter: &Meter) -> anyhow::Result<Self> {
-        let nobody = hash(gateway_api::adapters::keys::random_hex().as_bytes())?;
+        let nobody = hash(random_hex().as_bytes())?;
         let compared = meter
             .u64_counter("berth_gateway_password_checks")
             .with_description("Passwords compared with a hash, by what a comparison costs.")

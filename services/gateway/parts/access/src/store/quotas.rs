@@ -4,7 +4,7 @@ use contracts::common::v1::OperationState;
 use contracts::gateway::v1::Quota as Snapshot;
 use contracts::scheduler::v1::InstancePhase;
 use contracts::storage::v1::{Image, ImagePhase};
-use gateway_api::store::{column, number, snapshot};
+use gateway_api::store::{column, number, snapshot, snapshots};
 use kernel::quota::{Amounts, Quota};
 use prost::Message as _;
 use sqlx::any::AnyRow;
@@ -53,7 +53,7 @@ pub async fn between(
         .bind(last)
         .fetch_all(db)
         .await?;
-    let all: Vec<Snapshot> = gateway_api::store::snapshots(&rows)?;
+    let all: Vec<Snapshot> = snapshots(&rows)?;
     Ok(all.into_iter().map(|quota| (quota.tenant.clone(), quota)).collect())
 }
 

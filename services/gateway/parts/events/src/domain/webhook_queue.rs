@@ -29,7 +29,7 @@ impl Queue {
     }
 
     /// How many there are, under way or not.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 

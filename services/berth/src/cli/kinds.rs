@@ -111,7 +111,7 @@ fn verb_of(method: &'static Method, op: Op) -> Command {
         }
     };
     // last: arguments that are shared bring a sentence of their own
-    command.about(sentence(&words)).long_about(None::<String>)
+    command.about(sentence(&words)).long_about(sentence(&words))
 }
 
 /// The argument for a field of a request.

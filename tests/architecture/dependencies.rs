@@ -4,18 +4,20 @@ use super::{Tree, Violation, check, finds};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-const SHARED: [&str; 8] = ["kernel", "contracts", "store", "bus", "chassis", "client", "checker", "testkit"];
+const SHARED: [&str; 9] =
+    ["kernel", "contracts", "store", "bus", "objects", "chassis", "client", "checker", "testkit"];
 
 /// What each shared crate may import of the others: always what is below it, never what is above.
-const SHARED_IMPORTS: [(&str, &[&str]); 8] = [
+const SHARED_IMPORTS: [(&str, &[&str]); 9] = [
     ("kernel", &[]),
     ("contracts", &["kernel"]),
     ("store", &["kernel"]),
     ("bus", &["kernel", "contracts", "store"]),
+    ("objects", &["kernel", "contracts", "store", "bus"]),
     ("chassis", &["kernel", "contracts", "store", "bus"]),
     ("client", &["kernel", "contracts"]),
     ("checker", &["kernel", "contracts", "store", "bus"]),
-    ("testkit", &["kernel", "contracts", "store", "bus", "chassis"]),
+    ("testkit", &["kernel", "contracts", "store", "bus", "objects", "chassis"]),
 ];
 
 /// Crates that only a few may use directly, and what the others use.

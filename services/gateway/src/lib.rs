@@ -18,11 +18,11 @@ pub use gateway_api::rest::openapi::document as openapi_document;
 pub use gateway_api::store::MIGRATIONS;
 pub use gateway_api::translate::external_events::original as original_cloud_event;
 pub use gateway_api::translate::redact::json as shown_json;
+pub use gateway_api::wakeups::Wakeups;
 pub use handlers::subscriptions;
 pub use service::SERVICE;
 pub use store::STATE_TABLES;
 pub use translate::diagnosis::broker as broker_diagnosis;
-pub use gateway_api::wakeups::Wakeups;
 
 use adapters::staging::Staging;
 use api::Api;
@@ -315,8 +315,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         sender,
         couriers,
     };
-    let kinds =
-        Kinds { desk: desk.clone(), requests: requests.clone(), wakeups: wakeups.clone() };
+    let kinds = Kinds { desk: desk.clone(), requests: requests.clone(), wakeups: wakeups.clone() };
     let api = Arc::new(Api {
         desk: desk.clone(),
         access: access.clone(),

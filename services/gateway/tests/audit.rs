@@ -110,9 +110,11 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
 
 fn request(method: &Method, turn: usize) -> Value {
     let name = method.descriptor.name();
-    fixture(name, turn).unwrap_or_else(|| {
-        panic!("{name} has no request in this file: add one, so that its records are proven as well")
-    })
+    harness::declared::request(method, &format!("made-{turn}"))
+        .or_else(|| fixture(name, turn))
+        .unwrap_or_else(|| {
+            panic!("{name} has no request in this file: add one, so that its records are proven as well")
+        })
 }
 
 /// The same message as a gRPC body.

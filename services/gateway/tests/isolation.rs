@@ -8,7 +8,7 @@ use contracts::gateway::v1::AttachConsoleRequest;
 use contracts::gateway::v1::instance_service_client::InstanceServiceClient;
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
-use harness::{Bearer, Gateway};
+use harness::{Bearer, Gateway, declared};
 use kernel::Message;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -37,8 +37,19 @@ fn case(names: &'static str, query: &'static str, body: Value) -> Case {
 }
 
 /// The call that would reach furthest: everything about it is right but the object.
-fn fixture(method: &str) -> Case {
-    match method {
+fn fixture(method: &contracts::Method) -> Case {
+    if let Some(op) = method.op {
+        let creates = op.does == contracts::Does::List || op.creates();
+        let mut body = declared::request(method, "made-1").expect("declared");
+        if let Some(fields) = body.as_object_mut().filter(|_| !creates) {
+            // it stands in the path
+            fields.remove("name");
+        }
+        let empty =
+            op.does == contracts::Does::List || body.as_object().is_none_or(serde_json::Map::is_empty);
+        return case(if creates { "" } else { op.kind.name }, "", if empty { Value::Null } else { body });
+    }
+    match method.descriptor.name() {
         "GetInstance" | "StartInstance" | "RebootInstance" | "PauseInstance" | "ResumeInstance"
         | "DeleteInstance" | "RestoreInstance" | "DropInstanceDisks" | "ExplainInstance"
         | "AttachConsole" => case("instance", "", Value::Null),
@@ -115,7 +126,7 @@ fn fixture(method: &str) -> Case {
 /// The other tenant's objects by kind, and what stands for them where there is nothing.
 fn objects(found: &BTreeMap<&str, String>) -> BTreeMap<&'static str, Vec<(String, &'static str)>> {
     let of = |key: &str| found[key].clone();
-    BTreeMap::from([
+    let mut objects = BTreeMap::from([
         ("instance", vec![(INSTANCE.to_owned(), NO_ID), ("bravo-web".to_owned(), NO_NAME)]),
         ("instance id", vec![(INSTANCE.to_owned(), NO_ID)]),
         ("image", vec![(IMAGE.to_owned(), NO_ID), ("bravo-image".to_owned(), NO_NAME)]),
@@ -126,7 +137,16 @@ fn objects(found: &BTreeMap<&str, String>) -> BTreeMap<&'static str, Vec<(String
         ("token", vec![(of("token"), NO_ID), ("bravo-token".to_owned(), NO_NAME)]),
         ("webhook", vec![(of("webhook"), NO_ID), ("bravo-hook".to_owned(), NO_NAME)]),
         ("host", vec![(HOST.to_owned(), NO_ID), ("bravo-host".to_owned(), NO_NAME)]),
-    ])
+    ]);
+    objects.extend(
+        declared::kinds().map(|kind| (kind.name, vec![(of(kind.name), NO_ID), (bravos(kind), NO_NAME)])),
+    );
+    objects
+}
+
+/// What the other tenant's object of a declared kind is called.
+fn bravos(kind: &contracts::ObjectKind) -> String {
+    format!("bravo-{}", kind.name.replace('_', "-"))
 }
 
 async fn say_in<M: Message>(gateway: &Gateway, tenant: &str, event: &M) {
@@ -210,6 +230,17 @@ async fn prepare(gateway: &Gateway) -> BTreeMap<&'static str, String> {
     let (status, hook) = gateway.ask(&bob, "", "POST", "/v1/webhooks", body).await;
     assert_eq!(status, 200, "{hook}");
     found.insert("webhook", text(&hook, "/webhook/id"));
+
+    for kind in declared::kinds() {
+        let id = kernel::ObjectId::new().to_string();
+        testkit::publish(&gateway.chassis.bus, &declared::created(kind, "bravo", &id, &bravos(kind))).await;
+        let path = format!("/v1/{}/{}", kind.plural.replace('_', "-"), bravos(kind));
+        testkit::eventually(harness::PATIENCE, "bravo's object", async || {
+            (gateway.ask(&bob, "", "GET", &path, Value::Null).await.0 == 200).then_some(())
+        })
+        .await;
+        found.insert(kind.name, id);
+    }
 
     // it is there for its own tenant, and its members are not shown the hosts of the platform
     let (_, own) = gateway.ask(&bob, "", "GET", "/v1/instances/bravo-web", Value::Null).await;
@@ -325,7 +356,7 @@ async fn no_role_of_one_tenant_learns_of_another_through_any_method() {
         for method in contracts::methods() {
             let what = format!("{name}: {}", method.descriptor.name());
             walked.insert(method.descriptor.name().to_owned());
-            let case = fixture(method.descriptor.name());
+            let case = fixture(method);
             let everybodys = ["session.open", "session.own", "catalogue.read"];
             let may =
                 held.contains(method.permission.as_str()) || everybodys.contains(&method.permission.as_str());

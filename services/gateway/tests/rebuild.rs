@@ -110,6 +110,13 @@ async fn the_tables_are_a_fold_over_the_stream() {
     let changed = gateway.call("POST", "/v1/webhooks/hook", json!({"state": "WEBHOOK_STATE_DISABLED"})).await;
     assert_eq!(changed.0, 200, "{changed:?}");
     gateway.until("GET", "/v1/operations?page_size=1", |_| true).await;
+    for kind in harness::declared::kinds() {
+        let id = kernel::ObjectId::new().to_string();
+        let event = harness::declared::created(kind, "default", &id, "main");
+        testkit::publish(&gateway.chassis.bus, &event).await;
+        let path = format!("/v1/{}/main", kind.plural.replace('_', "-"));
+        gateway.until("GET", &path, |(status, _)| *status == 200).await;
+    }
     let fresh = Database::sqlite(MIGRATIONS).await;
     assert!(fold(&gateway, &fresh.store).await > 10);
     let url = format!("sqlite://{}/gateway/gateway.db", gateway.folder.path().display());

@@ -160,7 +160,9 @@ fn readers(declared: &Declared) -> String {
 
 fn kinds(declared: &Declared) -> String {
     let mut code = String::from("/// Every kind of object.\npub const KINDS: &[ObjectKind] = &[\n");
-    for (index, ObjectKind { kind, plural, scope, message, id, name, .. }) in declared.kinds.iter().enumerate() {
+    for (index, ObjectKind { kind, plural, scope, message, id, name, .. }) in
+        declared.kinds.iter().enumerate()
+    {
         let served = declared.ops.iter().any(|op| op.kind == index);
         let scope = format!("{}{}", &scope[..1], scope[1..].to_lowercase());
         line(
@@ -307,10 +309,12 @@ fn terms(kind: &ObjectKind) -> String {
     }
     let mut code = String::from("{ let mut terms: Vec<(String, String)> = Vec::new(); ");
     if kind.labels {
-        code += "terms.extend(o.labels.iter().map(|(key, value)| (format!(\"labels.{key}\"), value.clone()))); ";
+        code +=
+            "terms.extend(o.labels.iter().map(|(key, value)| (format!(\"labels.{key}\"), value.clone()))); ";
     }
     for field in &kind.indexed {
-        write!(code, "terms.push(({field:?}.to_owned(), o.{field}.clone())); ").expect("a String takes everything");
+        write!(code, "terms.push(({field:?}.to_owned(), o.{field}.clone())); ")
+            .expect("a String takes everything");
     }
     code + "terms }"
 }
@@ -341,14 +345,24 @@ fn own_object(kind: &ObjectKind, tells: &[&KindOp]) -> String {
     let (mut verbs, mut named, mut revisions) = (String::new(), String::new(), String::new());
     for KindOp { does, method, .. } in tells {
         let (Does::Tell(verb), input, rpc) = (does, method.input(), method.name()) else { continue };
-        let (request, version) = (super::generate::path(&input), input.package_name().rsplit('.').next().unwrap_or_default());
+        let (request, version) =
+            (super::generate::path(&input), input.package_name().rsplit('.').next().unwrap_or_default());
         line(&mut variants, format_args!("    /// `{}`.\n    {verb}(Box<{request}>),", method.full_name()));
         let service = input.package_name().split('.').nth(1).unwrap_or_default();
         write!(names, "({service:?}, {version:?}, {rpc:?}), ").expect("a String takes everything");
-        line(&mut reads, format_args!("            {rpc:?} => Self::{verb}(prost::Message::decode(bytes).map_err(|e| e.to_string())?),"));
+        line(
+            &mut reads,
+            format_args!(
+                "            {rpc:?} => Self::{verb}(prost::Message::decode(bytes).map_err(|e| e.to_string())?),"
+            ),
+        );
         line(&mut verbs, format_args!("            Self::{verb}(_) => {verb:?},"));
         line(&mut named, format_args!("            Self::{verb}(it) => &it.name,"));
-        let revision = if input.get_field_by_name("if_revision").is_some() { "it.if_revision" } else { "{ let _ = it; 0 }" };
+        let revision = if input.get_field_by_name("if_revision").is_some() {
+            "it.if_revision"
+        } else {
+            "{ let _ = it; 0 }"
+        };
         line(&mut revisions, format_args!("            Self::{verb}(it) => {revision},"));
     }
     format!(

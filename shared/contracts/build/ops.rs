@@ -101,7 +101,9 @@ fn op(kind: &ObjectKind, word: &str, method: &MethodDescriptor) -> Result<Does, 
                 return Err(format!("answers something else than {OPERATION_RESPONSE}"));
             }
             let named = has(&input, "name", &Kind::String);
-            named.then(|| Does::Tell(verb.to_owned())).ok_or("names no object: its request has no `string name`".to_owned())
+            named
+                .then(|| Does::Tell(verb.to_owned()))
+                .ok_or("names no object: its request has no `string name`".to_owned())
         }
     }
 }
@@ -122,13 +124,16 @@ fn incomplete(found: &Declared) -> Vec<String> {
             continue;
         }
         let object: &MessageDescriptor = &kind.message;
-        let sentence = |why: String| format!("proto/{}: {} {why}", object.parent_file().name(), object.name());
+        let sentence =
+            |why: String| format!("proto/{}: {} {why}", object.parent_file().name(), object.name());
         for word in ["Created", "Changed", "Deleted"] {
             let name = format!("{}{word}", object.name());
             let said = found.messages.iter().any(|message| {
                 message.name == name
                     && message.message.package_name() == object.package_name()
-                    && message.carries.as_ref().is_some_and(|carried| carried.kind == place && !carried.mention && carried.field.name() == kind.kind)
+                    && message.carries.as_ref().is_some_and(|carried| {
+                        carried.kind == place && !carried.mention && carried.field.name() == kind.kind
+                    })
                     && message.operations.is_some()
             });
             if !said {
@@ -142,7 +147,8 @@ fn incomplete(found: &Declared) -> Vec<String> {
             wrong.push(sentence("is told things, and its package has no event RequestRefused".to_owned()));
         }
         let ours = kind.at.is_none() && kind.id == "id" && kind.name.is_some();
-        let timed = kind.created.is_some() && kind.updated.is_some() && has(object, "deleted_at_us", &Kind::Int64);
+        let timed =
+            kind.created.is_some() && kind.updated.is_some() && has(object, "deleted_at_us", &Kind::Int64);
         if !ours || !timed {
             wrong.push(sentence("is told things: it needs id, name, created_at_us, updated_at_us and deleted_at_us of its own".to_owned()));
         }

@@ -3,7 +3,9 @@
 use prost::Message as _;
 use prost::bytes::BufMut as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
+};
 
 /// The message with fields in the order of their numbers, entries of maps in the order of their keys, and nothing that is
 /// at its default: encoded as the generated type does it. A dynamic message by itself keeps maps in no order.
@@ -70,14 +72,17 @@ mod tests {
     fn the_encoding_is_that_of_the_typed_message() {
         let labels: std::collections::BTreeMap<String, String> =
             (0..9).map(|n| (format!("key{n}"), if n == 4 { String::new() } else { n.to_string() })).collect();
-        let key =
-            CreateSshKeyRequest { name: "ann".into(), public_key: "x".into(), labels: labels.clone() };
+        let key = CreateSshKeyRequest { name: "ann".into(), public_key: "x".into(), labels: labels.clone() };
         as_typed("berth.scheduler.v1.CreateSshKeyRequest", &key);
         let instance = CreateInstanceRequest {
             name: "web".into(),
             labels,
             ssh_authorized_keys: vec!["a".into(), String::new()],
-            resources: Some(crate::common::v1::Resources { vcpus_milli: 7, memory_bytes: 0, disk_bytes: 1 << 40 }),
+            resources: Some(crate::common::v1::Resources {
+                vcpus_milli: 7,
+                memory_bytes: 0,
+                disk_bytes: 1 << 40,
+            }),
             ..CreateInstanceRequest::default()
         };
         as_typed("berth.gateway.v1.CreateInstanceRequest", &instance);

@@ -3,7 +3,9 @@
 
 use crate::options::v1::Format;
 use crate::reflect::pool;
-use prost_reflect::{DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value,
+};
 use std::sync::LazyLock;
 
 /// What is wrong with a value.
@@ -30,15 +32,17 @@ pub struct Rules {
 
 /// What is declared of a field; nothing = everything may stand in it.
 pub fn rules(field: &FieldDescriptor) -> Rules {
-    static FIELD: LazyLock<ExtensionDescriptor> =
-        LazyLock::new(|| pool().get_extension_by_name("berth.options.v1.field").expect("option in options.proto"));
+    static FIELD: LazyLock<ExtensionDescriptor> = LazyLock::new(|| {
+        pool().get_extension_by_name("berth.options.v1.field").expect("option in options.proto")
+    });
     let options = field.options();
     if !options.has_extension(&FIELD) {
         return Rules::default();
     }
     let said = options.get_extension(&FIELD);
     let Some(said) = said.as_message() else { return Rules::default() };
-    let number = |name: &str| said.get_field_by_name(name).and_then(|v| v.as_enum_number()).unwrap_or_default();
+    let number =
+        |name: &str| said.get_field_by_name(name).and_then(|v| v.as_enum_number()).unwrap_or_default();
     let column = number("column");
     Rules {
         required: said.get_field_by_name("required").is_some_and(|v| v.as_bool() == Some(true)),
@@ -51,9 +55,11 @@ pub fn rules(field: &FieldDescriptor) -> Rules {
 /// The first thing that is wrong with an encoded message of this name.
 pub fn bytes(full_name: &str, bytes: &[u8]) -> Result<(), Wrong> {
     let broken = |why: String| Wrong { field: String::new(), why };
-    let descriptor =
-        pool().get_message_by_name(full_name).ok_or_else(|| broken(format!("no message is called {full_name}")))?;
-    let message = DynamicMessage::decode(descriptor, bytes).map_err(|e| broken(format!("not a {full_name}: {e}")))?;
+    let descriptor = pool()
+        .get_message_by_name(full_name)
+        .ok_or_else(|| broken(format!("no message is called {full_name}")))?;
+    let message =
+        DynamicMessage::decode(descriptor, bytes).map_err(|e| broken(format!("not a {full_name}: {e}")))?;
     check(&message)
 }
 
@@ -88,7 +94,8 @@ pub fn check(message: &DynamicMessage) -> Result<(), Wrong> {
                     let inside = |wrong: Wrong| within(&format!("{}[{index}]", field.name()), wrong);
                     match item {
                         Value::String(text) => {
-                            format(rules.format, text).map_err(|why| inside(Wrong { field: String::new(), why }))?;
+                            format(rules.format, text)
+                                .map_err(|why| inside(Wrong { field: String::new(), why }))?;
                         }
                         Value::Message(inner) => check(inner).map_err(inside)?,
                         _ => {}
@@ -135,11 +142,15 @@ mod tests {
     use crate::scheduler::v1::{CreateSshKeyRequest, DeleteSshKeyRequest};
     use prost::Message as _;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhSVJZCW4bW9Sp3HNHwY4EW1gG7hK0dn3sHrHbd2x5p ann@desk";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhSVJZCW4bW9Sp3HNHwY4EW1gG7hK0dn3sHrHbd2x5p ann@desk";
 
     fn create(change: impl FnOnce(&mut CreateSshKeyRequest)) -> Result<(), (String, String)> {
-        let mut request =
-            CreateSshKeyRequest { name: "ann".into(), public_key: KEY.into(), ..CreateSshKeyRequest::default() };
+        let mut request = CreateSshKeyRequest {
+            name: "ann".into(),
+            public_key: KEY.into(),
+            ..CreateSshKeyRequest::default()
+        };
         change(&mut request);
         let checked = bytes("berth.scheduler.v1.CreateSshKeyRequest", &request.encode_to_vec());
         checked.map_err(|wrong| (wrong.field, wrong.why))

@@ -122,7 +122,9 @@ fn expected(object: &DynamicMessage) -> (String, String, String, String, u64, [i
         Some(Value::I64(at)) => (at != 0).then_some(at),
         _ => (word == state).then_some(changed),
     });
-    let gone = gone.take(1).next().unwrap_or_default();
+    // a time of its own comes before what the option says
+    let own = Some(time("deleted_at_us")).filter(|at| *at != 0);
+    let gone = own.into_iter().chain(gone).next().unwrap_or_default();
     let revision = read("revision").and_then(|v| v.as_u64()).unwrap_or_default();
     (
         text(&id),

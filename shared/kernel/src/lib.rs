@@ -13,8 +13,8 @@ mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use id::{
-    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, ObjectId, OperationId, QuarantineId,
-    TokenId, UploadId, UserId, WebhookId,
+    AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, ObjectId, OperationId,
+    QuarantineId, TokenId, UploadId, UserId, WebhookId,
 };
 pub use message::{Kind, Message};
 pub use quantity::{Bytes, MilliVcpus, Money};

@@ -8,6 +8,7 @@ mod eventually;
 mod laws;
 mod nats;
 mod port;
+mod publish;
 mod small_disk;
 mod unknown;
 
@@ -17,5 +18,6 @@ pub use eventually::{eventually, eventually_ok};
 pub use laws::{Samples, laws};
 pub use nats::{Block, NatsServer};
 pub use port::free_port;
+pub use publish::publish;
 pub use small_disk::SmallDisk;
 pub use unknown::unknown_events;

@@ -81,11 +81,14 @@ impl FromArgMatches for KindCommand {
 fn noun_of(kind: &'static ObjectKind) -> Command {
     let about = contracts::pool()
         .services()
-        .find(|service| service.methods().any(|method| contracts::op(&method).is_some_and(|op| op.kind == kind)))
+        .find(|service| {
+            service.methods().any(|method| contracts::op(&method).is_some_and(|op| op.kind == kind))
+        })
         .map(|service| sentence(&comments::of(&service.parent_file(), service.path())))
         .unwrap_or_default();
     let mut examples = String::from("Examples:");
-    let mut command = Command::new(noun(kind)).about(about).subcommand_required(true).arg_required_else_help(true);
+    let mut command =
+        Command::new(noun(kind)).about(about).subcommand_required(true).arg_required_else_help(true);
     for (method, op) in methods_of(kind) {
         let verb = verb_of(method, op);
         examples = format!("{examples}\n  {}", example(method, op));
@@ -99,9 +102,14 @@ fn verb_of(method: &'static Method, op: Op) -> Command {
     let command = Command::new(verb(op)).after_help(format!("Examples:\n  {}", example(method, op)));
     let command = match op.does {
         Does::List => command
-            .arg(Arg::new("label").long("label").value_name("KEY=VALUE").value_parser(pair).action(ArgAction::Append).help(
-                "Only objects with this label; may be repeated",
-            ))
+            .arg(
+                Arg::new("label")
+                    .long("label")
+                    .value_name("KEY=VALUE")
+                    .value_parser(pair)
+                    .action(ArgAction::Append)
+                    .help("Only objects with this label; may be repeated"),
+            )
             .arg(Arg::new("wide").long("wide").action(ArgAction::SetTrue).help("More columns")),
         Does::Get => command.arg(Arg::new("name").required(true).value_name("NAME").help("Name or id")),
         Does::Tell(_) => {
@@ -125,14 +133,17 @@ fn argument(field: &FieldDescriptor) -> Arg {
     if rules.format == Format::Labels {
         let help = sentence(&format!("{}; may be repeated", words.trim_end_matches('.')));
         let help = if words.is_empty() { "A label; may be repeated".to_owned() } else { help };
-        return argument.long("label").value_name("KEY=VALUE").value_parser(pair).action(ArgAction::Append).help(help);
+        return argument
+            .long("label")
+            .value_name("KEY=VALUE")
+            .value_parser(pair)
+            .action(ArgAction::Append)
+            .help(help);
     }
     let argument = argument.long(name).required(rules.required);
     match field.kind() {
         Kind::Bool => argument.action(ArgAction::SetTrue).required(false),
-        Kind::Uint32 | Kind::Uint64 => {
-            argument.value_name("NUMBER").value_parser(clap::value_parser!(u64))
-        }
+        Kind::Uint32 | Kind::Uint64 => argument.value_name("NUMBER").value_parser(clap::value_parser!(u64)),
         _ if field.is_list() => argument.value_name("TEXT").action(ArgAction::Append),
         _ => argument.value_name(if rules.format == Format::SshKey { "FILE|KEY" } else { "TEXT" }),
     }
@@ -146,11 +157,12 @@ fn example(method: &Method, op: Op) -> String {
     };
     let fields = method.descriptor.input();
     let fields = fields.fields().map(|field| (field.name().replace('_', "-"), rules(&field)));
-    let required = fields.filter(|(_, rules)| rules.required).map(|(name, rules)| match (name.as_str(), rules) {
-        ("name", _) => " main".to_owned(),
-        (name, Rules { format: Format::SshKey, .. }) => format!(" --{name} ~/.ssh/id_ed25519.pub"),
-        (name, _) => format!(" --{name} x"),
-    });
+    let required =
+        fields.filter(|(_, rules)| rules.required).map(|(name, rules)| match (name.as_str(), rules) {
+            ("name", _) => " main".to_owned(),
+            (name, Rules { format: Format::SshKey, .. }) => format!(" --{name} ~/.ssh/id_ed25519.pub"),
+            (name, _) => format!(" --{name} x"),
+        });
     format!("{begin}{}", required.collect::<String>())
 }
 
@@ -167,21 +179,27 @@ pub(super) async fn run(command: &KindCommand, session: &Session) -> Result<(), 
     }
 }
 
-async fn ask(method: &Method, session: &Session, request: &impl prost::Message) -> Result<DynamicMessage, Failure> {
+async fn ask(
+    method: &Method,
+    session: &Session,
+    request: &impl prost::Message,
+) -> Result<DynamicMessage, Failure> {
     let request = Bytes::from(request.encode_to_vec());
     let answer = session.gateway.read(request, async |r| session.gateway.call(method, r).await).await?;
     decoded(method, answer)
 }
 
 fn decoded(method: &Method, answer: Bytes) -> Result<DynamicMessage, Failure> {
-    let unreadable = |error| Failure::new(Exit::Failed, format!("the answer of the gateway cannot be read: {error}"));
+    let unreadable =
+        |error| Failure::new(Exit::Failed, format!("the answer of the gateway cannot be read: {error}"));
     DynamicMessage::decode(method.descriptor.output(), answer).map_err(unreadable)
 }
 
 async fn list(command: &KindCommand, session: &Session) -> Result<(), Failure> {
     let KindCommand { method, op, given } = command;
     let labels = given.get_many::<(String, String)>("label").into_iter().flatten().cloned().collect();
-    let (mut objects, mut request) = (Vec::new(), ListRequest { page_size: 1000, labels, ..Default::default() });
+    let (mut objects, mut request) =
+        (Vec::new(), ListRequest { page_size: 1000, labels, ..Default::default() });
     all_pages(async |page_token| {
         request.page_token = page_token;
         let page = ask(method, session, &request).await?;
@@ -216,8 +234,10 @@ async fn tell(command: &KindCommand, verb: &str, session: &Session) -> Result<()
     let bytes = Bytes::from(contracts::canonical(&request));
     let call = async |r| session.gateway.call(method, r).await;
     let answer = session.gateway.change(bytes, session.key(), call).await?;
-    let unreadable = |error| Failure::new(Exit::Failed, format!("the answer of the gateway cannot be read: {error}"));
-    let OperationResponse { operation_id, object_id } = OperationResponse::decode(answer).map_err(unreadable)?;
+    let unreadable =
+        |error| Failure::new(Exit::Failed, format!("the answer of the gateway cannot be read: {error}"));
+    let OperationResponse { operation_id, object_id } =
+        OperationResponse::decode(answer).map_err(unreadable)?;
     let answer = contracts::gateway::v1::OperationResponse { operation_id, object_id };
     let name = given.get_one::<String>("name").map_or("", String::as_str);
     let done = format!("{} {name}: {} is done", noun(op.kind), dashed(verb));
@@ -234,7 +254,11 @@ fn request(method: &Method, given: &ArgMatches) -> Result<DynamicMessage, Failur
         }
         let value = if field.is_map() {
             let pairs = given.get_many::<(String, String)>(id).into_iter().flatten();
-            Value::Map(pairs.map(|(key, value)| (MapKey::String(key.clone()), Value::String(value.clone()))).collect())
+            Value::Map(
+                pairs
+                    .map(|(key, value)| (MapKey::String(key.clone()), Value::String(value.clone())))
+                    .collect(),
+            )
         } else if field.is_list() {
             let texts = given.get_many::<String>(id).into_iter().flatten();
             Value::List(texts.map(|text| Value::String(text.clone())).collect())
@@ -244,7 +268,10 @@ fn request(method: &Method, given: &ArgMatches) -> Result<DynamicMessage, Failur
                 Kind::Uint64 => Value::U64(given.get_one::<u64>(id).copied().unwrap_or_default()),
                 Kind::Uint32 => {
                     let number = given.get_one::<u64>(id).copied().unwrap_or_default();
-                    Value::U32(u32::try_from(number).map_err(|_| Failure::usage(format!("--{id} {number} is too large")))?)
+                    Value::U32(
+                        u32::try_from(number)
+                            .map_err(|_| Failure::usage(format!("--{id} {number} is too large")))?,
+                    )
                 }
                 _ => Value::String(text(&field, given.get_one::<String>(id).map_or("", String::as_str))?),
             }
@@ -266,7 +293,8 @@ fn text(field: &FieldDescriptor, given: &str) -> Result<String, Failure> {
 
 fn table(kind: &ObjectKind, objects: &[DynamicMessage], wide: bool) -> String {
     let descriptor = contracts::pool().get_message_by_name(kind.message);
-    let fields: Vec<FieldDescriptor> = descriptor.iter().flat_map(|d| d.fields().collect::<Vec<_>>()).collect();
+    let fields: Vec<FieldDescriptor> =
+        descriptor.iter().flat_map(|d| d.fields().collect::<Vec<_>>()).collect();
     let shown = |field: &&FieldDescriptor| {
         let rules = rules(field);
         rules.listed || (wide && rules.wide)
@@ -282,7 +310,8 @@ fn table(kind: &ObjectKind, objects: &[DynamicMessage], wide: bool) -> String {
     let mut table = Table::of(&all, &format!("no {}", kind.plural.replace('_', " ")));
     for object in objects {
         let of = |name: &str| object.get_field_by_name(name).map(|value| value.into_owned());
-        let text = |name: &str| of(name).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+        let text =
+            |name: &str| of(name).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
         let mut cells = vec![text("name")];
         cells.extend(columns.iter().map(|field| cell(field, &object.get_field(field))));
         cells.push(age(of("created_at_us").and_then(|at| at.as_i64()).unwrap_or_default()));
@@ -298,7 +327,9 @@ fn table(kind: &ObjectKind, objects: &[DynamicMessage], wide: bool) -> String {
 fn lines(object: &DynamicMessage) -> String {
     let descriptor = object.descriptor();
     let own = descriptor.fields().filter(|field| !COMMON.contains(&field.name()));
-    let common = |names: &[&str]| names.iter().filter_map(|name| descriptor.get_field_by_name(name)).collect::<Vec<_>>();
+    let common = |names: &[&str]| {
+        names.iter().filter_map(|name| descriptor.get_field_by_name(name)).collect::<Vec<_>>()
+    };
     let fields = common(&["name", "id"]).into_iter().chain(own).chain(common(&[
         "labels",
         "revision",
@@ -307,7 +338,12 @@ fn lines(object: &DynamicMessage) -> String {
         "deleted_at_us",
     ]));
     let lines: Vec<(String, String)> = fields
-        .map(|field| (field.name().trim_end_matches("_at_us").replace('_', " "), cell(&field, &object.get_field(&field))))
+        .map(|field| {
+            (
+                field.name().trim_end_matches("_at_us").replace('_', " "),
+                cell(&field, &object.get_field(&field)),
+            )
+        })
         .collect();
     lines_of(&lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>())
 }
@@ -319,14 +355,18 @@ fn cell(field: &FieldDescriptor, value: &Value) -> String {
         (Value::I64(0), _) if field.name().ends_with("_us") => String::new(),
         (Value::I64(at), _) if field.name().ends_with("_us") => local_time(*at),
         (Value::EnumNumber(number), Kind::Enum(of)) => {
-            let name = of.get_value(*number).map_or_else(|| number.to_string(), |value| value.name().to_owned());
-            let prefix = of.values().next().map(|first| first.name().trim_end_matches("UNSPECIFIED").to_owned());
+            let name =
+                of.get_value(*number).map_or_else(|| number.to_string(), |value| value.name().to_owned());
+            let prefix =
+                of.values().next().map(|first| first.name().trim_end_matches("UNSPECIFIED").to_owned());
             word(&name, &prefix.unwrap_or_default())
         }
         (Value::Map(entries), _) => {
             let mut pairs: Vec<String> = entries
                 .iter()
-                .map(|(key, value)| format!("{}={}", key.as_str().unwrap_or_default(), value.as_str().unwrap_or_default()))
+                .map(|(key, value)| {
+                    format!("{}={}", key.as_str().unwrap_or_default(), value.as_str().unwrap_or_default())
+                })
                 .collect();
             pairs.sort();
             pairs.join("\n")

@@ -57,7 +57,11 @@ impl Api {
         Ok(Response::new(self.requests.once(asked, take).await?.into()))
     }
 
-    async fn create(&self, asked: &Asked, mut request: wire::CreateInstanceRequest) -> Result<Accepted, Status> {
+    async fn create(
+        &self,
+        asked: &Asked,
+        mut request: wire::CreateInstanceRequest,
+    ) -> Result<Accepted, Status> {
         let keys = std::mem::take(&mut request.ssh_authorized_keys);
         request.ssh_authorized_keys = self.public_keys(&asked.caller, keys).await?;
         let (mut wish, choices) = read(request).map_err(status::invalid)?;

@@ -65,7 +65,11 @@ impl Api {
     }
 
     /// Public keys of which some are called by the names under which the tenant keeps them: all as keys.
-    pub(super) async fn public_keys(&self, caller: &Caller, keys: Vec<String>) -> Result<Vec<String>, Status> {
+    pub(super) async fn public_keys(
+        &self,
+        caller: &Caller,
+        keys: Vec<String>,
+    ) -> Result<Vec<String>, Status> {
         let mut lines = Vec::with_capacity(keys.len());
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name has none
@@ -75,8 +79,7 @@ impl Api {
             }
             let found = objects::find(self.desk.store().reader(), SshKey::KIND, &caller.tenant, &key).await;
             let found = found.map_err(status::broken)?.filter(|found| !found.gone);
-            let missing =
-                || status::not_found("ssh key", &format!("ssh_authorized_keys[{index}]"), &key);
+            let missing = || status::not_found("ssh key", &format!("ssh_authorized_keys[{index}]"), &key);
             let kept = SshKey::decode(found.ok_or_else(missing)?.snapshot.as_slice());
             lines.push(kept.map_err(status::broken)?.public_key);
         }

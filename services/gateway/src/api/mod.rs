@@ -16,7 +16,6 @@ mod quarantine;
 mod uploads;
 
 use crate::adapters::staging::Staging;
-use gateway_api::wakeups::Wakeups;
 use bus::{Connection, Desk};
 use chassis::{Desks, Health, Sealer};
 use contracts::gateway::v1 as wire;
@@ -24,6 +23,7 @@ use gateway_access::api::Access;
 use gateway_api::api::REQUEST_LIMIT;
 use gateway_api::api::accept::Requests;
 use gateway_api::server::grpc_health::GrpcHealth;
+use gateway_api::wakeups::Wakeups;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;

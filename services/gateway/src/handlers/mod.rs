@@ -14,13 +14,13 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 
-use gateway_api::wakeups::Wakeups;
 use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
 use contracts::scheduler::v1::{InstanceRefused, RequestRefused};
 use gateway_access::handlers as access;
 use gateway_api::handlers::audit;
+use gateway_api::wakeups::Wakeups;
 use gateway_events::handlers as events;
 
 /// What handlers share. Cheap to clone.

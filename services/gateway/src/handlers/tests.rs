@@ -2,7 +2,6 @@
 
 use super::subscriptions;
 use crate::store::{STATE_TABLES, hosts, images, instances};
-use gateway_api::wakeups::Wakeups;
 use ::store::{Store, dump_table};
 use bus::Failure;
 use contracts::common::v1::{OperationProgress, OperationState, Refusal, Sealed};
@@ -16,6 +15,7 @@ use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
 use gateway_api::store::{MIGRATIONS, operations};
 use gateway_api::translate::operations::{New, accepted};
+use gateway_api::wakeups::Wakeups;
 use gateway_events::store::webhooks;
 use kernel::Timestamp;
 use testkit::{Bench, Database, databases};

@@ -1,6 +1,7 @@
 //! A gateway on a real socket, with a real broker, and a stand-in for the other services that says what they would.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
+pub mod declared;
 pub mod readers;
 pub mod receiver;
 

@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_key_is_shown_as_ssh_keygen_shows_it() {
         // ssh-keygen -lf says so of this key
-        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
+        let line =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
         let wish = CreateSshKeyRequest { name: "ann".into(), public_key: line.into(), ..Default::default() };
         let made = SshKeys::decide(None, Command::Create(Box::new(wish)), &SEEN).expect("sound");
         let Decision::Is(key) = made else { panic!("{made:?}") };

@@ -77,13 +77,12 @@ impl Held {
                 (all.replies.range(..=before).map(|(_, reply)| reply.clone()).collect::<Vec<_>>(), all.next)
             };
             before = next;
-            let said = async {
-                for reply in old {
-                    let _ = client.publish(reply, progress.clone()).await;
+            for reply in old {
+                // a client that takes nothing more has lost its connection: the server will give them to others
+                if timeout(ANSWER, client.publish(reply, progress.clone())).await.is_err() {
+                    break;
                 }
-            };
-            // a client that takes nothing more has lost its connection: the server will give them to others
-            let _ = timeout(ANSWER, said).await;
+            }
         }
     }
 }

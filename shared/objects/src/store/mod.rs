@@ -148,14 +148,16 @@ pub async fn put(tx: &mut AnyConnection, row: &Row) -> Result<bool, sqlx::Error>
             .execute(&mut *tx)
             .await?;
         for (field, value) in &row.terms {
-            sqlx::query("INSERT INTO object_terms (kind, field, value, tenant, id) VALUES ($1, $2, $3, $4, $5)")
-                .bind(row.kind.name)
-                .bind(field)
-                .bind(value)
-                .bind(&row.tenant)
-                .bind(&row.id)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "INSERT INTO object_terms (kind, field, value, tenant, id) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(row.kind.name)
+            .bind(field)
+            .bind(value)
+            .bind(&row.tenant)
+            .bind(&row.id)
+            .execute(&mut *tx)
+            .await?;
         }
     }
     Ok(true)

@@ -4,9 +4,9 @@
 use super::accept::{Accepted, Requests};
 use super::{REQUEST_LIMIT, caller};
 use crate::domain::caller::Caller;
-use crate::domain::{labels, names};
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
+use crate::domain::{labels, names};
 use crate::store::operations;
 use crate::translate::{kinds as translate, status};
 use crate::wakeups::Wakeups;
@@ -52,7 +52,9 @@ impl Kinds {
             let call = Call { kinds: kinds.clone(), method, op };
             let serve = move |request: http::Request<Body>| {
                 let call = call.clone();
-                async move { Grpc::new(AsBytes).max_decoding_message_size(REQUEST_LIMIT).unary(call, request).await }
+                async move {
+                    Grpc::new(AsBytes).max_decoding_message_size(REQUEST_LIMIT).unary(call, request).await
+                }
             };
             router.route(&path, post(serve))
         })
@@ -105,12 +107,7 @@ impl Kinds {
     }
 
     /// An object by name or id, gone ones by id only.
-    async fn find(
-        &self,
-        kind: &'static ObjectKind,
-        caller: &Caller,
-        name: &str,
-    ) -> Result<Found, Status> {
+    async fn find(&self, kind: &'static ObjectKind, caller: &Caller, name: &str) -> Result<Found, Status> {
         names::reference("name", name).map_err(status::invalid)?;
         let tenant = of(kind, caller);
         let find = || objects::find(self.desk.store().reader(), kind, tenant, name);

@@ -203,8 +203,10 @@ mod tests {
             };
             lines.insert(format!("    rule({:?}, {scope}, {roles}),\n", method.permission));
         }
-        let (file, present) =
-            (concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/permissions_of_kinds.rs"), include_str!("permissions_of_kinds.rs"));
+        let (file, present) = (
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/domain/permissions_of_kinds.rs"),
+            include_str!("permissions_of_kinds.rs"),
+        );
         let (before, rest) = present.split_once("= &[\n").expect("a list");
         let (_, after) = rest.split_once("];\n").expect("its end");
         let right = format!("{before}= &[\n{}];\n{after}", lines.into_iter().collect::<String>());

@@ -20,8 +20,7 @@ pub struct Wish {
 
 /// Reads the request of a method.
 pub fn wish(method: &Method, bytes: &Bytes) -> Result<Wish, Status> {
-    let message =
-        DynamicMessage::decode(method.descriptor.input(), bytes.clone()).map_err(unreadable)?;
+    let message = DynamicMessage::decode(method.descriptor.input(), bytes.clone()).map_err(unreadable)?;
     let name = message.get_field_by_name("name");
     let name = name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned();
     Ok(Wish { bytes: canonical(&message).into(), name, message })

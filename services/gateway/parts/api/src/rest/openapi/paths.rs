@@ -4,8 +4,8 @@ use super::schema::{Schemas, is_sealed};
 use crate::domain::permissions::{self, Scope};
 use crate::rest::call::is_accepted;
 use crate::rest::router::{Shape, shape};
-use contracts::comments;
 use contracts::Method;
+use contracts::comments;
 use prost_reflect::FieldDescriptor;
 use serde_json::{Map, Value, json};
 

@@ -7,8 +7,8 @@ mod schema;
 pub use asyncapi::document as asyncapi;
 
 use contracts::Entry;
-use contracts::gateway::v1::EventType;
 use contracts::comments;
+use contracts::gateway::v1::EventType;
 use kernel::Kind;
 use prost_reflect::MessageDescriptor;
 use schema::Definitions;

@@ -25,6 +25,9 @@ pub struct Work {
     hooks: Vec<Hook>,
     late: Late,
     handoff: Arc<Handoff>,
+    tells: Option<&'static [&'static str]>,
+    /// The command that may not be sent.
+    denied: Option<String>,
 }
 
 /// How much a unit of work held at some moment, to go back there.
@@ -35,7 +38,13 @@ pub(crate) struct Mark {
 }
 
 impl Work {
-    pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, handoff: Arc<Handoff>) -> Self {
+    pub(crate) fn new(
+        tx: Tx,
+        cause: Cause,
+        now: Timestamp,
+        handoff: Arc<Handoff>,
+        tells: Option<&'static [&'static str]>,
+    ) -> Self {
         let id = WORKS.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
@@ -47,6 +56,8 @@ impl Work {
             hooks: Vec::new(),
             late: Late::default(),
             handoff,
+            tells,
+            denied: None,
         }
     }
 
@@ -98,6 +109,10 @@ impl Work {
     }
 
     /// Sends a command to its owner.
+    ///
+    /// # Panics
+    /// In a debug build, when the owner is none of those that the service declares to tell something. In a release build
+    /// the commit refuses the work.
     pub fn tell<M: Message>(&mut self, command: &M) {
         self.tell_under(MessageId::new(), command);
     }
@@ -105,6 +120,13 @@ impl Work {
     /// The same under an id that the sender can tell later, to ask what became of it: [`crate::unanswered`].
     pub fn tell_under<M: Message>(&mut self, id: MessageId, command: &M) {
         debug_assert_eq!(M::KIND, Kind::Command, "{} is not a command", M::NAME);
+        if self.tells.is_some_and(|tells| !tells.contains(&M::SERVICE)) {
+            let denied = format!("{} is sent to {}, which is not declared in `tells`", M::NAME, M::SERVICE);
+            tracing::error!(denied, "a command that may not be sent");
+            debug_assert!(false, "{denied}");
+            self.denied = Some(denied);
+            return;
+        }
         let tenant = self.cause.tenant.clone();
         self.queue(id, topology::command_stream(M::SERVICE), &tenant, command);
     }
@@ -180,6 +202,10 @@ impl Work {
 
     /// Commits tables and messages together.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        if let Some(denied) = self.denied {
+            // half of what was decided would be worse than nothing of it
+            return Err(sqlx::Error::Protocol(denied).into());
+        }
         let speaks = !self.outgoing.is_empty();
         self.write_late().await?;
         let numbered = self.handoff.is_wanted();

@@ -15,7 +15,9 @@ mod refusal;
 pub mod status;
 mod told;
 
-pub use catalogue::{CATALOGUE, Carries, Entry, KINDS, QUEUES, Snapshot, Statement, entry, events_of};
+pub use catalogue::{
+    ANSWERING, CATALOGUE, Carries, Entry, KINDS, QUEUES, Snapshot, Statement, entry, events_of,
+};
 pub use object::{Object, ObjectKind};
 pub use question::Question;
 pub use reflect::{

@@ -116,6 +116,12 @@ impl Node {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
+    /// What its services wanted of the broker and may not.
+    fn denials(&self) -> Vec<String> {
+        let denied = |line: &&str| line.contains("the broker does not allow this");
+        self.log_text().lines().filter(denied).map(str::to_owned).collect()
+    }
+
     /// Commands for this node.
     pub fn cli(&self) -> Cli {
         Cli::new(&self.data_dir())
@@ -180,6 +186,13 @@ impl Drop for Node {
         }
         if std::thread::panicking() {
             kept::keep(&kept::running_story(), &[("node", self.folder.path())]);
+        } else {
+            let denied: Vec<String> = self.denials();
+            assert!(
+                denied.is_empty(),
+                "the broker denied services of the node their work:\n{}",
+                denied.join("\n")
+            );
         }
     }
 }

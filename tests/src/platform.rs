@@ -26,6 +26,10 @@ pub struct Extra<'a> {
     pub lines: &'a [(&'a str, &'a str)],
     /// Where spans are sent; "" = nowhere.
     pub traces: &'a str,
+    /// Each service comes to the broker as its own user, whose password is its name.
+    pub users: bool,
+    /// Where each service shows health and metrics, by program.
+    pub ops: &'a [(&'a str, String)],
 }
 
 /// Between two looks at the services.
@@ -79,9 +83,16 @@ impl Platform {
             let lines: toml::Table = lines.parse().expect("lines of a settings file");
             lay_over(&mut own, json!(lines));
         }
+        let mut bus = json!({ "url": nats });
+        if extra.users {
+            let (user, makes_streams) = (service.name, false);
+            lay_over(&mut bus, json!({ "user": user, "password": user, "makes_streams": makes_streams }));
+        }
+        let ops = extra.ops.iter().find(|(of, _)| *of == service.program);
         let settings = json!({
+            "ops_listen": ops.map_or("", |(_, address)| address),
             "sealing_key_file": data.join("keys/sealing.key"),
-            "bus": { "url": nats },
+            "bus": bus,
             "telemetry": { "log": "warn", "otlp_endpoint": extra.traces },
             "service": service.settings_at(&place, own).as_json(),
         });

@@ -47,7 +47,7 @@ async fn the_past_is_shown_from_the_archive_after_the_stream_was_trimmed() {
 
     // the beginning of the stream is gone
     let settings = node::NodeSettings { data_dir: node.data_dir(), ..Default::default() };
-    let settings = node::broker_settings(&settings).expect("a broker");
+    let settings = node::setup_settings(&settings).expect("a broker");
     let bus = bus::Connection::open(&settings, "story", bus::Report::none()).await.expect("connects");
     let mut stream = bus.jetstream().get_stream("EVENTS").await.expect("a stream");
     let last = stream.info().await.expect("info").state.last_sequence;

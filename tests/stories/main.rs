@@ -2,6 +2,7 @@
 
 mod archived;
 mod broken_pieces;
+mod broker_users;
 mod chaos;
 mod checked;
 mod damaged_rows;

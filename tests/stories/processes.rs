@@ -9,7 +9,8 @@ use testkit::{NatsServer, eventually};
 
 async fn start(nats: &NatsServer, traces: &Receiver) -> Platform {
     let lines = [(host_driver::SERVICE.program, "simulated.count = 3")];
-    Platform::start_with(&nats.url(), Extra { lines: &lines, traces: traces.endpoint() }).await
+    Platform::start_with(&nats.url(), Extra { lines: &lines, traces: traces.endpoint(), ..Extra::default() })
+        .await
 }
 
 /// Whether it becomes true within half a minute: the caller knows better what to show when it does not.

@@ -71,8 +71,7 @@ pub async fn went_before(settings: &Settings, database: &::store::Store) -> anyh
 
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    let desk =
-        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let desk = chassis.desk_of(&SERVICE, &settings.database_url, |_| Box::new(Tables)).await?;
     went_before(settings, desk.store()).await?;
     let archiving = Arc::new(archiving(settings, desk, &chassis.bus, &chassis.meter)?);
     let period = settings.period();

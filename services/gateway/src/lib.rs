@@ -219,7 +219,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<SocketAddr> {
     let new_tenants = settings.new_tenant_quota.limits()?;
     let keep_ended_tokens = settings.keep_ended_tokens()?;
-    let desk = chassis.desk_of(SERVICE.name, &settings.database_url(), MIGRATIONS, tables).await?;
+    let desk = chassis.desk_of(&SERVICE, &settings.database_url(), tables).await?;
     let key = Arc::new(TokenKey::from_file(&settings.token_key_file())?);
     default_tenant(&desk).await?;
     admin_token(&desk, &key, &settings.admin_token_file()).await?;

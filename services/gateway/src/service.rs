@@ -1,7 +1,7 @@
 //! The service as one value, for whoever runs services or looks after them.
 
 use crate::{MIGRATIONS, Settings, start, tables};
-use chassis::service::{Access, Needs};
+use chassis::service::{Access, Needs, Reach};
 use chassis::{Service, Started};
 use serde_json::json;
 
@@ -45,6 +45,7 @@ pub static SERVICE: Service = Service {
     ],
     listens_to_events: true,
     tells: &["scheduler", "storage", "host_driver"],
+    reach: Reach { asks: true, door: true, ..Reach::NONE },
     needs: Needs {
         datastore: Access::Write,
         sealing_key: Access::Write,

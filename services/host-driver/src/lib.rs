@@ -146,8 +146,7 @@ pub async fn wire_hosts(
 ) -> anyhow::Result<Attention> {
     let agent_id = settings.agent_id()?.to_string();
     let tables = Tables::of(&agent_id).with_hosts(&hosts);
-    let desk =
-        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(tables)).await?;
+    let desk = chassis.desk_of(&SERVICE, &settings.database_url, |_| Box::new(tables)).await?;
     let (metrics, health) =
         (Metrics::new(&chassis.meter), chassis.health.component("host_driver.hypervisors"));
     health.bad("not asked yet");

@@ -1,7 +1,7 @@
 //! The service as one value, for whoever runs services or looks after them.
 
 use crate::{MIGRATIONS, Settings, Tables, wire};
-use chassis::service::{Access, Needs};
+use chassis::service::{Access, Needs, Reach};
 use chassis::{Service, Started};
 use serde_json::json;
 
@@ -34,6 +34,7 @@ pub static SERVICE: Service = Service {
     health: &["runner", "hypervisors", "visits", "execs", "orphans", "quarantine", "images", "reports"],
     listens_to_events: false,
     tells: &[],
+    reach: Reach { channels: true, ..Reach::NONE },
     needs: Needs {
         datastore: Access::Read,
         sealing_key: Access::Read,

@@ -1,5 +1,6 @@
 //! Which service gets which settings on an all-in-one node: one data folder, SQLite throughout.
 
+use super::broker_access::Access;
 use super::services::SERVICES;
 use super::settings::{LogFormat, NodeDriver, NodeSettings};
 use anyhow::Context;
@@ -90,13 +91,37 @@ pub(crate) async fn start(
     settings: &NodeSettings,
     certificate: Option<(&Path, &Path)>,
     chassis: &Chassis,
+    access: &Access,
 ) -> anyhow::Result<SocketAddr> {
     let mut address = None;
-    for service in SERVICES {
-        let started = (service.start)(given(service, settings, certificate), chassis).await?;
+    for service in connected(chassis, access).await? {
+        let (service, chassis) = service;
+        let started = (service.start)(given(service, settings, certificate), &chassis).await?;
         address = started.address.or(address);
     }
     address.context("no service of the node listens")
+}
+
+/// All services in their order, each connected as its own user of the broker. What a service may not do, making streams
+/// that are gone among it, the connection of the node does for it.
+pub(crate) async fn connected(
+    chassis: &Chassis,
+    access: &Access,
+) -> anyhow::Result<Vec<(&'static Service, Chassis)>> {
+    let mut all = Vec::with_capacity(SERVICES.len());
+    // of one part of the node's health: they lose one and the same broker
+    let report = access.has_users().then(|| chassis.health.component("broker.users").report());
+    for service in SERVICES {
+        let mut chassis = chassis.clone();
+        if let Some(report) = &report {
+            let bus = access.of(service.name);
+            let opened = bus::Connection::open(&bus, service.program, report.part(service.name)).await;
+            let opened = opened.with_context(|| format!("the broker's user {}", service.name))?;
+            chassis.bus = opened.streams_by(&chassis.bus);
+        }
+        all.push((service, chassis));
+    }
+    Ok(all)
 }
 
 /// The settings of a service on a node; `certificate` is chain and key of one that speaks TLS.

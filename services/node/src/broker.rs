@@ -1,5 +1,7 @@
 //! The node's own nats-server: a child process with a configuration of its own, started again whenever it ends.
 
+use super::broker_access::{Access, secrets};
+use super::broker_conf::{ACCOUNT, configuration};
 use anyhow::{Context, bail};
 use chassis::{HealthHandle, private_file};
 use nix::sys::signal::{Signal, kill};
@@ -14,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 const OLDEST: (u32, u32) = (2, 12);
 /// How long a server may take to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-const USER: &str = "node";
-/// The account of the services; other systems are in one of their own, from which only their subjects lead here.
-const ACCOUNT: &str = "BERTH";
+/// Where the passwords of its users are, below its folder.
+const PASSWORDS: &str = "users";
+/// Where the password was when all services came as one user.
+const ONE_PASSWORD: &str = "password";
 /// Where servers without accounts keep their streams.
 const WITHOUT_ACCOUNTS: &str = "$G";
 
@@ -42,7 +45,7 @@ pub(crate) struct BrokerSettings {
 pub(crate) struct Broker {
     address: IpAddr,
     port: u16,
-    password_file: PathBuf,
+    passwords: PathBuf,
     stop: CancellationToken,
     keeper: tokio::task::JoinHandle<()>,
 }
@@ -55,22 +58,22 @@ impl Broker {
         end_leftover(&settings.folder).await?;
         move_into_account(&settings.folder.join("store/jetstream"))?;
         let (address, port) = (reached_at(settings.listen), choose_port(&settings).await?);
-        let password_file = settings.folder.join("password");
-        let password = password(&password_file)?;
+        let passwords = settings.folder.join(PASSWORDS);
         let file = settings.folder.join("nats-server.conf");
-        write_private(&file, &configuration(&settings, port, &password))?;
+        write_private(&file, &configuration(&settings, port, &secrets(&passwords)?))?;
+        forget_one_password(&settings.folder)?;
 
         let mut child = spawn(&settings, &file)?;
         wait_until_listening((address, port), &mut child, &settings.folder).await?;
         health.ok(format!("listening on {}:{port}", settings.listen));
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keep(settings, file, child, health, stop.clone()));
-        Ok(Self { address, port, password_file, stop, keeper })
+        Ok(Self { address, port, passwords, stop, keeper })
     }
 
-    /// Settings for connections to this server.
-    pub fn connection(&self, ca_file: Option<&Path>) -> bus::BusSettings {
-        connection((self.address, self.port), &self.password_file, ca_file)
+    /// How each user comes to this server.
+    pub fn access(&self, ca_file: Option<&Path>) -> Access {
+        access((self.address, self.port), &self.passwords, ca_file)
     }
 
     /// Ends the server and waits until it has written everything.
@@ -80,8 +83,8 @@ impl Broker {
     }
 }
 
-/// Settings for connections to the server that runs with its files in `folder`.
-pub(crate) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<bus::BusSettings> {
+/// How each user comes to the server that runs with its files in `folder`.
+pub(crate) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<Access> {
     let conf = folder.join("nats-server.conf");
     let text = std::fs::read_to_string(&conf).with_context(|| format!("reading {}", conf.display()))?;
     let port = text.lines().find_map(|line| line.strip_prefix("port: ")?.trim().parse().ok());
@@ -90,7 +93,7 @@ pub(crate) fn running(folder: &Path, ca_file: Option<&Path>) -> anyhow::Result<b
         text.lines().find_map(|line| line.strip_prefix("host: ")?.trim().trim_matches('"').parse().ok());
     let address = reached_at(host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let secure = text.contains("\ntls {");
-    Ok(connection((address, port), &folder.join("password"), ca_file.filter(|_| secure)))
+    Ok(access((address, port), &folder.join(PASSWORDS), ca_file.filter(|_| secure)))
 }
 
 /// Where this machine reaches a server that listens there.
@@ -98,19 +101,25 @@ fn reached_at(listen: IpAddr) -> IpAddr {
     if listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen }
 }
 
-fn connection(
-    (address, port): (IpAddr, u16),
-    password_file: &Path,
-    ca_file: Option<&Path>,
-) -> bus::BusSettings {
+fn access((address, port): (IpAddr, u16), passwords: &Path, ca_file: Option<&Path>) -> Access {
     let scheme = if ca_file.is_some() { "tls" } else { "nats" };
-    bus::BusSettings {
+    let at = bus::BusSettings {
         url: format!("{scheme}://{}", std::net::SocketAddr::new(address, port)),
-        user: USER.to_owned(),
-        password_file: password_file.display().to_string(),
         ca_file: ca_file.map(|f| f.display().to_string()).unwrap_or_default(),
         ..bus::BusSettings::default()
+    };
+    Access::with_users(at, passwords.to_owned())
+}
+
+/// A node of before, when all services came as one user, has a password that opens nothing any more.
+fn forget_one_password(folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join(ONE_PASSWORD);
+    match std::fs::remove_file(&file) {
+        Ok(()) => tracing::info!("every service has a user of its own at the broker now"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("removing {}", file.display())),
     }
+    Ok(())
 }
 
 /// Whether a program is a nats-server that is new enough; the error says what would be right.
@@ -222,16 +231,6 @@ async fn choose_port(settings: &BrokerSettings) -> anyhow::Result<u16> {
     Ok(port)
 }
 
-fn password(file: &Path) -> anyhow::Result<String> {
-    let place = || format!("the broker's password {}", file.display());
-    let text = private_file::read_or_make(file, || hex::encode(rand::random::<[u8; 24]>()));
-    let text = text.with_context(place)?;
-    if text.trim().is_empty() {
-        bail!("{} is empty: remove it, and a new one is made", place());
-    }
-    Ok(text.trim().to_owned())
-}
-
 fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -239,43 +238,6 @@ fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(file)?;
     file.write_all(text.as_bytes())?;
     Ok(file.sync_all()?)
-}
-
-fn configuration(settings: &BrokerSettings, port: u16, password: &str) -> String {
-    let quote = |path: PathBuf| format!("{:?}", path.display().to_string());
-    let sync = if settings.sync_always { "sync_interval: always" } else { "sync_interval: \"2m\"" };
-    let tls = settings.certificate.as_ref().map_or_else(String::new, |(certificate, key)| {
-        format!("tls {{ cert_file: {}, key_file: {} }}\n", quote(certificate.clone()), quote(key.clone()))
-    });
-    let (issuer, outside) = (&settings.issuer, gateway::NATS_ACCOUNT);
-    format!(
-        "# Written by `berth up` at each start; changes are lost.\n\
-         server_name: berth\n\
-         host: {:?}\n\
-         port: {port}\n\
-         pid_file: {}\n\
-         log_file: {}\n\
-         logfile_size_limit: 16MB\n\
-         max_payload: 8MB\n\
-         jetstream {{ store_dir: {}, {sync} }}\n\
-         accounts {{\n\
-         \x20 {ACCOUNT} {{\n\
-         \x20   jetstream: enabled\n\
-         \x20   users: [ {{ user: {USER}, password: {password:?} }} ]\n\
-         \x20   exports: [ {{ service: \"ext.*.>\", accounts: [{outside}] }} ]\n\
-         \x20 }}\n\
-         \x20 {outside} {{ imports: [ {{ service: {{ account: {ACCOUNT}, subject: \"ext.*.>\" }} }} ] }}\n\
-         }}\n\
-         authorization {{\n\
-         \x20 timeout: 5\n\
-         \x20 auth_callout {{ issuer: {issuer}, account: {ACCOUNT}, auth_users: [ {USER} ] }}\n\
-         }}\n\
-         {tls}",
-        settings.listen.to_string(),
-        quote(settings.folder.join("nats-server.pid")),
-        quote(settings.folder.join("nats-server.log")),
-        quote(settings.folder.join("store")),
-    )
 }
 
 fn spawn(settings: &BrokerSettings, file: &Path) -> anyhow::Result<Child> {
@@ -392,7 +354,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let health = chassis::Health::default();
         let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
-        let connection = broker.connection(None);
+        let connection = broker.access(None).setup();
         bus::Connection::open(&connection, "test", bus::Report::none()).await.expect("lets us in");
         let pid = || -> i32 {
             let text = std::fs::read_to_string(folder.path().join("nats-server.pid")).unwrap_or_default();
@@ -415,7 +377,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let (settings, conf) = (settings(folder.path()), folder.path().join("nats-server.conf"));
         let port = choose_port(&settings).await.expect("a port");
-        write_private(&conf, &configuration(&settings, port, "secret")).expect("written");
+        write_private(&conf, &configuration(&settings, port, &secrets(folder.path()).expect("made")))
+            .expect("written");
         let mut child = spawn(&settings, &conf).expect("spawned");
         wait_until_listening((settings.listen, port), &mut child, folder.path()).await.expect("listens");
         assert_eq!(processes_with(&conf).expect("looked").len(), 1);
@@ -426,38 +389,50 @@ mod tests {
         child.wait().await.expect("it has ended");
     }
 
-    #[test]
-    fn a_password_that_cannot_be_read_is_not_made_anew() {
-        let folder = tempfile::tempdir().expect("folder");
-        let file = folder.path().join("password");
-        let made = password(&file).expect("made");
-        assert_eq!(password(&file).expect("read"), made);
-        for garbled in [&b""[..], b"\xff\xfe"] {
-            std::fs::write(&file, garbled).expect("written");
-            password(&file).expect_err("refused");
-            assert_eq!(std::fs::read(&file).expect("as it was"), garbled);
-        }
-    }
-
+    /// A node that had neither accounts nor users of services: one user, who might do everything.
     #[tokio::test]
-    async fn streams_of_a_node_without_accounts_are_kept() {
+    async fn a_node_of_before_there_were_users_keeps_its_streams() {
         let folder = tempfile::tempdir().expect("folder");
-        let health = chassis::Health::default();
-        let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
-        let open = async |broker: &Broker| {
-            bus::Connection::open(&broker.connection(None), "test", bus::Report::none()).await.expect("in")
+        let (settings, file) = (settings(folder.path()), folder.path().join("nats-server.conf"));
+        let port = choose_port(&settings).await.expect("a port");
+        private_file::make_once(&folder.path().join(ONE_PASSWORD), "secret").expect("written");
+        let store = folder.path().join("store");
+        let text = format!(
+            "port: {port}\nhost: 127.0.0.1\nauthorization {{ user: node, password: secret }}\njetstream {{ store_dir: {store:?} }}\n"
+        );
+        write_private(&file, &text).expect("written");
+        let mut child = spawn(&settings, &file).expect("spawned");
+        wait_until_listening((settings.listen, port), &mut child, folder.path()).await.expect("listens");
+        let one = bus::BusSettings {
+            url: format!("nats://127.0.0.1:{port}"),
+            user: "node".into(),
+            password_file: folder.path().join(ONE_PASSWORD).display().to_string(),
+            ..bus::BusSettings::default()
         };
-        let connection = open(&broker).await;
-        let sent = connection.jetstream().publish("ext.acme.a", "x".into()).await.expect("sent");
+        let connection = bus::Connection::open(&one, "test", bus::Report::none()).await.expect("lets us in");
+        let sent = connection.jetstream().publish("evt.x.v1.Y.t.k", "x".into()).await.expect("sent");
         sent.await.expect("kept");
         drop(connection);
+
+        let health = chassis::Health::default();
+        let broker = Broker::start(settings, health.component("nats")).await.expect("starts over the other");
+        child.wait().await.expect("the other was ended");
+        let access = broker.access(None);
+        bus::Connection::open(&access.setup(), "test", bus::Report::none()).await.expect("lets us in");
+        let operator = bus::Connection::open(&access.operator(), "test", bus::Report::none()).await;
+        let extent = bus::watch::extent(&operator.expect("lets us in")).await.expect("there");
+        assert_eq!((extent.first, extent.last), (1, 1), "nothing is lost");
+        assert!(!folder.path().join(ONE_PASSWORD).exists(), "a secret that opens nothing");
+        let kept = secrets(&folder.path().join(PASSWORDS)).expect("there");
         broker.stop().await;
-        let store = folder.path().join("store/jetstream");
-        std::fs::rename(store.join(ACCOUNT), store.join(WITHOUT_ACCOUNTS)).expect("as it was before");
-        let broker = Broker::start(settings(folder.path()), health.component("nats")).await.expect("starts");
-        let stream = open(&broker).await.jetstream().get_stream("EXT").await.expect("there");
-        assert_eq!(stream.cached_info().state.messages, 1);
-        broker.stop().await;
+        let again = Broker::start(super::tests::settings(folder.path()), health.component("nats")).await;
+        assert_eq!(secrets(&folder.path().join(PASSWORDS)).expect("there"), kept, "the same at every start");
+        use std::os::unix::fs::PermissionsExt;
+        for user in kept.keys() {
+            let file = folder.path().join(PASSWORDS).join(user);
+            assert_eq!(std::fs::metadata(file).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+        again.expect("starts").stop().await;
     }
 
     #[tokio::test]

@@ -2,8 +2,6 @@
 
 use super::assembly::{Folders, settings_of};
 use super::settings::{NodeDriver, NodeSettings};
-use super::{broker, pki};
-use anyhow::Context;
 use checker::{Judgement, PowerSeen, Truth, VmSeen, judge};
 use host_driver::Hosts;
 use host_driver::domain::{Domain, Power};
@@ -11,12 +9,7 @@ use host_driver::domain::{Domain, Power};
 /// Judges the node in `settings.data_dir`. Changes nothing. The node should be idle: what is under way looks wrong.
 pub async fn replay_check(settings: NodeSettings) -> anyhow::Result<Judgement> {
     let folders = Folders::of(&settings);
-    let bus = if settings.nats.url.is_empty() {
-        broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())
-            .context("the node is not up: start it with `berth up`")?
-    } else {
-        bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() }
-    };
+    let bus = super::broker_settings(&settings)?;
     let connection = bus::Connection::open(&bus, "replay check", bus::Report::none()).await?;
     let truth = match settings.host.driver {
         NodeDriver::Libvirt => {

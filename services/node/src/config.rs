@@ -120,11 +120,16 @@ fn known_keys() -> Vec<String> {
 type Check = (&'static str, fn(&str) -> bool, &'static str);
 
 /// Checked one by one before anything is read into types, so that a mistake is told with its place.
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     ("listen", is_address, "an address and a port, such as 127.0.0.1:7480"),
     ("ops_listen", is_address, "an address and a port, such as 127.0.0.1:7481"),
     ("nats.listen", |text| text.parse::<std::net::IpAddr>().is_ok(), "an IP address, such as 0.0.0.0"),
     ("nats.port", |text| text.parse::<u16>().is_ok(), "a port, 0 to 65535 (0 = any free one)"),
+    (
+        "nats.passwords",
+        |text| text.is_empty() || text.starts_with('/'),
+        "the absolute path of a folder with a file for each user of the broker",
+    ),
     ("nats.sync_always", is_bool, "true or false"),
     ("host.driver", |text| matches!(text, "libvirt" | "simulated"), "libvirt or simulated"),
     (

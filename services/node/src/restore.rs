@@ -28,9 +28,11 @@ pub async fn replay_rebuild(settings: NodeSettings, service: &'static Service) -
     let folders = Folders::of(&settings);
     let pki = pki::existing(&folders.pki())?;
     let health = chassis::Health::default();
-    let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
+    let (access, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
     let outcome = async {
-        let connection = bus::Connection::open(&bus, "replay rebuild", bus::Report::none()).await?;
+        let open = async |bus| bus::Connection::open(&bus, "replay rebuild", bus::Report::none()).await;
+        open(access.setup()).await?;
+        let connection = open(access.operator()).await?;
         replace(&connection, &settings, &folders, service).await
     }
     .await;

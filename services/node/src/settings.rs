@@ -40,6 +40,9 @@ pub struct NodeSettings {
 pub struct NatsSettings {
     /// `nats://host:4222` of a broker that somebody else runs; "" = run one as a child.
     pub url: String,
+    /// Folder with the passwords of that broker's users, a file each: `setup`, `operator`, and each service by its name. ""
+    /// = all come as the URL says.
+    pub passwords: PathBuf,
     /// The nats-server program; looked up in PATH when it is a bare name.
     pub server_path: PathBuf,
     /// Where the child listens. Other systems reach it there with an API token, to send events of their tenant.
@@ -156,6 +159,7 @@ impl Default for NatsSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
+            passwords: PathBuf::new(),
             server_path: PathBuf::from("nats-server"),
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,

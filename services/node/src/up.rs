@@ -2,6 +2,7 @@
 
 use crate::assembly::{self, Folders};
 use crate::broker::{self, Broker, BrokerSettings};
+use crate::broker_access::Access;
 use crate::pki::{self, Pki};
 use crate::services::SERVICES;
 use crate::settings::NodeSettings;
@@ -38,11 +39,13 @@ pub async fn up(
         std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     }
     let health = chassis::Health::default();
-    let (bus, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
-    let chassis = Chassis::start_with_health("berth", &assembly::chassis(&settings, bus), health).await?;
+    let (access, broker) = broker_for(&settings, &folders, pki.as_ref(), &health).await?;
+    // the node itself makes the streams; each of its services comes as a user of its own
+    let own = assembly::chassis(&settings, access.setup());
+    let chassis = Chassis::start_with_health("berth", &own, health).await?;
 
     let certificate = pki.as_ref().map(|pki| (pki.certificate.as_path(), pki.key.as_path()));
-    let outcome = match assembly::start(&settings, certificate, &chassis).await {
+    let outcome = match assembly::start(&settings, certificate, &chassis, &access).await {
         Ok(address) => {
             ready(reachable(&settings, pki.as_ref(), address)?);
             tokio::select! {
@@ -62,17 +65,25 @@ pub async fn up(
     outcome
 }
 
+/// The broker that somebody else runs, when the settings name one.
+fn elsewhere(settings: &NodeSettings) -> Option<Access> {
+    let nats = &settings.nats;
+    let at = bus::BusSettings { url: nats.url.clone(), ..bus::BusSettings::default() };
+    match (nats.url.as_str(), nats.passwords.as_os_str().is_empty()) {
+        ("", _) => None,
+        (_, true) => Some(Access::without_users(at)),
+        (_, false) => Some(Access::with_users(at, nats.passwords.clone())),
+    }
+}
+
 pub(crate) async fn broker_for(
     settings: &NodeSettings,
     folders: &Folders,
     pki: Option<&Pki>,
     health: &chassis::Health,
-) -> anyhow::Result<(bus::BusSettings, Option<Broker>)> {
-    if !settings.nats.url.is_empty() {
-        return Ok((
-            bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() },
-            None,
-        ));
+) -> anyhow::Result<(Access, Option<Broker>)> {
+    if let Some(access) = elsewhere(settings) {
+        return Ok((access, None));
     }
     let broker = Broker::start(
         BrokerSettings {
@@ -88,13 +99,22 @@ pub(crate) async fn broker_for(
     )
     .await
     .context("the node's broker")?;
-    Ok((broker.connection(pki.map(|pki| pki.ca.as_path())), Some(broker)))
+    Ok((broker.access(pki.map(|pki| pki.ca.as_path())), Some(broker)))
 }
 
-/// How to reach the broker of a node that is up.
+/// How to reach the broker of a node that is up, to look at it.
 pub fn broker_settings(settings: &NodeSettings) -> anyhow::Result<bus::BusSettings> {
-    if !settings.nats.url.is_empty() {
-        return Ok(bus::BusSettings { url: settings.nats.url.clone(), ..bus::BusSettings::default() });
+    Ok(access(settings)?.operator())
+}
+
+/// The same, to make and change streams.
+pub fn setup_settings(settings: &NodeSettings) -> anyhow::Result<bus::BusSettings> {
+    Ok(access(settings)?.setup())
+}
+
+fn access(settings: &NodeSettings) -> anyhow::Result<Access> {
+    if let Some(access) = elsewhere(settings) {
+        return Ok(access);
     }
     let folders = Folders::of(settings);
     broker::running(&folders.nats(), pki::authority(&folders.pki()).as_deref())

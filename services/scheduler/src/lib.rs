@@ -116,9 +116,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
 /// when its virtual time says so.
 pub async fn serve(settings: &Settings, chassis: &Chassis) -> Result<(Desk, Context)> {
     settings.check()?;
-    let desk = chassis
-        .desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(rebuild::Tables))
-        .await?;
+    let desk = chassis.desk_of(&SERVICE, &settings.database_url, |_| Box::new(rebuild::Tables)).await?;
     let context = context(settings, desk.store().clone(), &chassis.meter);
     chassis.serve(&desk, subscriptions(&context));
     chassis.answer(&desk, answers(&desk, &context));

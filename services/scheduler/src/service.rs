@@ -1,7 +1,7 @@
 //! The service as one value, for whoever runs services or looks after them.
 
 use crate::{MIGRATIONS, Settings, rebuild, wire};
-use chassis::service::{Access, Needs};
+use chassis::service::{Access, Needs, Reach};
 use chassis::{Service, Started};
 use serde_json::json;
 
@@ -25,6 +25,7 @@ pub static SERVICE: Service = Service {
     health: &["runner", "answers", "placement", "orders", "deadlines", "hosts"],
     listens_to_events: true,
     tells: &["host_driver"],
+    reach: Reach { samples_of: &["host_driver"], ..Reach::NONE },
     needs: Needs {
         datastore: Access::None,
         sealing_key: Access::Write,

@@ -62,8 +62,7 @@ const MANY_FILES: Duration = Duration::from_secs(600);
 
 /// Starts the service.
 pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> {
-    let desk =
-        chassis.desk_of(SERVICE.name, &settings.database_url, MIGRATIONS, |_| Box::new(Tables)).await?;
+    let desk = chassis.desk_of(&SERVICE, &settings.database_url, |_| Box::new(Tables)).await?;
     let wakes = Wakes::default();
     let parts = Parts::new(settings, &desk, &wakes, Metrics::new(&chassis.meter), &chassis.health)?;
     parts.qemu_img.probe().await?;

@@ -1,7 +1,7 @@
 //! The service as one value, for whoever runs services or looks after them.
 
 use crate::{MIGRATIONS, Settings, Tables, wire};
-use chassis::service::{Access, Needs};
+use chassis::service::{Access, Needs, Reach};
 use chassis::{Service, Started};
 use serde_json::json;
 
@@ -31,6 +31,7 @@ pub static SERVICE: Service = Service {
     health: &["runner", "imports", "removals", "sweep", "datastore"],
     listens_to_events: true,
     tells: &[],
+    reach: Reach::NONE,
     needs: Needs {
         datastore: Access::Write,
         sealing_key: Access::Write,

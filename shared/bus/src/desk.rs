@@ -13,12 +13,20 @@ pub struct Desk {
     store: Store,
     clock: Arc<dyn Clock>,
     handoff: Arc<Handoff>,
+    /// Whom it may tell something; `None` = everybody.
+    tells: Option<&'static [&'static str]>,
 }
 
 impl Desk {
-    /// A desk over a store whose migrations include [`crate::MIGRATIONS`].
+    /// A desk over a store whose migrations include [`crate::MIGRATIONS`]. It may tell everybody something.
     pub fn new(service: &'static str, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { service, store, clock, handoff: Arc::default() }
+        Self { service, store, clock, handoff: Arc::default(), tells: None }
+    }
+
+    /// The same for a service that sends commands to these services only, as it declares: the broker would not take others,
+    /// and what it does not take holds up everything behind it.
+    pub fn telling(self, tells: &'static [&'static str]) -> Self {
+        Self { tells: Some(tells), ..self }
     }
 
     /// The name of the service in the proto package.
@@ -39,7 +47,7 @@ impl Desk {
     /// Begins a unit of work. It is undone unless committed.
     pub async fn begin(&self, cause: Cause) -> Result<Work, StoreError> {
         let tx = self.store.begin().await?;
-        Ok(Work::new(tx, cause, self.clock.now(), self.handoff.clone()))
+        Ok(Work::new(tx, cause, self.clock.now(), self.handoff.clone(), self.tells))
     }
 
     /// How what is committed here comes to the relay.

@@ -42,7 +42,7 @@ mod work;
 pub use answers::{Answer, Answers};
 pub use ask::{AskError, Asking, PATIENCE as ASK_PATIENCE};
 pub use cause::Cause;
-pub use connection::{BusSettings, Connection, ConnectionError};
+pub use connection::{BusSettings, Connection, ConnectionError, inbox_of};
 pub use desk::Desk;
 pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;

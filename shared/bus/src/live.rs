@@ -1,19 +1,23 @@
 //! Live byte channels between two processes, for what is not a message: a serial console.
 //!
 //! Nothing is stored. One side serves a subject, the other opens it; both then send and receive chunks until one
-//! closes or falls silent. An empty chunk closes, a lone zero-length header beat keeps alive.
+//! closes or falls silent. An empty chunk closes, a lone zero-length header beat keeps alive. The subjects of a channel
+//! stand below the one that is served, so that a broker with permissions can tell who may listen where.
 
 use crate::Connection;
 use async_nats::client::RequestErrorKind;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
+use kernel::MessageId;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 const KIND: &str = "Live";
 const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(20);
+const TO_OPENER: &str = "from";
+const TO_SERVER: &str = "to";
 /// How long nobody may serve a subject before an opener is told so.
 const PRESENCE: Duration = Duration::from_secs(2);
 
@@ -43,6 +47,15 @@ pub fn console_subject(agent_id: &str) -> String {
     format!("live.host_driver.v1.console.{agent_id}")
 }
 
+/// Where the side that opened a channel listens, and the side that serves it speaks: all channels of a service.
+pub fn to_openers(service: &str) -> String {
+    format!("live.{service}.*.*.*.{TO_OPENER}.*")
+}
+
+fn below(subject: &str, direction: &str) -> String {
+    format!("{subject}.{direction}.{}", MessageId::new())
+}
+
 /// Requests to open channels at `subject`.
 pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Receiver<Opening>, LiveError> {
     let mut requests = connection.listen(subject.to_owned()).await.map_err(LiveError)?;
@@ -67,10 +80,9 @@ pub async fn serve(connection: &Connection, subject: &str) -> Result<mpsc::Recei
 
 /// Opens a channel at `subject`. The error is the other side's, or says that nobody serves it.
 pub async fn open(connection: &Connection, subject: &str, request: Bytes) -> Result<Channel, LiveError> {
-    let client = connection.client();
-    let inbox = client.new_inbox();
-    let incoming = connection.listen(inbox.clone()).await.map_err(LiveError)?;
-    let answer = ask(client, subject, &inbox, &request).await?;
+    let here = below(subject, TO_OPENER);
+    let incoming = connection.listen(here.clone()).await.map_err(LiveError)?;
+    let answer = ask(connection.client(), subject, &here, &request).await?;
     match header(&answer, "Live-Error") {
         Some(error) => Err(LiveError(error)),
         None => {
@@ -85,13 +97,13 @@ pub async fn open(connection: &Connection, subject: &str, request: Bytes) -> Res
 async fn ask(
     client: &async_nats::Client,
     subject: &str,
-    inbox: &str,
+    here: &str,
     request: &Bytes,
 ) -> Result<Message, LiveError> {
     let begun = tokio::time::Instant::now();
     loop {
         let mut headers = HeaderMap::new();
-        headers.insert("Live-Reply", inbox);
+        headers.insert("Live-Reply", here);
         let asked = client.request_with_headers(subject.to_owned(), headers, request.clone());
         match tokio::time::timeout(SILENCE, asked).await.map_err(|_| LiveError("no answer".into()))? {
             Ok(answer) => return Ok(answer),
@@ -108,9 +120,9 @@ impl Opening {
     pub async fn accept(self) -> Result<Channel, LiveError> {
         let to = header(&self.message, "Live-Reply")
             .ok_or_else(|| LiveError("the request names no channel".into()))?;
-        let inbox = self.connection.client().new_inbox();
-        let incoming = self.connection.listen(inbox.clone()).await.map_err(LiveError)?;
-        self.answer("Live-Reply", &inbox).await?;
+        let here = below(&self.message.subject, TO_SERVER);
+        let incoming = self.connection.listen(here.clone()).await.map_err(LiveError)?;
+        self.answer("Live-Reply", &here).await?;
         Ok(run(self.connection.clone(), incoming, to))
     }
 

@@ -86,22 +86,8 @@ impl SurveyError {
 
 /// Connects once, without bringing streams about, and asks.
 pub async fn connect_and_ask(settings: &BusSettings) -> Result<Survey, SurveyError> {
-    let mut options =
-        async_nats::ConnectOptions::new().name("survey").connection_timeout(PATIENCE).max_reconnects(1);
-    if !settings.user.is_empty() {
-        let password = match settings.password_file.as_str() {
-            "" => settings.password.clone(),
-            file => tokio::fs::read_to_string(file)
-                .await
-                .map_err(|e| SurveyError(format!("{file}: {e}")))?
-                .trim()
-                .to_owned(),
-        };
-        options = options.user_and_password(settings.user.clone(), password);
-    }
-    if !settings.ca_file.is_empty() {
-        options = options.add_root_certificates(settings.ca_file.clone().into()).require_tls(true);
-    }
+    let options = settings.options().await.map_err(SurveyError)?;
+    let options = options.name("survey").connection_timeout(PATIENCE).max_reconnects(1);
     let urls: Vec<&str> = settings.url.split(',').map(str::trim).collect();
     let client = options.connect(urls).await.map_err(SurveyError::because)?;
     ask(&client, settings.replicas, &settings.limits).await

@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::StreamExt;
-use kernel::Timestamp;
+use kernel::{MessageId, Timestamp};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -115,6 +115,7 @@ pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cur
         .map_err(|e| WatchError(e.to_string()))?;
     // the server looks the time up when the consumer is made; nothing is ever read with it
     let config = pull::Config {
+        name: Some(reader()),
         deliver_policy: DeliverPolicy::ByStartTime { start_time },
         ack_policy: AckPolicy::None,
         headers_only: true,
@@ -125,6 +126,12 @@ pub async fn position_at(connection: &Connection, time: Timestamp) -> Result<Cur
     };
     let consumer = flat(wait.answer(stream.create_consumer(config)).await).map_err(WatchError)?;
     Ok(Cursor { incarnation, after: consumer.cached_info().delivered.stream_sequence })
+}
+
+/// A name for a consumer that goes with who reads. A name has to be in the subject that asks for it: who may ask without one
+/// may write any name into the request, that of a consumer of somebody else too, which the server then changes.
+pub(crate) fn reader() -> String {
+    format!("reader-{}", MessageId::new())
 }
 
 /// The newest message of these subjects; no subjects = of the whole stream.
@@ -230,6 +237,7 @@ async fn read(
     let stream = wait.answer(connection.jetstream().get_stream_no_info(topology::EVENTS)).await;
     let stream = flat(stream).map_err(WatchError)?;
     let config = pull::OrderedConfig {
+        name: Some(reader()),
         filter_subjects: query.subjects.clone(),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
         ..pull::OrderedConfig::default()

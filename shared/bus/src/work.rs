@@ -28,6 +28,9 @@ pub struct Work {
     hooks: Vec<Hook>,
     late: Late,
     handoff: Arc<Handoff>,
+    tells: Option<&'static [&'static str]>,
+    /// The command that may not be sent.
+    denied: Option<String>,
 }
 
 /// How much a unit of work held at some moment, to go back there.
@@ -38,7 +41,13 @@ pub(crate) struct Mark {
 }
 
 impl Work {
-    pub(crate) fn new(tx: Tx, cause: Cause, now: Timestamp, handoff: Arc<Handoff>) -> Self {
+    pub(crate) fn new(
+        tx: Tx,
+        cause: Cause,
+        now: Timestamp,
+        handoff: Arc<Handoff>,
+        tells: Option<&'static [&'static str]>,
+    ) -> Self {
         let id = WORKS.fetch_add(1, Ordering::Relaxed);
         Self {
             id,
@@ -51,6 +60,8 @@ impl Work {
             hooks: Vec::new(),
             late: Late::default(),
             handoff,
+            tells,
+            denied: None,
         }
     }
 
@@ -110,6 +121,10 @@ impl Work {
     }
 
     /// Sends a command to its owner.
+    ///
+    /// # Panics
+    /// In a debug build, when the owner is none of those that the service declares to tell something. In a release build
+    /// the commit refuses the work.
     pub fn tell<M: Message>(&mut self, command: &M) {
         self.tell_under(MessageId::new(), command);
     }
@@ -117,13 +132,31 @@ impl Work {
     /// The same under an id that the sender can tell later, to ask what became of it: [`crate::unanswered`].
     pub fn tell_under<M: Message>(&mut self, id: MessageId, command: &M) {
         debug_assert_eq!(M::KIND, Kind::Command, "{} is not a command", M::NAME);
+        if !self.may_tell(M::SERVICE, M::NAME) {
+            return;
+        }
         let tenant = self.cause.tenant.clone();
         self.queue(id, topology::command_stream(M::SERVICE), &tenant, command);
+    }
+
+    /// Whether the service of this work says of itself that it commands that one. If not, nothing of it is committed.
+    fn may_tell(&mut self, service: &str, name: &str) -> bool {
+        if self.tells.is_none_or(|tells| tells.contains(&service)) {
+            return true;
+        }
+        let denied = format!("{name} is sent to {service}, which is not declared in `tells`");
+        tracing::error!(denied, "a command that may not be sent");
+        debug_assert!(false, "{denied}");
+        self.denied = Some(denied);
+        false
     }
 
     /// The same for a command that is only known by its declaration, about the object with the id `key`.
     pub fn tell_encoded(&mut self, id: MessageId, command: &Entry, key: &str, payload: Bytes) {
         debug_assert_eq!(command.kind, Kind::Command, "{} is not a command", command.name);
+        if !self.may_tell(command.service, command.name) {
+            return;
+        }
         let tenant = self.cause.tenant.clone();
         let subject = Subject {
             kind: command.kind,
@@ -219,6 +252,10 @@ impl Work {
 
     /// Commits tables and messages together.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        if let Some(denied) = self.denied {
+            // half of what was decided would be worse than nothing of it
+            return Err(sqlx::Error::Protocol(denied).into());
+        }
         let speaks = !self.outgoing.is_empty();
         self.write_late().await?;
         let numbered = self.handoff.is_wanted();

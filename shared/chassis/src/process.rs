@@ -39,7 +39,8 @@ impl Default for ChassisSettings {
     }
 }
 
-/// What a service is wired to.
+/// What a service is wired to. A clone shares everything: services of one process differ in their connections at most.
+#[derive(Clone)]
 pub struct Chassis {
     /// The broker.
     pub bus: Connection,
@@ -139,18 +140,17 @@ impl Chassis {
     /// its outbox. A database that is older than what was said out of it is refused.
     pub async fn desk_of(
         &self,
-        service: &'static str,
+        service: &Service,
         database_url: &str,
-        migrations: &[MigrationFile],
         tables: impl FnOnce(&Store) -> Box<dyn Rebuild>,
     ) -> anyhow::Result<Desk> {
-        let desk = self.open(service, database_url, migrations).await?;
+        let desk = self.open(service.name, database_url, service.migrations).await?.telling(service.tells);
         tables::make_whole(&self.bus, &desk, &*tables(desk.store()), &self.health).await?;
         self.relay(&desk);
         Ok(desk)
     }
 
-    /// The same without tables that are made of events: for who only speaks.
+    /// The same without tables that are made of events, and without anything declared: for who only speaks.
     pub async fn desk(
         &self,
         service: &'static str,

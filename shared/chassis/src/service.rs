@@ -39,10 +39,31 @@ pub struct Service {
     pub health: &'static [&'static str],
     /// It has a durable consumer of events, called after it.
     pub listens_to_events: bool,
-    /// Names of the services to whose queues it writes.
+    /// Names of the services to whose queues it writes. [`bus::Work::tell`] refuses others, and so does the broker.
     pub tells: &'static [&'static str],
+    /// What it does on the bus besides saying, telling and obeying. Its user of the broker may do no more.
+    pub reach: Reach,
     /// What has to be there for it.
     pub needs: Needs,
+}
+
+/// What a service does on the bus besides saying its events, telling others and obeying.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// It asks owners, and opens live channels with them.
+    pub asks: bool,
+    /// It serves live channels.
+    pub channels: bool,
+    /// Names of the services whose samples it hears.
+    pub samples_of: &'static [&'static str],
+    /// It stands between the broker and the world: takes what other systems send, vouches for them, and shows operators
+    /// streams and dead letters, which it sends again to whoever could not take them.
+    pub door: bool,
+}
+
+impl Reach {
+    /// Nothing of it.
+    pub const NONE: Self = Self { asks: false, channels: false, samples_of: &[], door: false };
 }
 
 /// What a service needs where it runs; files that it is deployed with are written from this.

@@ -2,6 +2,7 @@
 //! otherwise be kept by hand.
 
 use super::declared::{BusMessage, Declared, Does, Gone, KindOp, ObjectKind, QuestionMessage};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The code of `messages.rs`.
@@ -33,6 +34,15 @@ pub fn code(declared: &Declared) -> String {
         format_args!(
             "/// Services with a work queue: those that obey commands or serve methods.\npub const QUEUES: &[&str] = &[{}];",
             queues.join(", ")
+        ),
+    );
+    let answering: BTreeSet<String> = declared.questions.iter().map(|q| format!("{:?}", q.service)).collect();
+    let answering: Vec<String> = answering.into_iter().collect();
+    line(
+        &mut code,
+        format_args!(
+            "/// Services that answer questions.\npub const ANSWERING: &[&str] = &[{}];",
+            answering.join(", ")
         ),
     );
     code

@@ -1,6 +1,6 @@
 //! The local stack.
 
-use super::{Piece, variable};
+use super::{Piece, nats, variable};
 use chassis::Service;
 use chassis::service::Access;
 use std::fmt::Write as _;
@@ -30,9 +30,8 @@ fn container(service: &Service) -> String {
     build: {{ context: ., dockerfile: deploy/Dockerfile, target: {program} }}
     command: [\"/etc/berth/{program}.toml\"]
     environment:
-      {variable}__BUS__PASSWORD: ${{BERTH_NATS_PASSWORD:-local-only}}
-",
-        variable = variable(service)
+{password}",
+        password = nats::environment(service)
     );
     if needs.postgres {
         let _ = writeln!(
@@ -45,7 +44,8 @@ fn container(service: &Service) -> String {
     if !needs.postgres || !needs.after.is_empty() {
         text += "    depends_on:\n";
         let database = needs.postgres.then_some("postgres");
-        for before in ["nats"].into_iter().chain(database).chain(needs.after.iter().copied()) {
+        text += "      setup: { condition: service_completed_successfully }\n";
+        for before in database.into_iter().chain(needs.after.iter().copied()) {
             let _ = writeln!(text, "      {before}: {{ condition: service_healthy }}");
         }
     }

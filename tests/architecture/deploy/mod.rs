@@ -6,6 +6,7 @@
 mod compose;
 mod dockerfile;
 mod grafana;
+mod nats;
 mod postgres;
 mod prometheus;
 mod readme;
@@ -28,6 +29,7 @@ pub(super) enum Piece {
 fn pieces(services: &[&Service]) -> Vec<Piece> {
     [
         compose::write(services),
+        nats::write(services),
         dockerfile::write(services),
         postgres::write(services),
         units::write(services),
@@ -117,8 +119,13 @@ fn files_that_name_services_are_as_the_list_of_services_says() {
 #[test]
 fn there_is_no_file_of_a_service_that_is_not_there() {
     let written: Vec<String> = pieces(&SERVICES).iter().map(|piece| path_of(piece).to_owned()).collect();
-    // those of the node and of the broker belong to no service
-    let others = ["deploy/systemd/berth-node.service", "deploy/systemd/berth-nats.service"];
+    // those of the node, of the broker and of who makes its streams belong to no service
+    let others = [
+        "deploy/systemd/berth-node.service",
+        "deploy/systemd/berth-nats.service",
+        "deploy/systemd/berth-setup.service",
+        "deploy/docker/setup.toml",
+    ];
     for (folder, end) in [("deploy/systemd", ".service"), ("deploy/docker", ".toml")] {
         for entry in std::fs::read_dir(repository().join(folder)).unwrap() {
             let path = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
@@ -130,7 +137,7 @@ fn there_is_no_file_of_a_service_that_is_not_there() {
 
 /// A service that no other is like, so that a writer that knows the present ones by heart is found out.
 fn sample() -> Service {
-    use chassis::service::{Access, Needs};
+    use chassis::service::{Access, Needs, Reach};
     Service {
         name: "moon_light",
         program: "moon-light",
@@ -145,6 +152,7 @@ fn sample() -> Service {
         health: &[],
         listens_to_events: true,
         tells: &["scheduler"],
+        reach: Reach { samples_of: &["scheduler"], ..Reach::NONE },
         needs: Needs {
             datastore: Access::Read,
             sealing_key: Access::None,
@@ -179,12 +187,17 @@ fn a_service_that_is_added_is_in_every_file() {
         let found = after.iter().find(|p| path_of(p) == path).map(text);
         found.unwrap_or_else(|| panic!("{path} is not written"))
     };
+    let broker: String = after.iter().filter(|p| path_of(p) == "deploy/nats/nats.conf").map(text).collect();
+    let user = "{ user: moon_light, password: $NATS_PASSWORD_MOON_LIGHT, permissions: { publish: { allow: [";
+    assert!(broker.contains(user) && broker.contains(", moon_light ]"), "{broker}");
     assert!(whole("deploy/systemd/berth-moon-light.service").contains("the light of the moon"));
     assert!(whole("deploy/docker/moon-light.toml").ends_with("[service]\ncraters = 3\n"));
     let compose: String = after.iter().filter(|p| path_of(p) == "compose.yaml").map(text).collect();
     for line in [
         "  moon-light:\n",
         "BERTH_MOON_LIGHT__SERVICE__DATABASE_URL: postgres://",
+        "BERTH_MOON_LIGHT__BUS__PASSWORD: ${BERTH_NATS_PASSWORD_MOON_LIGHT:-local-only-moon_light}\n",
+        "      NATS_PASSWORD_MOON_LIGHT: ${BERTH_NATS_PASSWORD_MOON_LIGHT:-local-only-moon_light}\n",
         "@postgres/moon_light\n",
         "      gateway: { condition: service_healthy }\n",
         "      - craters:/var/lib/berth/craters\n",

@@ -14,7 +14,9 @@ sealing_key_file = \"/var/lib/berth/keys/sealing.key\"
 
 [bus]
 url = \"nats://nats:4222\"
-user = \"berth\"
+user = \"{user}\"
+# `berth setup` does
+makes_streams = false
 
 [telemetry]
 log = \"info\"
@@ -24,6 +26,7 @@ otlp_endpoint = \"http://otel-collector:4317\"
 [service]
 {own}",
             program = service.program,
+            user = service.name,
             variable = variable(service),
             own = service.needs.container,
         ),

@@ -191,6 +191,8 @@ async fn started(folder: std::path::PathBuf) -> Result<pull::Ordered> {
     let connection = bus::Connection::open(&broker, "load", bus::Report::none()).await?;
     let stream = connection.jetstream().get_stream(bus::topology::EVENTS).await?;
     let config = pull::OrderedConfig {
+        // the operator may not ask for one without a name
+        name: Some("load".to_owned()),
         filter_subjects: vec!["evt.scheduler.v1.InstanceStarted.>".into()],
         headers_only: true,
         deliver_policy: DeliverPolicy::New,

@@ -95,6 +95,7 @@ pub enum Command {
     #[command(subcommand)]
     Replay(local::ReplayCommand),
     Simulate(local::SimulateArgs),
+    Setup(local::SetupArgs),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Completion(completion::CompletionArgs),
@@ -136,6 +137,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         | Command::Down(_)
         | Command::Replay(_)
         | Command::Simulate(_)
+        | Command::Setup(_)
         | Command::Doctor(_) => local::exec()?,
         Command::Config(command) => config::run(command, &global)?,
         Command::Completion(args) => completion::run(&args)?,

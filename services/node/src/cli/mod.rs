@@ -3,6 +3,7 @@
 mod archive;
 mod doctor;
 mod replay;
+mod setup;
 mod simulate;
 mod up;
 
@@ -18,6 +19,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Down(args) => up::down(args, global).await?,
         Command::Replay(command) => replay::run(command, global).await?,
         Command::Simulate(args) => simulate::simulate(args, global).await?,
+        Command::Setup(args) => setup::setup(&args).await?,
         Command::Doctor(args) => return doctor::run(args, global).await,
         Command::Audit(AuditCommand::Verify(args)) => archive::verify(args, global).await?,
         Command::Audit(AuditCommand::Key(args)) => archive::key(&args, global)?,

@@ -2,9 +2,9 @@
 
 use super::clock::VirtualClock;
 use super::rows::{HostRow, Workload};
+use crate::NodeSettings;
 use crate::assembly::{self, Folders, given, settings_of};
 use crate::broker::{Broker, BrokerSettings};
-use crate::{NodeSettings, SERVICES};
 use anyhow::{Context as _, bail};
 use bus::Desk;
 use chassis::{Chassis, Health, Service};
@@ -89,14 +89,15 @@ impl Platform {
             health.component("nats"),
         )
         .await?;
-        let mut chassis_settings = assembly::chassis(&settings, broker.connection(None));
+        let access = broker.access(None);
+        let mut chassis_settings = assembly::chassis(&settings, access.setup());
         chassis_settings.ops_listen.clear();
         let clock = Arc::new(VirtualClock::default());
         let chassis = Chassis::start_with_clock("berth", &chassis_settings, clock.clone()).await?;
 
         let hosts = Arc::new(fleet(&workload.hosts));
         let mut parts = Parts::default();
-        for service in SERVICES {
+        for (service, chassis) in assembly::connected(&chassis, &access).await? {
             parts.start(service, &settings, overcommit, &hosts, &chassis).await?;
         }
         let (scheduler, attention, address) = parts.all()?;
@@ -118,7 +119,7 @@ impl Platform {
             readers.push(Reader::open(&database.url).await?);
         }
         let platform = Self {
-            connection: chassis.bus.clone(),
+            connection: bus::Connection::open(&access.operator(), "simulate", bus::Report::none()).await?,
             clock,
             gateway: Gateway::new(&connect)?,
             scheduler,

@@ -168,6 +168,7 @@ impl Relay {
             return Ok(OwnEvents { messages: None, newest });
         }
         let config = OrderedConfig {
+            name: Some(watch::reader()),
             filter_subjects: subjects,
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: u64::try_from(from).unwrap_or(1),

@@ -4,12 +4,14 @@
 mod archive;
 mod doctor;
 mod replay;
+mod setup;
 mod simulate;
 mod up;
 
 pub use archive::{KeyArgs, VerifyArgs};
 pub use doctor::DoctorArgs;
 pub use replay::ReplayCommand;
+pub use setup::SetupArgs;
 pub use simulate::{GenerateArgs, Pace, Profile, RunArgs, SimulateArgs, SimulateCommand, policy_name};
 pub use up::{DownArgs, UpArgs};
 

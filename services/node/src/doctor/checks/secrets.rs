@@ -6,13 +6,12 @@ use async_trait::async_trait;
 use std::os::unix::fs::PermissionsExt;
 
 /// Files of a data folder that open something.
-const FILES: [&str; 7] = [
+const FILES: [&str; 6] = [
     "client.toml",
     "gateway/admin.token",
     "gateway/token.key",
     "keys/sealing.key",
     "nats/nats-server.conf",
-    "nats/password",
     "pki/node.key",
 ];
 
@@ -32,8 +31,9 @@ impl Check for Secrets {
     async fn look(&self, ground: &Ground) -> Vec<Finding> {
         let Some(node) = &ground.node else { return vec![no_node()] };
         let (mut found, mut seen) = (Vec::new(), 0);
-        for name in FILES {
-            let path = node.data_dir.join(name);
+        let passwords = node.data_dir.join("nats/users");
+        let passwords = std::fs::read_dir(passwords).into_iter().flatten().flatten().map(|file| file.path());
+        for path in FILES.iter().map(|name| node.data_dir.join(name)).chain(passwords) {
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             seen += 1;
             let mode = metadata.permissions().mode() & 0o777;

@@ -1,0 +1,12 @@
+//! `berth setup`: the streams of a broker whose services may not make them.
+
+use berth::cli::local::SetupArgs;
+use berth::output::note;
+use client::{Exit, Failure};
+
+pub(super) async fn setup(args: &SetupArgs) -> Result<(), Failure> {
+    let made = crate::setup(args.settings.as_deref()).await;
+    let streams = made.map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))?;
+    note(&format!("{streams} streams are as they should be"));
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! The node's own nats-server: a child process with a configuration of its own, started again whenever it ends.
 
 use super::broker_access::{Access, secrets};
-use super::broker_conf::{ACCOUNT, configuration};
+use super::broker_conf::{ACCOUNT, BrokerSettings, configuration};
 use anyhow::{Context, bail};
 use chassis::{HealthHandle, private_file};
 use nix::sys::signal::{Signal, kill};
@@ -22,24 +22,6 @@ const PASSWORDS: &str = "users";
 const ONE_PASSWORD: &str = "password";
 /// Where servers without accounts keep their streams.
 const WITHOUT_ACCOUNTS: &str = "$G";
-
-/// What the server is told.
-pub(crate) struct BrokerSettings {
-    /// The nats-server program.
-    pub program: PathBuf,
-    /// Where it listens; clients of other systems come from there.
-    pub listen: IpAddr,
-    /// 0 = the port of last time, or any free one.
-    pub port: u16,
-    /// Every message is on disk before it is acknowledged.
-    pub sync_always: bool,
-    /// Where configuration, password and store are kept.
-    pub folder: PathBuf,
-    /// Certificate and key of the server; without them it speaks plainly.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Who vouches for clients of other systems: the public side of the gateway's key.
-    pub issuer: String,
-}
 
 /// A running server that is looked after.
 pub(crate) struct Broker {

@@ -1,10 +1,28 @@
 //! The configuration that a node's own nats-server is started with.
 
-use super::broker::BrokerSettings;
 use super::broker_users::{self, User};
 use super::services::SERVICES;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+/// What the server is told.
+pub(crate) struct BrokerSettings {
+    /// The nats-server program.
+    pub program: PathBuf,
+    /// Where it listens; clients of other systems come from there.
+    pub listen: IpAddr,
+    /// 0 = the port of last time, or any free one.
+    pub port: u16,
+    /// Every message is on disk before it is acknowledged.
+    pub sync_always: bool,
+    /// Where configuration, password and store are kept.
+    pub folder: PathBuf,
+    /// Certificate and key of the server; without them it speaks plainly.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Who vouches for clients of other systems: the public side of the gateway's key.
+    pub issuer: String,
+}
 
 /// The account of the services; other systems are in one of their own, from which only their subjects lead here.
 pub(crate) const ACCOUNT: &str = "BERTH";

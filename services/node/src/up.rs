@@ -1,8 +1,9 @@
 //! A node from its start to its end.
 
 use crate::assembly::{self, Folders};
-use crate::broker::{self, Broker, BrokerSettings};
+use crate::broker::{self, Broker};
 use crate::broker_access::Access;
+use crate::broker_conf::BrokerSettings;
 use crate::pki::{self, Pki};
 use crate::services::SERVICES;
 use crate::settings::NodeSettings;

@@ -8,6 +8,7 @@ mod documents;
 mod fail_points;
 mod files;
 mod golden;
+mod kinds;
 mod layers;
 mod messages;
 mod services;

@@ -10,6 +10,7 @@ mod doctor;
 mod event_stream;
 mod identity_provider;
 mod kept_disk;
+mod kinds;
 mod libvirt_restarts;
 mod lost_commands;
 mod lost_databases;

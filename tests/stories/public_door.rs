@@ -10,14 +10,15 @@ use stories::chaos::monkey::readers;
 use stories::node::Node;
 use testkit::eventually;
 
-struct Door {
+/// REST of a node.
+pub struct Door {
     client: Client,
     base: String,
     token: String,
 }
 
 impl Door {
-    fn of(node: &Node) -> Self {
+    pub fn of(node: &Node) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = std::fs::read(node.data_dir().join("pki/ca.pem")).expect("the node's authority");
         let authority = reqwest::Certificate::from_pem(&ca).expect("a certificate");
@@ -27,7 +28,7 @@ impl Door {
         Self { client, base: format!("https://{}", node.address()), token: token.trim().to_owned() }
     }
 
-    async fn post(&self, path: &str, key: &str, body: String) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str, key: &str, body: String) -> (StatusCode, Value) {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
         let request = request.header("Idempotency-Key", key).header("content-type", "application/json");
         let answer = request.body(body).send().await.expect("an answer");
@@ -35,7 +36,7 @@ impl Door {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
         let answer = request.send().await.expect("an answer");
         let status = answer.status();

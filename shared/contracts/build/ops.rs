@@ -1,7 +1,9 @@
 //! What methods do with objects of a kind.
 
 use super::{BusMessage, Declared, ObjectKind, has, owner, text};
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
+};
 
 /// What a method does with objects of a kind.
 #[derive(Debug)]
@@ -100,12 +102,24 @@ fn op(kind: &ObjectKind, word: &str, method: &MethodDescriptor) -> Result<Does, 
             if output.full_name() != OPERATION_RESPONSE {
                 return Err(format!("answers something else than {OPERATION_RESPONSE}"));
             }
+            if let Some(secret) = input.fields().find(is_secret) {
+                return Err(format!(
+                    "is sent to its owner as it is, and has a secret in `{}`: seal it in a field of type Sealed",
+                    secret.name()
+                ));
+            }
             let named = has(&input, "name", &Kind::String);
             named
                 .then(|| Does::Tell(verb.to_owned()))
                 .ok_or("names no object: its request has no `string name`".to_owned())
         }
     }
+}
+
+fn is_secret(field: &FieldDescriptor) -> bool {
+    let pool = field.parent_pool();
+    let extension = pool.get_extension_by_name("berth.options.v1.secret");
+    extension.is_some_and(|extension| field.options().get_extension(&extension).as_bool() == Some(true))
 }
 
 /// The request of a method as the command that it is.

@@ -130,7 +130,7 @@ fn is_given(field: &FieldDescriptor, value: &Value, message: &DynamicMessage) ->
 fn format(format: Format, text: &str) -> Result<(), String> {
     match format {
         Format::Name => kernel::format::name(text),
-        Format::SshKey => kernel::format::ssh_key(text).map(drop),
+        Format::PublicKey => kernel::format::public_key(text).map(drop),
         // of maps
         Format::Labels | Format::Unspecified => Ok(()),
     }

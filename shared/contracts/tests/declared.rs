@@ -39,6 +39,7 @@ fn judge(body: &str) -> Result<Declared, Vec<String>> {
     let folder = tempfile::tempdir().expect("a sample compiles");
     let text = format!(
         "syntax = \"proto3\"; package berth.things.v1; import \"berth/common/v1/common.proto\"; \
+         import \"berth/common/v1/objects.proto\"; \
          import \"berth/options/v1/options.proto\"; {body}"
     );
     let file = "berth/things/v1/things.proto";
@@ -181,4 +182,89 @@ fn a_question_names_its_answer() {
         let wrong = asked(option).expect_err(option);
         assert!(wrong.len() == 1 && wrong[0].contains(words), "{wrong:#?}");
     }
+}
+
+/// A kind with everything that can be done with it.
+const TOLD: &str = r#"
+message Pool {
+  option (berth.options.v1.object) = {kind: "pool" scope: SCOPE_TENANT};
+  string id = 1; string tenant = 2; string name = 3; uint64 revision = 4;
+  int64 created_at_us = 5; int64 updated_at_us = 6; int64 deleted_at_us = 7; map<string, string> labels = 8;
+  string range = 9 [(berth.options.v1.field) = {index: true}];
+}
+service PoolService {
+  rpc ListPools(berth.common.v1.ListRequest) returns (ListPoolsResponse) { option (berth.options.v1.op) = {list: "pool"}; }
+  rpc GetPool(berth.common.v1.GetRequest) returns (Pool) { option (berth.options.v1.op) = {get: "pool"}; }
+  rpc CreatePool(CreatePoolRequest) returns (berth.common.v1.OperationResponse) { option (berth.options.v1.op) = {tell: "pool"}; }
+}
+message ListPoolsResponse { repeated Pool pools = 1; string next_page_token = 2; }
+message CreatePoolRequest { string name = 1; string range = 2; }
+message PoolCreated {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "pool.id"};
+  option (berth.options.v1.event) = {object: "pool"};
+  Pool pool = 1; repeated berth.common.v1.OperationProgress operations = 2;
+}
+message PoolChanged {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "pool.id"};
+  option (berth.options.v1.event) = {object: "pool"};
+  Pool pool = 1; repeated berth.common.v1.OperationProgress operations = 2;
+}
+message PoolDeleted {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "pool.id"};
+  option (berth.options.v1.event) = {object: "pool"};
+  Pool pool = 1; repeated berth.common.v1.OperationProgress operations = 2;
+}
+message RequestRefused {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "object_id"};
+  string object_id = 1; repeated berth.common.v1.OperationProgress operations = 2;
+}
+"#;
+
+#[test]
+fn what_is_done_with_a_kind_is_found() {
+    let found = judge(TOLD).expect("sound");
+    let does: Vec<String> = found.ops.iter().map(|op| format!("{:?}", op.does)).collect();
+    assert_eq!(does, ["List", "Get", "Tell(\"Create\")"]);
+    let command = found.messages.iter().find(|message| message.kind == "Command").expect("the request");
+    assert_eq!((command.name.as_str(), command.message.name()), ("CreatePool", "CreatePoolRequest"));
+    assert_eq!(found.kinds[0].indexed, ["range"]);
+}
+
+#[test]
+fn a_kind_that_is_told_things_is_complete() {
+    let wrong = |from: &str, to: &str, says: &str| {
+        assert!(TOLD.contains(from), "{from} is not in the sample");
+        let wrong = judge(&TOLD.replacen(from, to, 1)).expect_err(to);
+        // what stands on the broken one may be wrong as well
+        assert!(wrong.iter().any(|one| one.contains(says)), "{wrong:#?} do not say {says:?}");
+    };
+    wrong("{tell: \"pool\"}", "{tell: \"pond\"}", "CreatePool is about \"pond\", which is no kind");
+    wrong("{tell: \"pool\"}", "{}", "does nothing: say `list`, `get` or `tell`");
+    wrong("rpc CreatePool(", "rpc FillUp(", "is no verb with Pool");
+    wrong(
+        "CreatePool(CreatePoolRequest) returns (berth.common.v1.OperationResponse)",
+        "CreatePool(CreatePoolRequest) returns (Pool)",
+        "OperationResponse",
+    );
+    wrong(
+        "CreatePoolRequest { string name = 1;",
+        "CreatePoolRequest { string title = 1;",
+        "no `string name`",
+    );
+    wrong(
+        "ListPools(berth.common.v1.ListRequest)",
+        "ListPools(CreatePoolRequest)",
+        "it takes berth.common.v1.ListRequest",
+    );
+    wrong(
+        "{ repeated Pool pools = 1; string next_page_token = 2; }",
+        "{ repeated Pool pools = 1; }",
+        "answers another page",
+    );
+    wrong("returns (Pool)", "returns (ListPoolsResponse)", "answers something else than a Pool");
+    wrong("message PoolChanged {", "message PoolAltered {", "no event PoolChanged");
+    wrong("message RequestRefused {", "message Refused {", "no event RequestRefused");
+    wrong("int64 deleted_at_us = 7;", "", "needs id, name, created_at_us, updated_at_us and deleted_at_us");
+    wrong("string range = 9 [", "uint64 range = 9 [", "no `string`");
+    wrong("string range = 2; }", "string range = 2 [(berth.options.v1.secret) = true]; }", "secret");
 }

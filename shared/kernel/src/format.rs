@@ -88,7 +88,7 @@ pub fn is_label_key(key: &str) -> bool {
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshKey {
+pub struct PublicKey {
     /// "ssh-ed25519".
     pub algorithm: &'static str,
     /// What its fingerprint is the SHA-256 of.
@@ -96,7 +96,7 @@ pub struct SshKey {
 }
 
 /// One line as in `authorized_keys` (sshd(8)): `type base64 comment`, without options.
-pub fn ssh_key(line: &str) -> Result<SshKey, String> {
+pub fn public_key(line: &str) -> Result<PublicKey, String> {
     if line.contains("PRIVATE KEY") {
         return Err(
             "this is a private key: send the public one (the .pub file), and consider this one leaked".into(),
@@ -116,7 +116,7 @@ pub fn ssh_key(line: &str) -> Result<SshKey, String> {
     let named = blob.get(..4).zip(blob.get(4..4 + kind.len()));
     match named {
         Some((length, name)) if length == (kind.len() as u32).to_be_bytes() && name == kind.as_bytes() => {
-            Ok(SshKey { algorithm, blob })
+            Ok(PublicKey { algorithm, blob })
         }
         _ => Err(format!("the base64 part is not that of a {kind} key")),
     }
@@ -131,14 +131,14 @@ mod tests {
 
     #[test]
     fn a_public_key_is_right() {
-        assert_eq!(ssh_key(ED25519).map(|key| (key.algorithm, key.blob.len())), Ok(("ssh-ed25519", 51)));
+        assert_eq!(public_key(ED25519).map(|key| (key.algorithm, key.blob.len())), Ok(("ssh-ed25519", 51)));
         let (without_comment, _) = ED25519.rsplit_once(' ').expect("three words");
-        assert!(ssh_key(without_comment).is_ok());
+        assert!(public_key(without_comment).is_ok());
     }
 
     #[test]
     fn anything_else_says_why() {
-        let message = |line: &str| ssh_key(line).expect_err(line);
+        let message = |line: &str| public_key(line).expect_err(line);
         assert!(message("").contains("type"));
         assert!(message("-----BEGIN OPENSSH PRIVATE KEY-----").contains("private"));
         assert!(message(&format!("command=\"rm -rf /\" {ED25519}")).contains("type"));

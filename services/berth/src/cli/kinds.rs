@@ -145,7 +145,7 @@ fn argument(field: &FieldDescriptor) -> Arg {
         Kind::Bool => argument.action(ArgAction::SetTrue).required(false),
         Kind::Uint32 | Kind::Uint64 => argument.value_name("NUMBER").value_parser(clap::value_parser!(u64)),
         _ if field.is_list() => argument.value_name("TEXT").action(ArgAction::Append),
-        _ => argument.value_name(if rules.format == Format::SshKey { "FILE|KEY" } else { "TEXT" }),
+        _ => argument.value_name(if rules.format == Format::PublicKey { "FILE|KEY" } else { "TEXT" }),
     }
 }
 
@@ -160,7 +160,7 @@ fn example(method: &Method, op: Op) -> String {
     let required =
         fields.filter(|(_, rules)| rules.required).map(|(name, rules)| match (name.as_str(), rules) {
             ("name", _) => " main".to_owned(),
-            (name, Rules { format: Format::SshKey, .. }) => format!(" --{name} ~/.ssh/id_ed25519.pub"),
+            (name, Rules { format: Format::PublicKey, .. }) => format!(" --{name} ~/.ssh/id_ed25519.pub"),
             (name, _) => format!(" --{name} x"),
         });
     format!("{begin}{}", required.collect::<String>())
@@ -282,7 +282,7 @@ fn request(method: &Method, given: &ArgMatches) -> Result<DynamicMessage, Failur
 }
 
 fn text(field: &FieldDescriptor, given: &str) -> Result<String, Failure> {
-    if rules(field).format != Format::SshKey {
+    if rules(field).format != Format::PublicKey {
         return Ok(given.to_owned());
     }
     match keys_of(given)?.as_slice() {

@@ -1,7 +1,7 @@
 //! A wish for an instance, and whether it makes sense.
 
 use super::resources::Resources;
-use crate::domain::ssh_key;
+use crate::domain::public_keys;
 use gateway_api::domain::labels;
 use gateway_api::domain::names;
 use gateway_api::domain::violation::Violation;
@@ -71,7 +71,7 @@ impl Wish {
             }
         }
         names::hostname("hostname", &self.hostname)?;
-        ssh_key::check("ssh_authorized_keys", &self.ssh_authorized_keys)?;
+        public_keys::check("ssh_authorized_keys", &self.ssh_authorized_keys)?;
         if self.user_data.len() > USER_DATA_LIMIT {
             return Err(Violation::new(
                 "user_data",

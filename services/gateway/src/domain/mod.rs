@@ -5,5 +5,5 @@ pub mod exec;
 pub mod image;
 pub mod instance;
 pub mod overcommit;
+pub mod public_keys;
 pub mod resources;
-pub mod ssh_key;

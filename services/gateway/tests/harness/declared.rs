@@ -27,7 +27,7 @@ pub fn request(method: &Method, name: &str) -> Option<serde_json::Value> {
         }
         let value = match (field.name(), rules.format, field.kind()) {
             ("name", ..) => json!(name),
-            (_, Format::SshKey, _) => json!(
+            (_, Format::PublicKey, _) => json!(
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop"
             ),
             (_, _, Kind::String) => json!("x"),

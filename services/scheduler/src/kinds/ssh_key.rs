@@ -24,7 +24,7 @@ impl Kind for SshKeys {
         Ok(match command {
             Command::Create(wish) => {
                 let invalid = |why| Refusal::new("INVALID", format!("public_key: {why}"));
-                let key = format::ssh_key(&wish.public_key).map_err(invalid)?;
+                let key = format::public_key(&wish.public_key).map_err(invalid)?;
                 Decision::Is(SshKey {
                     name: wish.name,
                     labels: wish.labels,

@@ -1,7 +1,7 @@
 //! Public keys that may log in to an instance.
 
 use gateway_api::domain::violation::Violation;
-use kernel::format::ssh_key;
+use kernel::format::public_key;
 
 /// Most keys of one instance.
 pub const COUNT_LIMIT: usize = 64;
@@ -14,7 +14,7 @@ pub fn check(field: &str, keys: &[String]) -> Result<(), Violation> {
         ));
     }
     for (index, key) in keys.iter().enumerate() {
-        ssh_key(key).map_err(|why| Violation::new(format!("{field}[{index}]"), why))?;
+        public_key(key).map_err(|why| Violation::new(format!("{field}[{index}]"), why))?;
     }
     Ok(())
 }

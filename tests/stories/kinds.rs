@@ -1,0 +1,90 @@
+//! A kind of object that is known by its declaration alone, as a user meets it: on the command line, by REST, in an
+//! instance, and after the node was killed.
+
+use crate::one_instance::{create, prepare};
+use crate::public_door::Door;
+use reqwest::StatusCode;
+use serde_json::json;
+use std::time::Duration;
+use stories::node::Node;
+use testkit::eventually;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
+const FINGERPRINT: &str = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU";
+
+#[tokio::test]
+async fn a_public_key_is_kept_shown_used_and_forgotten() {
+    let mut node = Node::start(&["--simulated-hosts", "2"]).await;
+    let cli = node.cli();
+    prepare(&cli).await;
+    cli.ok(&["ssh-key", "create", "laptop", "--public-key", KEY, "--label", "team=web", "--wait"]);
+    let list = cli.ok(&["ssh-key", "list", "--label", "team=web"]);
+    assert!(list.contains("laptop") && list.contains("ssh-ed25519") && list.contains(FINGERPRINT), "{list}");
+    assert_eq!(cli.ok(&["ssh-key", "list", "--label", "team=db"]), "no ssh keys\n");
+    let again = cli.run(&["ssh-key", "create", "laptop", "--public-key", KEY, "--wait"]);
+    assert!(again.code == 4 && again.err.contains("SSH_KEY_EXISTS"), "{}", again.err);
+
+    // an instance is created with it by its name, and keeps it
+    cli.ok(&create("web-1", &["--ssh-key", "laptop", "--wait"]));
+    let web = cli.json(&["instance", "show", "web-1"]);
+    assert_eq!(web["instance"]["spec"]["ssh_authorized_keys"], json!([KEY]));
+    let unknown = cli.run(&create("web-2", &["--ssh-key", "nobodys"]));
+    assert!(unknown.code != 0 && unknown.err.contains("SSH_KEY_NOT_FOUND"), "{}", unknown.err);
+
+    // by REST once per key, in whatever order the labels come
+    let door = Door::of(&node);
+    let body = |labels: &str| format!(r#"{{"name":"desk","public_key":"{KEY}","labels":{labels}}}"#);
+    let (status, first) = door.post("/v1/ssh-keys", "key-1", body(r#"{"a":"1","b":"2","c":"3"}"#)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{first}");
+    for labels in [r#"{"c":"3","b":"2","a":"1"}"#, r#"{"b":"2","a":"1","c":"3"}"#] {
+        let (_, same) = door.post("/v1/ssh-keys", "key-1", body(labels)).await;
+        assert_eq!(same, first, "the same request");
+    }
+    let (status, problem) = door.post("/v1/ssh-keys", "key-1", body("{}")).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::CONFLICT, &json!("IDEMPOTENCY_KEY_REUSED")),
+        "{problem}"
+    );
+    let id = first["object_id"].as_str().expect("an id");
+    let (status, shown) = door.get(&format!("/v1/ssh-keys/{id}")).await;
+    assert_eq!(
+        (status, &shown["name"], &shown["labels"]["b"]),
+        (StatusCode::OK, &json!("desk"), &json!("2"))
+    );
+    let (status, problem) =
+        door.post("/v1/ssh-keys", "key-2", r#"{"name":"x","public_key":"y"}"#.into()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    assert!(problem.to_string().contains("public_key"), "{problem}");
+
+    // what is asked for just before the node is killed is there once
+    for name in ["one", "two", "three"] {
+        cli.ok(&["ssh-key", "create", name, "--public-key", KEY]);
+    }
+    node.kill();
+    node.up().await;
+    eventually(Duration::from_secs(60), "all keys", async || {
+        let keys = cli.json(&["ssh-key", "list"]);
+        let mut names: Vec<&str> =
+            keys["ssh_keys"].as_array()?.iter().filter_map(|key| key["name"].as_str()).collect();
+        names.sort_unstable();
+        (names == ["desk", "laptop", "one", "three", "two"]).then_some(())
+    })
+    .await;
+    cli.ok(&["ssh-key", "update", "laptop", "--label", "team=db", "--wait"]);
+    let late = cli.run(&["ssh-key", "delete", "laptop", "--if-revision", "1", "--wait"]);
+    assert!(late.code == 4 && late.err.contains("REVISION_CHANGED"), "{}", late.err);
+    cli.ok(&["ssh-key", "delete", "laptop", "--wait"]);
+    assert!(cli.run(&["ssh-key", "show", "laptop"]).err.contains("SSH_KEY_NOT_FOUND"));
+    let web = cli.json(&["instance", "show", "web-1"]);
+    assert_eq!(
+        web["instance"]["spec"]["ssh_authorized_keys"],
+        json!([KEY]),
+        "it keeps what it was made with"
+    );
+    let audit = cli.ok(&["audit", "list"]);
+    assert!(audit.contains("CreateSshKey") && audit.contains("DeleteSshKey"), "{audit}");
+    assert!(cli.ok(&["dead", "list"]).contains("no dead letters"));
+    cli.ok(&["replay", "verify"]);
+}

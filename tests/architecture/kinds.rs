@@ -1,6 +1,6 @@
 //! Kinds of objects are known from their declarations: whoever shows them or takes requests about them names none.
 
-use super::source::production;
+use super::source::{production, texts};
 use super::{Tree, Violation, check, finds};
 
 /// What works for all kinds.
@@ -11,12 +11,6 @@ const WRITTEN: [&str; 1] = ["services/gateway/parts/api/src/domain/permissions_o
 const USES: [(&str, &str); 1] =
     [("services/gateway/src/api/lookup.rs", "instances are created with public keys that the tenant keeps")];
 
-/// The names of a kind in code: `ssh_key`, `SshKey`.
-fn names(kind: &contracts::ObjectKind) -> [String; 2] {
-    let message = kind.message.rsplit('.').next().unwrap_or_default();
-    [format!("\"{}\"", kind.name), message.to_owned()]
-}
-
 fn nobody_names_a_declared_kind(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for (path, text) in tree.rust() {
@@ -24,24 +18,26 @@ fn nobody_names_a_declared_kind(tree: &Tree) -> Vec<Violation> {
         if !strict || WRITTEN.contains(&path) || USES.iter().any(|(place, _)| path.starts_with(place)) {
             continue;
         }
-        for (number, line) in production(text).lines().enumerate() {
-            for name in contracts::KINDS.iter().filter(|kind| kind.served).flat_map(names) {
-                let whole = line.match_indices(&name).any(|(at, _)| {
-                    let after = line[at + name.len()..].chars().next();
-                    let before = line[..at].chars().next_back();
-                    let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-                    !word(before) && !word(after)
-                });
-                if whole && !line.trim_start().starts_with("//") {
-                    found.push(format!(
-                        "{path}:{}: names the kind {name}; take it from its declaration",
-                        number + 1
-                    ));
-                }
-            }
+        let code = production(text);
+        let mut named: Vec<(usize, String)> = texts(text)
+            .into_iter()
+            .map(|(line, text)| (line, text.trim_matches('"').to_owned()))
+            .filter(|(line, text)| *line <= code.lines().count() && is_a_kind(|kind| kind.name == text))
+            .collect();
+        for (number, line) in code.lines().enumerate() {
+            let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let types = words.filter(|word| is_a_kind(|kind| kind.message.rsplit('.').next() == Some(word)));
+            named.extend(types.map(|word| (number + 1, word.to_owned())));
         }
+        let sentence =
+            |(line, name)| format!("{path}:{line}: names the kind {name}; take it from its declaration");
+        found.extend(named.into_iter().map(sentence));
     }
     found
+}
+
+fn is_a_kind(this: impl Fn(&contracts::ObjectKind) -> bool) -> bool {
+    contracts::KINDS.iter().any(|kind| kind.served && this(kind))
 }
 
 #[test]
@@ -50,11 +46,11 @@ fn declared_kinds_are_known_by_their_declarations_alone() {
     let sample = [
         (
             "services/gateway/src/api/a.rs",
-            "use contracts::scheduler::v1::SshKey;\nlet f = Format::PublicKeyFile;\n",
+            "use contracts::scheduler::v1::SshKey;\nlet f = Format::SshKeyFile;\n",
         ),
         ("services/berth/src/cli/b.rs", "// an \"ssh_key\"\nif kind == \"ssh_key\" {}\n"),
         ("services/scheduler/src/kinds/ssh_key.rs", "pub struct SshKey;\n"),
-        ("services/gateway/src/api/c.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use SshKey; }\n"),
+        ("services/gateway/src/api/c.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use SshKey;\n}\n"),
     ];
-    finds(nobody_names_a_declared_kind, &sample, &["a.rs:1", "b.rs:2"]);
+    finds(nobody_names_a_declared_kind, &sample, &["b.rs:2", "a.rs:1"]);
 }

@@ -35,7 +35,14 @@ const COMPOSERS: [&str; 3] = ["node", "stories", "benches"];
 
 /// Services that are made of parts: crates beside the service, in `parts/`, that share its process and its database. From
 /// the lowest up; a part depends on parts below it, its service on all of them, and nobody else on any.
-pub const PARTS: [(&str, &[&str]); 1] = [("gateway", &["gateway-api", "gateway-access", "gateway-events"])];
+pub const PARTS: [(&str, &[&str]); 2] = [
+    ("gateway", &["gateway-api", "gateway-access", "gateway-events"]),
+    ("scheduler", &["scheduler-placement"]),
+];
+
+/// Parts that are domain as a whole: every file of theirs is as pure as one in `domain/`. The crate and its folder.
+pub const PURE_PARTS: [(&str, &str); 1] =
+    [("scheduler-placement", "services/scheduler/parts/placement/src/")];
 
 /// The client is for any machine: what it may use of our own crates.
 const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client"]);

@@ -1,6 +1,6 @@
 //! Which groups have members on which hosts, and how many of them each host bears.
 
-use crate::domain::solver::rows::GroupKey;
+use crate::solver::rows::GroupKey;
 use std::collections::{BTreeMap, HashMap};
 
 /// Members of groups: by group, by host, the most that each member bears there, ascending.

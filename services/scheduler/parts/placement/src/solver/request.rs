@@ -2,9 +2,9 @@
 
 use super::fleet::{Fleet, KINDS, bit, coarse};
 use super::rows::GroupKey;
-use crate::domain::host::Driver;
-use crate::domain::instance::{Instance, Policy};
-use crate::domain::resources::{Gpus, Resources};
+use crate::host::Driver;
+use crate::instance::{Instance, Policy};
+use crate::resources::{Gpus, Resources};
 use kernel::HostId;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Every resource asked for is free on the host.
 
-use crate::domain::solver::fleet::{Fleet, KINDS};
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::{Fleet, KINDS};
+use crate::solver::request::Prepared;
 use kernel::{Bytes, MilliVcpus};
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
@@ -9,11 +9,7 @@ pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> boo
 }
 
 /// The resource that is missing most, relative to what is asked for: 0 CPUs, 1 memory, 2 disk.
-pub(in crate::domain::solver) fn scarcest(
-    fleet: &Fleet,
-    prepared: &Prepared<'_>,
-    host: usize,
-) -> Option<usize> {
+pub(in crate::solver) fn scarcest(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Option<usize> {
     let missing = |kind: usize| {
         let asked = prepared.amounts[kind];
         let lack = asked.saturating_sub(fleet.free[kind][host]);

@@ -6,7 +6,7 @@
 use super::fleet::{Fleet, KINDS, Slot, bit, coarse};
 use super::request::Prepared;
 use super::score::{GPU_HOSTS_LAST, OPENED, WHOLE, by_shares, gpu_share, in_use, weighed};
-use crate::domain::instance::Policy;
+use crate::instance::Policy;
 
 /// Extremes over some hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]

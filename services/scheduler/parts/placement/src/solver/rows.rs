@@ -1,8 +1,8 @@
 //! Hosts and reservations as the solver wants them.
 
-use crate::domain::host::{DriverCaps, Host, HostState};
-use crate::domain::instance::Instance;
-use crate::domain::resources::{Gpus, Overcommit, Resources};
+use crate::host::{DriverCaps, Host, HostState};
+use crate::instance::Instance;
+use crate::resources::{Gpus, Overcommit, Resources};
 use kernel::{HostId, InstanceId};
 use std::collections::BTreeMap;
 

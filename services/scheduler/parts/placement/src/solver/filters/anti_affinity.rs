@@ -1,7 +1,7 @@
 //! The host bears one more member of the anti-affinity group.
 
-use crate::domain::solver::fleet::Fleet;
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::Fleet;
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(prepared: &Prepared<'_>, host: usize) -> bool {
     u32::try_from(host).is_ok_and(|host| prepared.apart.binary_search(&host).is_err())

@@ -2,7 +2,7 @@
 
 use super::properties::{amounts, any_host, any_request, any_resident};
 use super::*;
-use crate::domain::resources::{Gpus, Resources};
+use crate::resources::{Gpus, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use proptest::prelude::*;
 

@@ -191,6 +191,22 @@ pub enum OperationKind {
     Restore,
 }
 
+impl OperationKind {
+    /// The request in words: "start".
+    pub fn verb(self) -> &'static str {
+        match self {
+            OperationKind::Create => "create",
+            OperationKind::Start => "start",
+            OperationKind::Stop => "stop",
+            OperationKind::Reboot => "reboot",
+            OperationKind::Pause => "pause",
+            OperationKind::Resume => "resume",
+            OperationKind::Delete => "delete",
+            OperationKind::Restore => "restore",
+        }
+    }
+}
+
 /// The operation an instance is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {

@@ -1,7 +1,7 @@
 //! The host's architecture is the image's, and one of the right drivers can boot it.
 
-use crate::domain::solver::fleet::Fleet;
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::Fleet;
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(prepared: &Prepared<'_>, traits: u32, architecture: u16) -> bool {
     right_architecture(prepared, architecture) && prepared.able(traits) != 0

@@ -7,9 +7,9 @@
 
 use super::properties::plain_request;
 use super::*;
-use crate::domain::host::{Driver, DriverCaps};
-use crate::domain::instance::Policy;
-use crate::domain::resources::{Gpus, Overcommit, Resources};
+use crate::host::{Driver, DriverCaps};
+use crate::instance::Policy;
+use crate::resources::{Gpus, Overcommit, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use std::collections::BTreeMap;
 

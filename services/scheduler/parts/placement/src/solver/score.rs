@@ -22,7 +22,7 @@
 use super::bounds::share;
 use super::fleet::{Fleet, KINDS, Slot};
 use super::request::Prepared;
-use crate::domain::instance::Policy;
+use crate::instance::Policy;
 
 pub(super) const WHOLE: i64 = 1_000_000;
 /// More than any two scores differ by otherwise: gaps by less than 2^32, GPUs by less than 2^37.

@@ -2,7 +2,7 @@
 
 use super::fleet::{GpuColumns, coarse};
 use super::rows::Resident;
-use crate::domain::resources::Gpus;
+use crate::resources::Gpus;
 use std::collections::BTreeMap;
 
 /// How many kinds of request are looked at; the rarer ones hardly change the sum.

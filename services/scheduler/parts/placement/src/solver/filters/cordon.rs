@@ -1,6 +1,6 @@
 //! No operator closed the host.
 
-use crate::domain::solver::fleet::{Fleet, bit};
+use crate::solver::fleet::{Fleet, bit};
 
 pub(super) fn passes(traits: u32) -> bool {
     traits & bit::OPEN != 0

@@ -1,7 +1,7 @@
 //! The affinity group is on this host, or nowhere yet.
 
-use crate::domain::solver::fleet::Fleet;
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::Fleet;
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(prepared: &Prepared<'_>, host: usize) -> bool {
     let here = |hosts: &[u32]| u32::try_from(host).is_ok_and(|host| hosts.binary_search(&host).is_ok());

@@ -1,6 +1,6 @@
 //! The host has not failed to start this very instance.
 
-use crate::domain::solver::request::Prepared;
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(prepared: &Prepared<'_>, host: usize) -> bool {
     u32::try_from(host).is_ok_and(|host| prepared.failed.binary_search(&host).is_err())

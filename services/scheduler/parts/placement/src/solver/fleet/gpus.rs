@@ -1,10 +1,10 @@
 //! The GPUs of each host, one by one.
 
-use crate::domain::resources::Gpus;
+use crate::resources::Gpus;
 
 /// What is free of the GPUs of each host. A share is free only on one GPU, a whole one only where nobody has a share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::domain::solver) struct GpuColumns {
+pub(in crate::solver) struct GpuColumns {
     /// How many a host has.
     pub count: Vec<u32>,
     /// How many of them are entirely free.

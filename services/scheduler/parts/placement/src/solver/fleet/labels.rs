@@ -1,7 +1,7 @@
 //! Which hosts have a label.
 
-use crate::domain::solver::request::Request;
-use crate::domain::solver::rows::HostRow;
+use crate::solver::request::Request;
+use crate::solver::rows::HostRow;
 use std::collections::{BTreeMap, HashMap};
 
 /// By key, by value: the hosts with it, ascending.

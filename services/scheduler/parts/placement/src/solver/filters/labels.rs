@@ -1,7 +1,7 @@
 //! Required host labels are there, avoided ones are not.
 
-use crate::domain::solver::fleet::{Fleet, right_labels};
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::{Fleet, right_labels};
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
     let [wanted, avoided] = prepared.labels;

@@ -1,6 +1,6 @@
 //! The host answers, and nothing keeps it as a whole from running instances.
 
-use crate::domain::solver::fleet::{Fleet, bit};
+use crate::solver::fleet::{Fleet, bit};
 
 pub(super) fn passes(traits: u32) -> bool {
     traits & bit::UP != 0

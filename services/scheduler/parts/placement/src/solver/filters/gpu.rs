@@ -1,8 +1,8 @@
 //! The GPUs asked for are free: whole ones entirely, a share on one of them.
 
-use crate::domain::resources::Gpus;
-use crate::domain::solver::fleet::Fleet;
-use crate::domain::solver::request::Prepared;
+use crate::resources::Gpus;
+use crate::solver::fleet::Fleet;
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> bool {
     (fleet.gpus.whole[host] >= prepared.gpus_whole) & (fleet.gpus.most[host] >= prepared.gpu_share)

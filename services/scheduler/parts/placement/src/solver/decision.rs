@@ -1,7 +1,7 @@
 //! What the solver answers.
 
-use crate::domain::host::Driver;
-use crate::domain::instance::Policy;
+use crate::host::Driver;
+use crate::instance::Policy;
 use kernel::{HostId, Refusal};
 
 /// How many of the best candidates are kept for the explanation.

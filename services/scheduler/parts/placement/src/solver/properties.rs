@@ -1,9 +1,9 @@
 //! Properties (A) to (D) against a check that is slow, obvious and shares no code with the solver.
 
 use super::*;
-use crate::domain::host::{Driver, DriverCaps};
-use crate::domain::instance::Policy;
-use crate::domain::resources::{Gpus, Overcommit, Resources};
+use crate::host::{Driver, DriverCaps};
+use crate::instance::Policy;
+use crate::resources::{Gpus, Overcommit, Resources};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The host has the driver asked for, or any when none was.
 
-use crate::domain::solver::fleet::{Fleet, bit};
-use crate::domain::solver::request::Prepared;
+use crate::solver::fleet::{Fleet, bit};
+use crate::solver::request::Prepared;
 
 pub(super) fn passes(prepared: &Prepared<'_>, traits: u32) -> bool {
     (traits >> bit::HAS) & prepared.drivers != 0

@@ -1,8 +1,8 @@
 //! A serial console through libvirt's stream, as two channels.
 
 use super::link::meaning;
-use crate::adapters::fault::Fault;
-use crate::adapters::hypervisor::Console;
+use crate::fault::Fault;
+use crate::hypervisor::Console;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::mpsc;

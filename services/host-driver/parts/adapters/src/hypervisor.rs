@@ -1,9 +1,9 @@
 //! The seam to whatever runs VMs. libvirt and the simulation stand behind it; others follow.
 
 use super::fault::Fault;
-use crate::domain::{Condition, Domain, DriverKind, Machine};
 use async_trait::async_trait;
 use bytes::Bytes;
+use host_driver_domain::{Condition, Domain, DriverKind, Machine};
 use kernel::{Bytes as Size, InstanceId, MilliVcpus};
 use std::time::Duration;
 use tokio::sync::mpsc;

@@ -3,8 +3,8 @@
 use super::faults::{FaultSettings, Faults, When};
 use super::guest_data;
 use super::kept::Kept;
-use crate::adapters::fault::Fault;
-use crate::domain::{Condition, Domain, Ended, Files, HostCause, Ours, Power, Quarantined};
+use crate::fault::Fault;
+use host_driver_domain::{Condition, Domain, Ended, Files, HostCause, Ours, Power, Quarantined};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,9 +9,9 @@ pub use local::LocalDisks;
 pub use seed::Seed;
 
 use super::fault::Fault;
-use crate::domain::machine::Paths;
-use crate::domain::{Condition, DropReason, Files, QuarantineReason, Quarantined, VmSpec};
 use async_trait::async_trait;
+use host_driver_domain::machine::Paths;
+use host_driver_domain::{Condition, DropReason, Files, QuarantineReason, Quarantined, VmSpec};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::BTreeSet;
 

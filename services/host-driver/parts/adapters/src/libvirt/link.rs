@@ -3,7 +3,7 @@
 
 use super::events::{self, Event, Happened, Registration};
 use super::faults;
-use crate::adapters::fault::Fault;
+use crate::fault::Fault;
 use kernel::InstanceId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU16, Ordering};

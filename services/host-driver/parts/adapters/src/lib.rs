@@ -1,4 +1,5 @@
 //! The world: hypervisors, disks, the image cache.
+#![deny(unsafe_code)] // but for the module that speaks to libvirt's C interface
 
 pub mod disks;
 pub mod fault;

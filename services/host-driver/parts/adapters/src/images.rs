@@ -3,8 +3,8 @@
 //! `<data>/images/<sha256>`. A file under that name is whole and right: it was verified before it got the name.
 
 use super::fault::Fault;
-use crate::domain::{Condition, HostCause};
 use futures::StreamExt;
+use host_driver_domain::{Condition, HostCause};
 use kernel::{Bytes, Timestamp};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;

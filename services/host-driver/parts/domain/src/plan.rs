@@ -1,9 +1,9 @@
 //! From what is wanted and what is there to what is to be done: one pure function.
 
-use super::attempts::Patience;
+use super::action::Action;
 use super::observed::{Domain, Ended, Files, Observed, Ours, Power, booted_since};
+use super::policy::Policy;
 use super::progress::Progress;
-use super::quarantine::Keep;
 use super::spec::{Disposal, Intent, RestartPolicy, Wanted};
 use kernel::{Refusal, Timestamp};
 use std::time::Duration;
@@ -14,79 +14,6 @@ pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not repla
 /// What is said of a deletion that would take the disks from under a VM that runs.
 pub const DISKS_IN_USE: &str = "the hypervisor runs a VM of this name that is not ours, perhaps on these disks; they are \
                                 removed once it is shut down or removed";
-
-/// One thing to do. Each is idempotent: done twice, the second time changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Bring the image's files into the cache and verify them.
-    FetchImage,
-    /// Make the VM's disks.
-    PrepareDisks,
-    /// Tell the hypervisor what the VM is, replacing what it knew under our mark.
-    Define,
-    /// Begin to run a defined VM.
-    Start,
-    /// Ask the guest to shut down.
-    Shutdown,
-    /// Take its power.
-    Destroy,
-    /// Ask the guest to reboot.
-    Reboot,
-    /// Reboot it without asking.
-    Reset,
-    /// Hold its CPUs.
-    Pause,
-    /// Let them go on.
-    Resume,
-    /// Make the hypervisor forget the VM.
-    Undefine,
-    /// Put disks aside that nobody ordered to go: they may hold what must not be used, and must not be lost.
-    Quarantine,
-    /// Make quarantined files the VM's disks again.
-    TakeBack,
-    /// Delete the VM's files: somebody ordered it, or no VM ever ran on them.
-    RemoveFiles,
-}
-
-impl Action {
-    /// All of them.
-    pub const ALL: [Action; 14] = [
-        Action::FetchImage,
-        Action::PrepareDisks,
-        Action::Define,
-        Action::Start,
-        Action::Shutdown,
-        Action::Destroy,
-        Action::Reboot,
-        Action::Reset,
-        Action::Pause,
-        Action::Resume,
-        Action::Undefine,
-        Action::Quarantine,
-        Action::TakeBack,
-        Action::RemoveFiles,
-    ];
-
-    /// The action's name in metrics, spans and refusals.
-    pub fn name(self) -> &'static str {
-        match self {
-            Action::FetchImage => "fetch_image",
-            Action::PrepareDisks => "prepare_disks",
-            Action::Define => "define",
-            Action::Start => "start",
-            Action::Shutdown => "shutdown",
-            Action::Destroy => "destroy",
-            Action::Reboot => "reboot",
-            Action::Reset => "reset",
-            Action::Pause => "pause",
-            Action::Resume => "resume",
-            Action::Undefine => "undefine",
-            Action::Quarantine => "quarantine",
-            Action::TakeBack => "take_back",
-            Action::RemoveFiles => "remove_files",
-        }
-    }
-}
 
 /// How reality left the intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,30 +39,6 @@ pub struct Drift {
     pub adopt: bool,
     /// One sentence for a person.
     pub detail: String,
-}
-
-/// The numbers behind the decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// How often and how long failed work is tried again.
-    pub patience: Patience,
-    /// The longest pause before a guest that keeps ending is started again.
-    pub longest_restart_delay: Duration,
-    /// A guest that ran this long does not "keep ending".
-    pub stable_after: Duration,
-    /// How long files that were put aside are kept.
-    pub keep: Keep,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            patience: Patience::default(),
-            longest_restart_delay: Duration::from_secs(300),
-            stable_after: Duration::from_secs(60),
-            keep: Keep::default(),
-        }
-    }
 }
 
 /// What to do now.

@@ -1,8 +1,9 @@
 //! How far the host came with one intent. Kept beside it, so that a restart of the process goes on where it was.
 
+use super::action::Action;
 use super::attempts::{Attempts, Patience, Severity};
 use super::observed::{Domain, Files, Observed, Ours, Power, booted_since};
-use super::plan::{Action, Policy};
+use super::policy::Policy;
 use super::spec::{Intent, Wanted};
 use kernel::{Refusal, Timestamp};
 

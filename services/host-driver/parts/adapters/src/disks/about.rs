@@ -1,6 +1,6 @@
 //! What files in quarantine say of themselves: a document beside them.
 
-use crate::domain::{DropReason, QuarantineReason, Quarantined};
+use host_driver_domain::{DropReason, QuarantineReason, Quarantined};
 use kernel::{Bytes, QuarantineId, Timestamp};
 use serde::{Deserialize, Serialize};
 

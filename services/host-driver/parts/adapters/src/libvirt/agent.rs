@@ -2,8 +2,8 @@
 
 use super::faults;
 use super::link::meaning;
-use crate::adapters::fault::Fault;
-use crate::adapters::hypervisor::{ExecCall, ExecOutcome};
+use crate::fault::Fault;
+use crate::hypervisor::{ExecCall, ExecOutcome};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! What goes wrong, and when.
 
-use crate::adapters::fault::Fault;
+use crate::fault::Fault;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! A simulated host in a file: it outlives the process that drives it, as a real hypervisor does.
 
 use super::world::{Vm, Words};
-use crate::adapters::disks::about::About;
-use crate::domain::{Ended, Files, Ours, Power};
+use crate::disks::about::About;
+use host_driver_domain::{Ended, Files, Ours, Power};
 use kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl FilesText {
 mod tests {
     use super::super::{World, WorldSettings};
     use super::*;
-    use crate::adapters::fault::Fault;
+    use crate::fault::Fault;
 
     #[tokio::test]
     async fn a_kept_host_is_the_same_after_a_restart() {

@@ -6,12 +6,12 @@
 
 use super::quarantine::QuarantineFolder;
 use super::{Disks, InQuarantine, PutAside, Seed};
-use crate::adapters::fault::Fault;
-use crate::adapters::images::ImageCache;
-use crate::domain::machine::Paths;
-use crate::domain::plan::DISK_LOST;
-use crate::domain::{Condition, DiskFormat, DropReason, Files, HostCause, Quarantined, Role, VmSpec};
+use crate::fault::Fault;
+use crate::images::ImageCache;
 use async_trait::async_trait;
+use host_driver_domain::machine::Paths;
+use host_driver_domain::plan::DISK_LOST;
+use host_driver_domain::{Condition, DiskFormat, DropReason, Files, HostCause, Quarantined, Role, VmSpec};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};

@@ -1,11 +1,11 @@
 //! The simulated driver and its small guest.
 
 use super::world::{Vm, World};
-use crate::adapters::fault::Fault;
-use crate::adapters::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
-use crate::domain::{Condition, Domain, DriverKind, Ended, Machine, Ours, Power};
+use crate::fault::Fault;
+use crate::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
 use async_trait::async_trait;
 use bytes::Bytes;
+use host_driver_domain::{Condition, Domain, DriverKind, Ended, Machine, Ours, Power};
 use kernel::InstanceId;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 use super::about::About;
 use super::local::{READY, exists, ignore_missing, sync_folder, write};
 use super::{InQuarantine, PutAside};
-use crate::adapters::fault::Fault;
-use crate::domain::{DropReason, QuarantineReason, Quarantined};
+use crate::fault::Fault;
+use host_driver_domain::{DropReason, QuarantineReason, Quarantined};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

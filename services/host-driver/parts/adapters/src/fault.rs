@@ -1,6 +1,6 @@
 //! How the world says no.
 
-use crate::domain::{HostCause, Severity};
+use host_driver_domain::{HostCause, Severity};
 use kernel::Refusal;
 
 /// An operation on the world did not succeed.

@@ -1,7 +1,7 @@
 //! What libvirt's errors mean to us.
 
-use crate::adapters::fault::Fault;
-use crate::domain::HostCause;
+use crate::fault::Fault;
+use host_driver_domain::HostCause;
 use virt::error::{Error, ErrorDomain, ErrorNumber};
 
 /// The meaning of an error of an operation.

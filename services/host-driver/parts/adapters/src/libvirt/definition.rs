@@ -1,7 +1,7 @@
 //! From a machine to libvirt's XML, and from XML to the fingerprint that tells whether somebody changed it.
 
 use super::xml::*;
-use crate::domain::{Machine, Ours, Power};
+use host_driver_domain::{Machine, Ours, Power};
 use kernel::{HostId, InstanceId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -218,8 +218,8 @@ pub fn ours(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::machine::{MachineDisk, mac_of};
-    use crate::domain::{DiskFormat, Ended};
+    use host_driver_domain::machine::{MachineDisk, mac_of};
+    use host_driver_domain::{DiskFormat, Ended};
     use kernel::Bytes;
 
     fn machine() -> Machine {

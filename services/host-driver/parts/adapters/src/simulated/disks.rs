@@ -1,11 +1,11 @@
 //! Disks that exist only as a word in the simulated world.
 
 use super::world::World;
-use crate::adapters::disks::{Disks, InQuarantine, PutAside};
-use crate::adapters::fault::Fault;
-use crate::domain::machine::Paths;
-use crate::domain::{Condition, DropReason, Files, Quarantined, Role, VmSpec};
+use crate::disks::{Disks, InQuarantine, PutAside};
+use crate::fault::Fault;
 use async_trait::async_trait;
+use host_driver_domain::machine::Paths;
+use host_driver_domain::{Condition, DropReason, Files, Quarantined, Role, VmSpec};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -27,7 +27,7 @@ const RESERVED: [(&str, &[&str], &str); 4] = [
         &["bus", "testkit", "chassis", "stories", "benches"],
         "messages leave and arrive through bus",
     ),
-    ("virt", &["host-driver", "stories", "benches"], "only host-driver meets hypervisors"),
+    ("virt", &["host-driver-adapters", "stories", "benches"], "only host-driver meets hypervisors"),
     ("axum", &["gateway-api", "chassis", "stories"], "gateway is the only public door"),
     ("clap", &["berth", "benches"], "services are told things by settings, only berth has a command line"),
 ];
@@ -37,7 +37,15 @@ const COMPOSERS: [&str; 3] = ["node", "stories", "benches"];
 
 /// Services that are made of parts: crates beside the service, in `parts/`, that share its process and its database. From
 /// the lowest up; a part depends on parts below it, its service on all of them, and nobody else on any.
-pub const PARTS: [(&str, &[&str]); 1] = [("gateway", &["gateway-api", "gateway-access", "gateway-events"])];
+pub const PARTS: [(&str, &[&str]); 3] = [
+    ("gateway", &["gateway-api", "gateway-access", "gateway-events"]),
+    ("scheduler", &["scheduler-placement"]),
+    ("host-driver", &["host-driver-domain", "host-driver-adapters"]),
+];
+
+/// Parts that are domain as a whole: every file of theirs is as pure as one in `domain/`. The crate and its folder.
+pub const PURE_PARTS: [(&str, &str); 1] =
+    [("scheduler-placement", "services/scheduler/parts/placement/src/")];
 
 /// The client is for any machine: what it may use of our own crates.
 const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client"]);

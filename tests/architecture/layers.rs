@@ -1,6 +1,6 @@
 //! The rooms of a service and of its parts: domain is pure, SQL is in the store, a handler is one message.
 
-use super::dependencies::PARTS;
+use super::dependencies::{PARTS, PURE_PARTS};
 use super::source::{has_word, is_test, lines_with, production, texts};
 use super::{Tree, Violation, check, finds};
 
@@ -49,16 +49,23 @@ fn of_room<'a>(tree: &'a Tree, room: &'a str) -> impl Iterator<Item = (&'a str, 
 
 /// Whether a path leads into the domain of a part of the service, which is as pure as this one.
 fn is_domain_of_a_part(path: &str) -> bool {
+    let leads = |part: &str, room: &str| {
+        path.strip_prefix(&part.replace('-', "_")).is_some_and(|rest| rest.starts_with(room))
+    };
     let mut parts = PARTS.iter().flat_map(|(_, parts)| parts.iter());
-    parts.any(|part| path.strip_prefix(&part.replace('-', "_")).is_some_and(|p| p.starts_with("::domain::")))
+    parts.any(|part| leads(part, "::domain::")) || PURE_PARTS.iter().any(|(part, _)| leads(part, "::"))
+}
+
+/// Whether a file is domain: in the room of that name, or in a part that has no other.
+fn is_domain(path: &str) -> bool {
+    let room = path.contains("/src/domain/") || path.ends_with("/src/domain.rs");
+    path.starts_with("services/") && (room || PURE_PARTS.iter().any(|(_, folder)| path.starts_with(folder)))
 }
 
 /// domain/ imports kernel, std and the domain of parts below: no async, clock, randomness, IO, no types of the wire.
 fn pure_domain(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
-    for (path, text) in of_room(tree, "domain/").chain(
-        tree.rust().filter(|(path, _)| path.starts_with("services/") && path.ends_with("/src/domain.rs")),
-    ) {
+    for (path, text) in tree.rust().filter(|(path, _)| is_domain(path) && !is_test(path)) {
         let code = production(text);
         for word in IMPURE {
             found.extend(
@@ -151,9 +158,10 @@ fn handles(line: &str) -> Option<String> {
 fn the_domain_is_pure() {
     check(pure_domain);
     let bad = "use sqlx::Any;\nuse serde::Serialize;\n// tokio is only talked about\nuse kernel::Clock;\nfn now() { SystemTime::now() }\nasync fn f() {}\nmod plan;\npub use plan::Plan;\n#[cfg(test)]\nmod tests {\n    use proptest::prelude::*;\n}\n";
-    let of_parts = "use gateway_api::domain::names;\nuse gateway_api::translate::status;\n";
+    let of_parts = "use gateway_api::domain::names;\nuse gateway_api::translate::status;\nuse scheduler_placement::host;\n";
     let sample = [
         ("services/x/parts/y/src/domain/b.rs", of_parts),
+        ("services/scheduler/parts/placement/src/solver/c.rs", "use tokio::sync;\nuse crate::host::Host;\n"),
         ("services/x/src/domain/a.rs", bad),
         ("services/x/src/adapters/b.rs", bad),
         ("services/x/src/domain/a_tests.rs", bad),
@@ -162,6 +170,7 @@ fn the_domain_is_pure() {
         pure_domain,
         &sample,
         &[
+            "parts/placement/src/solver/c.rs:1: tokio",
             "parts/y/src/domain/b.rs:2: domain/ imports kernel and std only, not gateway_api",
             "a.rs:1: sqlx",
             "a.rs:6: async",

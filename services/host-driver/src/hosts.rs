@@ -1,7 +1,7 @@
 //! The hosts that this process answers for: one real one, or thousands of simulated ones.
 
-use crate::adapters::{Disks, Hypervisor};
-use crate::domain::DriverKind;
+use host_driver_adapters::{Disks, Hypervisor};
+use host_driver_domain::DriverKind;
 use kernel::HostId;
 use std::collections::BTreeMap;
 use std::sync::Arc;

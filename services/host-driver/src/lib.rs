@@ -1,8 +1,6 @@
 //! The VMs of one host: ordered by the scheduler, made real by libvirt or a simulation, looked after until they go.
-#![deny(unsafe_code)] // but for the module that speaks to libvirt's C interface
+#![forbid(unsafe_code)]
 
-pub mod adapters;
-pub mod domain;
 mod handlers;
 mod hosts;
 mod metrics;
@@ -13,6 +11,8 @@ mod settings;
 mod store;
 mod translate;
 
+pub use host_driver_adapters as adapters;
+pub use host_driver_domain as domain;
 pub use hosts::{Backend, Host, Hosts};
 pub use metrics::Metrics;
 pub use rebuild::{STATE_TABLES, Tables, apply};
@@ -27,8 +27,8 @@ use ::store::MigrationFile;
 use anyhow::Context;
 use bus::{Desk, Subscriptions};
 use chassis::{Chassis, HealthHandle, Loop, Sealer, Stage};
-use domain::Policy;
 use handlers::{DropQuarantinedHandler, EnsureVmHandler, ExecInVmHandler};
+use host_driver_domain::Policy;
 use reconcilers::execs::Execs;
 use reconcilers::quarantine::Quarantine;
 use reconcilers::visit::Visitor;

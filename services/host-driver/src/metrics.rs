@@ -1,6 +1,6 @@
 //! Numbers for operators.
 
-use crate::domain::{QuarantineReason, Quarantined};
+use host_driver_domain::{QuarantineReason, Quarantined};
 use kernel::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};

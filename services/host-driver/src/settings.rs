@@ -1,13 +1,13 @@
 //! Settings of the service, and the hosts they describe.
 
-use crate::adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
-use crate::adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
-use crate::adapters::{ImageCache, LocalDisks, host_id};
-use crate::domain::DriverKind;
-use crate::domain::quarantine::Keep;
 use crate::hosts::{Backend, Host, Hosts};
 use crate::reconcilers::orphans::OrphanPolicy;
 use anyhow::{Context, bail};
+use host_driver_adapters::libvirt::{LibvirtHypervisor, LibvirtSettings};
+use host_driver_adapters::simulated::{SimulatedDisks, SimulatedHypervisor, World, WorldSettings};
+use host_driver_adapters::{ImageCache, LocalDisks, host_id};
+use host_driver_domain::DriverKind;
+use host_driver_domain::quarantine::Keep;
 use kernel::HostId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -8,13 +8,13 @@
 
 mod memory;
 
-use crate::domain::solver::{Fleet, HostRow, Resident};
 use crate::metrics::Metrics;
 use crate::store::fleet::{self as table, Changed};
 use ::store::Store;
 use bus::{Failure, Work};
 use kernel::{HostId, InstanceId};
 use memory::{Ending, Memory};
+use scheduler_placement::solver::{Fleet, HostRow, Resident};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// With more changes than this it is cheaper to read everything.

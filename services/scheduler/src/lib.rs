@@ -15,6 +15,7 @@ mod settings;
 pub mod store;
 pub mod translate;
 
+pub use scheduler_placement as placement;
 pub use service::SERVICE;
 pub use settings::Settings;
 

@@ -8,7 +8,6 @@
 //! Two schedulers on one database admit one after the other: both hold the placement lock, and the row of the quota, until
 //! they commit. Everybody who writes that row holds the placement lock first, so that nobody waits in a circle.
 
-use crate::domain::instance::Spec;
 use crate::metrics::Metrics;
 use crate::store::{instances, quotas};
 use ::store::{Dialect, StoreError};
@@ -16,6 +15,7 @@ use async_trait::async_trait;
 use bus::{Failure, LateRows, Work};
 use kernel::Refusal;
 use kernel::quota::{Amounts, Limits, Quota, judge};
+use scheduler_placement::instance::Spec;
 use sqlx::AnyConnection;
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! What an operator may set.
 
 use crate::domain::lifecycle::Limits;
-use crate::domain::resources::Overcommit;
 use anyhow::ensure;
+use scheduler_placement::resources::Overcommit;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

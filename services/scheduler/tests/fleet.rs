@@ -7,7 +7,8 @@ use contracts::host_driver::v1::{HostReported, VmPower};
 use contracts::scheduler::v1::*;
 use kernel::{InstanceId, OperationId};
 use scheduler::handlers::{OnCordonHost, OnCreateInstance, OnUncordonHost};
-use scheduler::{MIGRATIONS, domain::solver::Fleet, store::fleet};
+use scheduler::{MIGRATIONS, store::fleet};
+use scheduler_placement::solver::Fleet;
 use support::*;
 use testkit::databases;
 

@@ -1,7 +1,6 @@
 //! Group commit: what several visits want to write at the same time goes into one transaction, with one sync of the
 //! disk. Nobody waits for others to come: whoever finds the books free writes for all who stand in line.
 
-use crate::domain::{IntentKey, Progress};
 use crate::metrics::Metrics;
 use crate::store::vms::{Said, VmRow};
 use crate::store::{VmKey, quarantine, vms, work};
@@ -9,6 +8,7 @@ use crate::translate::outgoing;
 use ::store::StoreError;
 use bus::{Cause, Desk, Work};
 use contracts::host_driver::v1 as wire;
+use host_driver_domain::{IntentKey, Progress};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 

@@ -1,11 +1,11 @@
 //! Serves serial consoles over live channels. Who may open one was decided by the gateway.
 
-use crate::adapters::Console;
 use crate::hosts::Hosts;
 use crate::store::vms;
 use crate::translate::incoming;
 use ::store::Store;
 use bus::live::{self, Channel, Opening};
+use host_driver_adapters::Console;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;

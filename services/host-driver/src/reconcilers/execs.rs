@@ -1,7 +1,5 @@
 //! Runs programs in guests, at most once: what was begun and not ended by this process is said to be interrupted.
 
-use crate::adapters::{ExecCall, ExecOutcome};
-use crate::domain::{Power, VmSpec};
 use crate::hosts::Hosts;
 use crate::store::execs::{self, ExecRow};
 use crate::store::vms;
@@ -10,6 +8,8 @@ use bus::Desk;
 use chassis::Sealer;
 use contracts::common::v1::Sealed;
 use contracts::host_driver::v1::ExecRequest;
+use host_driver_adapters::{ExecCall, ExecOutcome};
+use host_driver_domain::{Power, VmSpec};
 use kernel::{Refusal, Timestamp};
 use prost::Message;
 use std::collections::BTreeSet;
@@ -101,7 +101,7 @@ impl Execs {
         let backend =
             backend.ok_or_else(|| failed("EXEC_FAILED", "the driver of the VM is not here".into()))?;
         let running = match backend.hypervisor.observe(exec.key.instance).await {
-            Ok(crate::domain::Domain::Ours(ours)) => ours.power == Power::Running,
+            Ok(host_driver_domain::Domain::Ours(ours)) => ours.power == Power::Running,
             Ok(_) => false,
             Err(fault) => return Err(failed("EXEC_FAILED", fault.to_string())),
         };

@@ -4,9 +4,6 @@
 //! The disk is the truth: what is there and was not said is said, what was said and is gone is said to be gone. Removing
 //! goes in three steps, each of which may be the last of a process: the files are condemned, that is said, they go.
 
-use crate::adapters::InQuarantine;
-use crate::domain::quarantine::{Keep, due};
-use crate::domain::{DropReason, HostCause, Quarantined};
 use crate::hosts::{Backend, Host, Hosts};
 use crate::metrics::Metrics;
 use crate::store::quarantine::{self, DropOrder};
@@ -14,6 +11,9 @@ use crate::store::{VmKey, vms};
 use crate::translate::outgoing;
 use bus::{Cause, Desk};
 use contracts::host_driver::v1 as wire;
+use host_driver_adapters::InQuarantine;
+use host_driver_domain::quarantine::{Keep, due};
+use host_driver_domain::{DropReason, HostCause, Quarantined};
 use kernel::QuarantineId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -5,12 +5,6 @@ mod guest;
 mod say;
 
 use super::books::Books;
-use crate::adapters::Fault;
-use crate::domain::progress::STEP_DISKS;
-use crate::domain::{
-    Action, Domain, Files, Intent, Machine, Observed, Plan, Policy, Progress, Quarantined, Severity, VmSpec,
-    Wanted, plan,
-};
 use crate::hosts::{Backend, Hosts};
 use crate::metrics::Metrics;
 use crate::store::vms::VmRow;
@@ -21,6 +15,12 @@ use ::store::StoreError;
 use bus::{Cause, Desk};
 use chassis::Sealer;
 use contracts::host_driver::v1 as wire;
+use host_driver_adapters::Fault;
+use host_driver_domain::progress::STEP_DISKS;
+use host_driver_domain::{
+    Action, Domain, Files, Intent, Machine, Observed, Plan, Policy, Progress, Quarantined, Severity, VmSpec,
+    Wanted, plan,
+};
 use kernel::{HostId, Refusal, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

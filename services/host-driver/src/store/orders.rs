@@ -3,10 +3,10 @@
 
 use super::vms::VmRow;
 use super::{VmKey, vms, work};
-use crate::domain::{IntentKey, Progress};
 use ::store::StoreError;
 use async_trait::async_trait;
 use bus::{Cause, LateRows, Work};
+use host_driver_domain::{IntentKey, Progress};
 use sqlx::AnyConnection;
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,10 +1,10 @@
 //! The table `vms`: orders and what was said.
 
 use super::{VmKey, broken, signed, unsigned};
-use crate::domain::{IntentKey, Progress};
 use ::store::{StoreError, many};
 use bus::Cause;
 use contracts::host_driver::v1 as wire;
+use host_driver_domain::{IntentKey, Progress};
 use prost::Message;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};

@@ -1,10 +1,10 @@
 //! The table `vm_work`: how far each order came.
 
 use super::{VmKey, broken, cause, signed, unsigned};
-use crate::domain::progress::RebootAsked;
-use crate::domain::{Attempts, Progress, Wanted};
 use ::store::{StoreError, many};
 use bus::Cause;
+use host_driver_domain::progress::RebootAsked;
+use host_driver_domain::{Attempts, Progress, Wanted};
 use kernel::{Refusal, Timestamp};
 use prost::Message;
 use sqlx::any::{AnyArguments, AnyRow};

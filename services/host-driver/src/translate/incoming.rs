@@ -1,15 +1,15 @@
 //! Orders. What cannot be an order at all is an error; what is one and cannot be followed is a refusal.
 
 use super::outgoing;
-use crate::domain::progress::STEP_STARTED;
-use crate::domain::{
-    Artifact, DiskFormat, Disposal, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData,
-    VmSpec, Wanted,
-};
 use crate::store::VmKey;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
+use host_driver_domain::progress::STEP_STARTED;
+use host_driver_domain::{
+    Artifact, DiskFormat, Disposal, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData,
+    VmSpec, Wanted,
+};
 use kernel::{Bytes, MilliVcpus, QuarantineId, Refusal, Timestamp};
 use prost::Message;
 use std::time::Duration;

@@ -1,17 +1,17 @@
 //! What is said.
 
-use crate::adapters::{Capabilities, ExecOutcome};
-use crate::domain::quarantine::Keep;
-use crate::domain::{
-    Condition, Drift, DriftKind, DriverKind, DropReason, Observation, QuarantineReason, Quarantined,
-    SaidPower,
-};
 use crate::store::VmKey;
 use crate::store::execs::ExecRow;
 use crate::store::quarantine::DropOrder;
 use crate::store::vms::VmRow;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
+use host_driver_adapters::{Capabilities, ExecOutcome};
+use host_driver_domain::quarantine::Keep;
+use host_driver_domain::{
+    Condition, Drift, DriftKind, DriverKind, DropReason, Observation, QuarantineReason, Quarantined,
+    SaidPower,
+};
 use kernel::{HostId, Refusal, Timestamp};
 use prost::Message;
 

@@ -1,7 +1,4 @@
-//! What the scheduler decides, as pure functions: no clock, no database, no bus, no randomness.
+//! What the scheduler decides, as pure functions: no clock, no database, no bus, no randomness. Where an instance is to run
+//! is decided in `scheduler_placement`.
 
-pub mod host;
-pub mod instance;
 pub mod lifecycle;
-pub mod resources;
-pub mod solver;

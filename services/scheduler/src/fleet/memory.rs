@@ -1,7 +1,7 @@
 //! The fleet with changes that are not committed yet, and how they are taken back.
 
-use crate::domain::solver::{Fleet, HostRow, Resident};
 use kernel::{HostId, InstanceId};
+use scheduler_placement::solver::{Fleet, HostRow, Resident};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -185,8 +185,8 @@ impl Drop for Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::resources::{Gpus, Resources};
     use kernel::MilliVcpus;
+    use scheduler_placement::resources::{Gpus, Resources};
 
     fn resident(instance: u128, host: u128) -> Resident {
         Resident {

@@ -1,9 +1,7 @@
 //! Steps of an instance's life, with everything that follows from them: the row, the events, the order to its host.
 
 use super::Context;
-use crate::domain::instance::{Instance, Phase};
 use crate::domain::lifecycle::{self, Event, Input, Intent, Progress};
-use crate::domain::solver::Resident;
 use crate::quota;
 use crate::store::{hosts, instances};
 use crate::translate::{instance as snapshot, lifecycle as translate};
@@ -11,6 +9,8 @@ use bus::{Failure, Work};
 use contracts::common::v1::OperationProgress;
 use contracts::scheduler::v1 as said;
 use kernel::Refusal;
+use scheduler_placement::instance::{Instance, Phase};
+use scheduler_placement::solver::Resident;
 
 /// An instance on its way through one message. Each step is said at once; the row is written when it has arrived.
 pub struct Passage {

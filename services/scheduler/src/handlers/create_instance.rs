@@ -1,7 +1,6 @@
 //! A new instance: checked, accepted, and placed if there is room, in one transaction.
 
 use super::{Context, advance::Passage, place};
-use crate::domain::instance::{Draft, Instance, Spec};
 use crate::domain::lifecycle::Input;
 use crate::quota;
 use crate::store::{images, instances};
@@ -10,6 +9,7 @@ use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::scheduler::v1::{CreateInstance, InstanceRefused};
 use kernel::{InstanceId, Refusal, Timestamp};
+use scheduler_placement::instance::{Draft, Instance, Spec};
 use std::time::Duration;
 
 /// An image that was just imported may be known to the gateway before it is known here. A request this young waits

@@ -1,9 +1,7 @@
 //! A host said what it is and can do.
 
 use super::{Context, advance, hosts as change};
-use crate::domain::host::Host;
 use crate::domain::lifecycle;
-use crate::domain::solver::HostRow;
 use crate::store::{hosts, instances};
 use crate::translate::host as translate;
 use async_trait::async_trait;
@@ -11,6 +9,8 @@ use bus::{Failure, Handle, Work};
 use contracts::host_driver::v1::HostReported;
 use contracts::scheduler::v1::HostRegistered;
 use kernel::PLATFORM;
+use scheduler_placement::host::Host;
+use scheduler_placement::solver::HostRow;
 
 /// Handles `HostReported`.
 pub struct OnHostReported(pub Context);

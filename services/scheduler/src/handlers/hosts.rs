@@ -1,14 +1,14 @@
 //! What follows from a change of a host.
 
 use super::Context;
-use crate::domain::host::Host;
-use crate::domain::solver::HostRow;
 use crate::store::hosts;
 use crate::translate::{host as translate, lifecycle};
 use bus::{Failure, Work};
 use contracts::common::v1::OperationProgress;
 use contracts::scheduler::v1::{HostChanged, RequestRefused};
 use kernel::{PLATFORM, Refusal};
+use scheduler_placement::host::Host;
+use scheduler_placement::solver::HostRow;
 
 /// Saves a changed host and says so; instances that wait may find room now.
 pub async fn save(

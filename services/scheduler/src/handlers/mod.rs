@@ -38,11 +38,11 @@ pub use uncordon_host::OnUncordonHost;
 pub use vm_observed::OnVmObserved;
 
 use crate::domain::lifecycle::Limits;
-use crate::domain::resources::Overcommit;
 use crate::fleet::FleetMemory;
 use crate::heartbeats::Heartbeats;
 use crate::metrics::Metrics;
 use ::store::{Dialect, Store};
+use scheduler_placement::resources::Overcommit;
 use std::sync::Arc;
 use tokio::sync::Notify;
 

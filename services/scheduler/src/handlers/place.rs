@@ -3,11 +3,11 @@
 use super::Context;
 use super::advance::Passage;
 use crate::domain::lifecycle::Input;
-use crate::domain::solver::{self, Request};
 use crate::store::decisions;
 use crate::translate::decision::decision_out;
 use bus::{Failure, Work};
 use contracts::scheduler::v1::PlacementDecided;
+use scheduler_placement::solver::{self, Request};
 use std::time::Instant;
 
 /// Decides about an instance that waits and says so; what was decided is reserved when the instance arrives. A decision

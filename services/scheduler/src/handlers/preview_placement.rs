@@ -2,14 +2,14 @@
 
 use super::Context;
 use super::create_instance::{OnCreateInstance, admit};
-use crate::domain::instance::Instance;
-use crate::domain::solver::{self, Request};
 use crate::store::instances;
 use crate::translate::decision::decision_out;
 use async_trait::async_trait;
 use bus::{Answer, Asking, Cause, Desk, Failure};
 use contracts::scheduler::v1::{CreateInstance, PlacementPreview, PreviewPlacement};
 use kernel::{InstanceId, Refusal};
+use scheduler_placement::instance::Instance;
+use scheduler_placement::solver::{self, Request};
 
 /// Answers `PreviewPlacement`.
 pub struct OnPreviewPlacement {

@@ -1,9 +1,7 @@
 //! A request about an instance: bring it back with disks that its host had put aside.
 
 use super::{Context, advance};
-use crate::domain::instance::{Instance, Phase, Placement};
 use crate::domain::lifecycle::Input;
-use crate::domain::solver::{self, Request};
 use crate::quota;
 use crate::store::{hosts, instances};
 use crate::translate::lifecycle as translate;
@@ -11,6 +9,8 @@ use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::scheduler::v1::{RequestRefused, RestoreInstance};
 use kernel::{HostId, InvalidId, OperationId, QuarantineId, Refusal};
+use scheduler_placement::instance::{Instance, Phase, Placement};
+use scheduler_placement::solver::{self, Request};
 
 /// Handles `RestoreInstance`.
 pub struct OnRestoreInstance(pub Context);

@@ -1,10 +1,10 @@
 //! How far a host's resources may be promised.
 
 use super::{Context, hosts};
-use crate::domain::resources::Overcommit;
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::scheduler::v1::SetHostOvercommit;
+use scheduler_placement::resources::Overcommit;
 
 /// Handles `SetHostOvercommit`.
 pub struct OnSetHostOvercommit(pub Context);

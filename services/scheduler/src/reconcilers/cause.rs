@@ -1,8 +1,8 @@
 //! Why a reconciler works on an instance: for the operation that still waits for it.
 
-use crate::domain::instance::Instance;
 use bus::Cause;
 use kernel::CorrelationId;
+use scheduler_placement::instance::Instance;
 
 /// Everything done for one request carries its correlation, also what is done long after it was accepted: the
 /// gateway gives a request and its operation the same id.

@@ -1,14 +1,14 @@
 //! Operations past their deadline are failed, with the real reason; the work goes on.
 
 use super::cause;
-use crate::domain::host::HostState;
-use crate::domain::instance::Instance;
 use crate::domain::lifecycle::Input;
 use crate::handlers::Context;
 use crate::handlers::advance::advance;
 use crate::store::{hosts, instances};
 use bus::{Cause, Desk, Failure, Work};
 use kernel::InvalidId;
+use scheduler_placement::host::HostState;
+use scheduler_placement::instance::Instance;
 
 /// How many are looked at in one pass; the next pass takes the rest.
 const BATCH: i64 = 500;

@@ -1,12 +1,12 @@
 //! Hosts that are silent for too long are unreachable; those that are heard of again are up.
 
-use crate::domain::host::HostState;
 use crate::handlers::{Context, hosts as change};
 use crate::store::hosts;
 use bus::{Cause, Desk, Failure};
 use contracts::host_driver::v1::HostHeartbeat;
 use futures::StreamExt;
 use kernel::{HostId, InvalidId};
+use scheduler_placement::host::HostState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;

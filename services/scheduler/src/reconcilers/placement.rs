@@ -43,7 +43,10 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(work: &mut bus::Work, id: &str) -> Result<Option<crate::domain::instance::Instance>, Failure> {
+async fn read(
+    work: &mut bus::Work,
+    id: &str,
+) -> Result<Option<scheduler_placement::instance::Instance>, Failure> {
     let id: InstanceId = id.parse().map_err(|error: kernel::InvalidId| Failure::Poison(error.to_string()))?;
     instances::find(work, id).await
 }

@@ -1,12 +1,12 @@
 //! All hosts and reservations, as the solver wants them, and what changed about them.
 
 use super::damaged;
-use crate::domain::resources::{Gpus, Resources};
-use crate::domain::solver::{Fleet, GroupKey, HostRow, Resident};
 use ::store::{StoreError, many};
 use async_trait::async_trait;
 use bus::{Failure, LateRows, Work};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
+use scheduler_placement::resources::{Gpus, Resources};
+use scheduler_placement::solver::{Fleet, GroupKey, HostRow, Resident};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 

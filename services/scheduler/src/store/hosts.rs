@@ -1,12 +1,12 @@
 //! Hosts.
 
 use super::{column, damaged, one_row};
-use crate::domain::host::Host;
 use crate::translate::{host as translate, names};
 use bus::Failure;
 use contracts::scheduler::v1 as wire;
 use kernel::HostId;
 use prost::Message;
+use scheduler_placement::host::Host;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection};

@@ -1,10 +1,10 @@
 //! Why an instance was placed there, or nowhere.
 
 use super::names;
-use crate::domain::instance::Instance;
-use crate::domain::solver::Decision;
 use contracts::scheduler::v1 as wire;
 use kernel::Timestamp;
+use scheduler_placement::instance::Instance;
+use scheduler_placement::solver::Decision;
 
 /// A decision about an instance; `instance` as it was before the decision took effect.
 pub fn decision_out(instance: &Instance, from: &Decision, now: Timestamp) -> wire::PlacementDecision {

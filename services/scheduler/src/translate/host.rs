@@ -1,11 +1,11 @@
 //! A host's snapshot, and what a host says about itself.
 
 use super::{Invalid, names, required, spec};
-use crate::domain::host::{Condition, DriverCaps, Host, Report};
-use crate::domain::resources::Overcommit;
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as wire;
 use kernel::Timestamp;
+use scheduler_placement::host::{Condition, DriverCaps, Host, Report};
+use scheduler_placement::resources::Overcommit;
 
 /// What a host says about itself.
 pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {

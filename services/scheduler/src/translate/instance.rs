@@ -1,10 +1,10 @@
 //! An instance's snapshot.
 
 use super::{Invalid, names, required, spec};
-use crate::domain::instance::{Instance, Operation, Phase, Placement, Step};
 use contracts::common::v1 as common;
 use contracts::scheduler::v1 as wire;
 use kernel::{HostId, Timestamp};
+use scheduler_placement::instance::{Instance, Operation, Phase, Placement, Step};
 
 /// An instance from its snapshot.
 pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {

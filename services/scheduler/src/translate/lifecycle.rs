@@ -1,10 +1,10 @@
 //! What goes into the life of an instance and what comes out of it.
 
 use super::{Invalid, instance as snapshot, names, required, spec};
-use crate::domain::instance::Instance;
 use crate::domain::lifecycle::{Intent, Observation, Progress};
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as vm;
+use scheduler_placement::instance::Instance;
 
 /// What a host saw of an instance.
 pub fn observation(from: vm::VmObservation) -> Result<Observation, Invalid> {

@@ -1,12 +1,12 @@
 //! Enumerations on the wire and in the domain.
 
 use super::Invalid;
-use crate::domain::host::{Driver, HostState};
-use crate::domain::instance::{Desired, DiskFormat, OperationKind, Phase, Policy, RestartPolicy, Role};
 use crate::domain::lifecycle::{Power, Seen, Standing};
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as wire;
+use scheduler_placement::host::{Driver, HostState};
+use scheduler_placement::instance::{Desired, DiskFormat, OperationKind, Phase, Policy, RestartPolicy, Role};
 
 fn unknown(field: &'static str, number: i32) -> Invalid {
     Invalid::new(field, format!("{number} is not a value this version knows"))

@@ -1,10 +1,10 @@
 //! Whether what a tenant asks for can be taken: every rule about a new instance.
 
 use super::{Invalid, spec};
-use crate::domain::instance::{Boot, Draft, Spec};
 use contracts::scheduler::v1::CreateInstance;
 use contracts::storage::v1::{Image, ImagePhase};
 use kernel::{Bytes, InstanceId, OperationId, PLATFORM, Refusal};
+use scheduler_placement::instance::{Boot, Draft, Spec};
 
 /// The ids of a request. Without them nobody could be answered: such a message is nobody's.
 pub fn ids(command: &CreateInstance) -> Result<(InstanceId, OperationId), Invalid> {

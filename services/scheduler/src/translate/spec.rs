@@ -1,11 +1,11 @@
 //! What an instance is made of.
 
 use super::{Invalid, names, required};
-use crate::domain::instance::{Artifact, Boot, Sealed, Spec};
-use crate::domain::resources::{Gpus, Resources};
 use contracts::common::v1 as common;
 use contracts::scheduler::v1 as wire;
 use kernel::{Bytes, MilliVcpus};
+use scheduler_placement::instance::{Artifact, Boot, Sealed, Spec};
+use scheduler_placement::resources::{Gpus, Resources};
 
 /// Amounts. None may be more than tables hold (2^63 - 1).
 pub fn resources(from: Option<common::Resources>, field: &'static str) -> Result<Resources, Invalid> {

@@ -1,10 +1,10 @@
 //! Doing one thing to one VM.
 
 use super::{Case, Visitor};
-use crate::adapters::{Disks, Fault, PutAside};
-use crate::domain::plan::DISKS_IN_USE;
-use crate::domain::{Action, Disposal, Domain, Files, Power, QuarantineReason, Quarantined, VmSpec};
 use crate::translate::incoming;
+use host_driver_adapters::{Disks, Fault, PutAside};
+use host_driver_domain::plan::DISKS_IN_USE;
+use host_driver_domain::{Action, Disposal, Domain, Files, Power, QuarantineReason, Quarantined, VmSpec};
 
 impl Visitor {
     /// Does it. Answers the files that were put aside by it.

@@ -1,10 +1,10 @@
 //! What the guest itself shows, and when to ask it again.
 
 use super::{Case, Visitor};
-use crate::domain::observation::Guest;
-use crate::domain::{Observed, Power, Progress};
 use crate::store::VmKey;
 use contracts::host_driver::v1 as wire;
+use host_driver_domain::observation::Guest;
+use host_driver_domain::{Observed, Power, Progress};
 use kernel::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -30,7 +30,7 @@ impl Visitor {
         let fresh = progress.started_at.is_some() && progress.started_at != case.before.started_at;
         let (key, instance, hypervisor) = (case.row.key, case.spec.instance, &case.backend.hypervisor);
         let answered_before = last.is_some_and(|l| l.agent_answered)
-            && progress.steps.iter().any(|(name, _)| name == crate::domain::progress::STEP_AGENT);
+            && progress.steps.iter().any(|(name, _)| name == host_driver_domain::progress::STEP_AGENT);
         let known =
             |last: Option<&wire::VmObservation>| last.map(|l| l.addresses.clone()).unwrap_or_default();
         if observed.power() != Some(Power::Running) {
@@ -76,7 +76,7 @@ pub(super) fn next_look(
 ) -> Option<Duration> {
     let retry = (progress.attempts.next_at > now && !progress.attempts.gave_up)
         .then(|| progress.attempts.next_at.since(now));
-    let booting = progress.steps.iter().rfind(|(name, _)| name == crate::domain::progress::STEP_STARTED);
+    let booting = progress.steps.iter().rfind(|(name, _)| name == host_driver_domain::progress::STEP_STARTED);
     let since = booting.map_or(Duration::MAX, |(_, at)| now.since(*at));
     let waits = match observed.power() {
         Some(Power::Running) if case.spec.guest_agent && !guest.agent_answered => true,

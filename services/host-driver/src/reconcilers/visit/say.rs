@@ -2,17 +2,17 @@
 
 use super::guest::next_look;
 use super::{AT_ONCE, Case, News, Visitor};
-use crate::adapters::Fault;
-use crate::domain::observation::Guest;
-use crate::domain::{
-    Attempts, Domain, Files, Observation, Observed, Progress, Quarantined, RestartPolicy, Severity, Wanted,
-};
 use crate::reconcilers::books::Record;
 use crate::store::vms::VmRow;
 use crate::translate::{incoming, outgoing};
 use ::store::StoreError;
 use bus::Cause;
 use contracts::host_driver::v1 as wire;
+use host_driver_adapters::Fault;
+use host_driver_domain::observation::Guest;
+use host_driver_domain::{
+    Attempts, Domain, Files, Observation, Observed, Progress, Quarantined, RestartPolicy, Severity, Wanted,
+};
 use kernel::Refusal;
 use std::time::Duration;
 

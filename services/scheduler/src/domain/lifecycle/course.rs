@@ -1,8 +1,8 @@
 //! One step under way: the instance as it becomes, and what will have to be said and done about it.
 
 use super::{Event, Intent, Limits, Outputs, Power, Progress, Standing};
-use crate::domain::instance::{Desired, Instance, Operation, OperationKind, Phase, Step};
 use kernel::{OperationId, Refusal, Timestamp};
+use scheduler_placement::instance::{Desired, Instance, Operation, OperationKind, Phase, Step};
 
 /// No host may make an instance's list of steps longer than this.
 const MAX_STEPS: usize = 64;

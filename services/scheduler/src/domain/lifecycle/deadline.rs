@@ -1,8 +1,8 @@
 //! An operation took too long: it is failed with the real reason, the work goes on.
 
 use super::course::Course;
-use crate::domain::instance::{Instance, OperationKind, Phase};
 use kernel::Refusal;
+use scheduler_placement::instance::{Instance, OperationKind, Phase};
 
 pub(super) fn passed(course: &mut Course<'_>, host_up: bool) {
     let Some(operation) = course.instance.operation else { return };

@@ -17,9 +17,9 @@ mod tests;
 #[cfg(test)]
 mod twice;
 
-use super::host::Driver;
-use super::instance::{Instance, OperationKind, Placement, Step};
 pub use course::intent;
+use scheduler_placement::host::Driver;
+use scheduler_placement::instance::{Instance, Placement, Step};
 
 use course::Course;
 use kernel::{HostId, OperationId, QuarantineId, Refusal, Timestamp};
@@ -296,20 +296,4 @@ pub fn step(instance: Instance, input: Input, now: Timestamp, limits: &Limits) -
         Input::DeadlinePassed { host_up } => deadline::passed(&mut course, host_up),
     }
     course.finish()
-}
-
-impl OperationKind {
-    /// The request in words: "start".
-    pub fn verb(self) -> &'static str {
-        match self {
-            OperationKind::Create => "create",
-            OperationKind::Start => "start",
-            OperationKind::Stop => "stop",
-            OperationKind::Reboot => "reboot",
-            OperationKind::Pause => "pause",
-            OperationKind::Resume => "resume",
-            OperationKind::Delete => "delete",
-            OperationKind::Restore => "restore",
-        }
-    }
 }

@@ -3,8 +3,8 @@
 use super::course::{Course, power};
 use super::requests::is_up;
 use super::{Observation, Power, Seen, placement};
-use crate::domain::instance::{Desired, Instance, OperationKind, Phase, RestartPolicy};
 use kernel::Refusal;
+use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, RestartPolicy};
 
 /// What an operation that brings an instance up is called.
 const BRINGING_UP: [OperationKind; 4] =

@@ -1,8 +1,8 @@
 //! Being accepted, and finding a host or none.
 
 use super::course::Course;
-use crate::domain::instance::{OperationKind, Phase, Placement};
 use kernel::{OperationId, Refusal};
+use scheduler_placement::instance::{OperationKind, Phase, Placement};
 
 pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
     if course.instance.revision > 0 {

@@ -1,10 +1,10 @@
 //! What holds whatever happens, in whatever order.
 
 use super::*;
-use crate::domain::instance::{Boot, Draft, Phase, Policy, RestartPolicy, Spec};
-use crate::domain::resources::{Gpus, Resources};
 use kernel::InstanceId;
 use proptest::prelude::*;
+use scheduler_placement::instance::{Boot, Draft, Phase, Policy, RestartPolicy, Spec};
+use scheduler_placement::resources::{Gpus, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const HOST: HostId = HostId::from_u128(1);
@@ -207,7 +207,7 @@ fn check(before: &Instance, after: &Instance, outputs: &Outputs) {
         );
     }
     if let Some(intent) = outputs.tell {
-        let asked = after.desired == crate::domain::instance::Desired::Absent;
+        let asked = after.desired == scheduler_placement::instance::Desired::Absent;
         assert_eq!(intent.deleted, asked, "a host may remove what somebody deleted, and nothing else");
     }
 }

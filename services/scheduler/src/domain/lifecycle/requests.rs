@@ -1,8 +1,8 @@
 //! What users ask of an instance.
 
 use super::course::Course;
-use crate::domain::instance::{Desired, Instance, OperationKind, Phase, Placement};
 use kernel::{OperationId, QuarantineId};
+use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, Placement};
 
 /// Refuses what comes too late. Answers whether the request is over.
 fn too_late(course: &mut Course<'_>, operation: OperationId) -> bool {

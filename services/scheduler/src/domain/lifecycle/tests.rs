@@ -2,8 +2,8 @@
 
 use super::properties::{HOST, Life, SPEC, life};
 use super::*;
-use crate::domain::instance::{Desired, Phase, RestartPolicy};
 use kernel::HostId;
+use scheduler_placement::instance::{Desired, Phase, RestartPolicy};
 
 fn codes(outputs: &Outputs) -> Vec<(Standing, String)> {
     let code = |progress: &Progress| progress.refusal.as_ref().map(|r| r.code.clone()).unwrap_or_default();

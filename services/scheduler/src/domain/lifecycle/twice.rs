@@ -3,7 +3,7 @@
 
 use super::properties::{HOST, Life, life};
 use super::*;
-use crate::domain::instance::RestartPolicy;
+use scheduler_placement::instance::RestartPolicy;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +125,11 @@ fn every_input_in_every_phase_twice_is_as_good_as_once() {
             pairs += 1;
         }
     }
-    assert_eq!(phases, variants(include_str!("../instance.rs"), "Phase"), "every phase is reached");
+    assert_eq!(
+        phases,
+        variants(include_str!("../../../parts/placement/src/instance.rs"), "Phase"),
+        "every phase is reached"
+    );
     assert_eq!(kinds, variants(include_str!("mod.rs"), "Input"), "every input is tried");
     assert!(pairs > 5_000, "{pairs} pairs");
 }

@@ -2,11 +2,11 @@
 //! what becomes of them is written together at the end.
 
 use super::Row;
-use crate::domain::instance::{Instance, Phase};
 use ::store::StoreError;
 use async_trait::async_trait;
 use bus::{Failure, LateRows, Work};
 use kernel::{HostId, InstanceId};
+use scheduler_placement::instance::{Instance, Phase};
 use sqlx::AnyConnection;
 use std::collections::{BTreeMap, HashMap};
 

@@ -5,13 +5,13 @@ mod in_work;
 pub use in_work::{find, find_of, in_the_way, names_ahead, on_host, read_ahead, save, write_now};
 
 use super::{column, damaged};
-use crate::domain::instance::{Instance, Phase};
 use crate::translate::{instance as translate, names};
 use ::store::{StoreError, many};
 use bus::Failure;
 use contracts::scheduler::v1 as wire;
 use kernel::{HostId, InstanceId, Timestamp};
 use prost::Message;
+use scheduler_placement::instance::{Instance, Phase};
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};

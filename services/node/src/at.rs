@@ -109,13 +109,14 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     for kind in objects::kinds() {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
             let shown = gateway::shown_json(kind.message, &row.snapshot, true).unwrap_or_default();
+            let state = if row.gone { "deleted".to_owned() } else { state(&shown) };
             // what was gone by then is shown to who asks for it
-            if state(&shown) == "deleted" && object.is_none() {
+            if state == "deleted" && object.is_none() {
                 continue;
             }
             replay.found.objects.push(ObjectAt {
                 kind: kind.name.to_owned(),
-                state: state(&shown),
+                state,
                 id: row.id,
                 name: row.name,
                 tenant: row.tenant,

@@ -20,6 +20,7 @@ async fn ssh_keys() {
         change: |name| UpdateSshKeyRequest {
             name: name.into(),
             labels: [("team".to_owned(), "db".to_owned())].into(),
+            remove_labels: vec!["owner".into()],
             if_revision: 0,
         },
         delete: |name| DeleteSshKeyRequest { name: name.into(), if_revision: 0 },

@@ -2,9 +2,11 @@
 //! them: one layout for all kinds, so that a new kind needs none of its own.
 #![forbid(unsafe_code)]
 
+mod labels;
 mod owned;
 mod store;
 
+pub use labels::relabelled;
 pub use owned::{Decision, Kind, Owned, Seen};
 pub use store::{Found, Row, TABLES, find, page, put, restore};
 

@@ -144,9 +144,17 @@ fn argument(field: &FieldDescriptor) -> Arg {
     match field.kind() {
         Kind::Bool => argument.action(ArgAction::SetTrue).required(false),
         Kind::Uint32 | Kind::Uint64 => argument.value_name("NUMBER").value_parser(clap::value_parser!(u64)),
-        _ if field.is_list() => argument.value_name("TEXT").action(ArgAction::Append),
+        _ if field.is_list() => {
+            argument.long(name_of_one(field)).value_name("TEXT").action(ArgAction::Append)
+        }
         _ => argument.value_name(if rules.format == Format::PublicKey { "FILE|KEY" } else { "TEXT" }),
     }
+}
+
+/// A list is given one by one: `remove_labels` is --remove-label.
+fn name_of_one(field: &FieldDescriptor) -> String {
+    let name = field.name().replace('_', "-");
+    name.strip_suffix('s').map(str::to_owned).unwrap_or(name)
 }
 
 /// A command line that is right.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use contracts::SshKeyCommand as Command;
 use contracts::scheduler::v1::SshKey;
 use kernel::{Refusal, format};
-use objects::{Decision, Kind, Seen};
+use objects::{Decision, Kind, Seen, relabelled};
 use sha2::{Digest, Sha256};
 
 /// The kind.
@@ -35,10 +35,11 @@ impl Kind for SshKeys {
                 })
             }
             Command::Update(wish) => match before {
-                Some(key) if key.labels != wish.labels => {
-                    Decision::Is(SshKey { labels: wish.labels, ..key.clone() })
-                }
-                _ => Decision::Same,
+                Some(key) => match relabelled(&key.labels, wish.labels, &wish.remove_labels)? {
+                    labels if labels != key.labels => Decision::Is(SshKey { labels, ..key.clone() }),
+                    _ => Decision::Same,
+                },
+                None => Decision::Same,
             },
             Command::Delete(_) => Decision::Gone,
         })

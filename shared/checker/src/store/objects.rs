@@ -19,11 +19,14 @@ pub struct ObjectRow {
     pub tenant: String,
     /// Revision.
     pub revision: i64,
+    /// It is not there any more: known of declared kinds, others say it in their snapshot.
+    pub gone: bool,
     /// Protobuf bytes.
     pub snapshot: Vec<u8>,
 }
 
-/// Kinds of objects that people know by name. The read model has a table for each, called as many of them.
+/// Kinds of objects that people know by name. The read model has one table for all that are declared with methods, and one
+/// for each of the others, called as many of them.
 pub fn kinds() -> impl Iterator<Item = &'static ObjectKind> {
     KINDS.iter().filter(|kind| kind.named && kind.scope != Scope::Internal)
 }
@@ -34,12 +37,20 @@ pub async fn all<'a>(
     kind: &ObjectKind,
     wanted: &str,
 ) -> Result<Vec<ObjectRow>, sqlx::Error> {
-    let (table, id) = (kind.plural, kind.id);
     let tenant = if kind.scope == Scope::Tenant { "tenant" } else { "''" };
-    let sql = format!(
-        "SELECT {id} AS id, name, {tenant} AS tenant, revision, snapshot FROM {table}
-         WHERE ($1 = '' OR {id} = $1 OR name = $1) ORDER BY name, id"
-    );
+    let (table, id) = (kind.plural, kind.id);
+    let sql = if kind.served {
+        format!(
+            "SELECT id, name, {tenant} AS tenant, revision, gone_at_us AS gone, snapshot FROM objects
+             WHERE kind = '{}' AND ($1 = '' OR id = $1 OR name = $1) ORDER BY name, id",
+            kind.name
+        )
+    } else {
+        format!(
+            "SELECT {id} AS id, name, {tenant} AS tenant, revision, 0 AS gone, snapshot FROM {table}
+             WHERE ($1 = '' OR {id} = $1 OR name = $1) ORDER BY name, id"
+        )
+    };
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_owned()).fetch_all(db).await?;
     let object = |row: &sqlx::any::AnyRow| {
         Ok(ObjectRow {
@@ -47,6 +58,7 @@ pub async fn all<'a>(
             name: row.try_get("name")?,
             tenant: row.try_get("tenant")?,
             revision: row.try_get("revision")?,
+            gone: row.try_get::<i64, _>("gone")? > 0,
             snapshot: row.try_get("snapshot")?,
         })
     };

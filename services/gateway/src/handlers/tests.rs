@@ -138,6 +138,15 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
         ..Default::default()
     };
     bench.deliver(&QuarantineChanged { item: Some(held), operations: vec![] }).await?;
+    let key = scheduler::SshKey {
+        id: "k".into(),
+        tenant: "default".into(),
+        name: "laptop".into(),
+        revision: 1,
+        fingerprint: "SHA256:x".into(),
+        ..scheduler::SshKey::default()
+    };
+    bench.deliver(&scheduler::SshKeyCreated { ssh_key: Some(key), operations: vec![] }).await?;
     let upload = Some(storage::artifact_source::Source::UploadId("u".into()));
     let image = storage::Image {
         id: "m".into(),

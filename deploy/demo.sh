@@ -32,6 +32,12 @@ berth status
 step "import the image"
 berth image import berth-small --manifest "$home/images/berth-small.json" --if-absent
 
+step "a public key, kept under a name (its private half was thrown away)"
+if ! berth ssh-key show demo >/dev/null 2>&1; then
+  berth ssh-key create demo --public-key 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINvN3ihV9QNsBB8U1HWVtupR4cJ0Hc/L1OATbGuR4Hy6 demo' --label made-by=demo --wait
+fi
+berth ssh-key list --label made-by=demo
+
 step "would it fit, and where"
 berth instance create would-fit --image berth-small --vcpus 1 --memory 128MiB --disk 1GiB --dry-run
 
@@ -40,7 +46,7 @@ if berth instance show "$name" >/dev/null 2>&1; then
   echo "instance $name is there already; making sure that it runs"
   berth instance start "$name" --wait
 else
-  berth instance create "$name" --image berth-small --vcpus 1 --memory 128MiB --disk 1GiB --label made-by=demo --wait
+  berth instance create "$name" --image berth-small --vcpus 1 --memory 128MiB --disk 1GiB --ssh-key demo --label made-by=demo --wait
 fi
 
 step "run a command in the guest"

@@ -14,7 +14,9 @@ const USES: [(&str, &str); 1] =
 fn nobody_names_a_declared_kind(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for (path, text) in tree.rust() {
-        let strict = KNOWS_NONE.iter().any(|folder| path.starts_with(folder)) && path.contains("/src/") && !is_test(path);
+        let strict = KNOWS_NONE.iter().any(|folder| path.starts_with(folder))
+            && path.contains("/src/")
+            && !is_test(path);
         if !strict || WRITTEN.contains(&path) || USES.iter().any(|(place, _)| path.starts_with(place)) {
             continue;
         }

@@ -88,6 +88,8 @@ async fn every_table_is_proven_row_by_row() {
     cli.ok(&create("web-2", &["--wait"]));
     cli.ok(&["instance", "delete", "web-2", "--wait"]);
     cli.ok(&["quota", "set", "default", "--instances", "10"]);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
+    cli.ok(&["ssh-key", "create", "laptop", "--public-key", key, "--label", "team=web", "--wait"]);
     cli.ok(&["webhook", "create", "hook", "--url", "https://hooks.example.com/"]);
     eventually(Duration::from_secs(60), "a segment in the archive", async || {
         let mut command = cli.command(&["replay", "at", "0s", "-o", "json"]);

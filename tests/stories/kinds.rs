@@ -57,6 +57,10 @@ async fn a_public_key_is_kept_shown_used_and_forgotten() {
         door.post("/v1/ssh-keys", "key-2", r#"{"name":"x","public_key":"y"}"#.into()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
     assert!(problem.to_string().contains("public_key"), "{problem}");
+    let (status, page) = door.get("/v1/ssh-keys?labels=a=1&labels=b=2").await;
+    assert_eq!((status, page["ssh_keys"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{page}");
+    let (status, page) = door.get("/v1/ssh-keys?labels=a=1&labels=b=3").await;
+    assert_eq!((status, page["ssh_keys"].as_array().map(Vec::len)), (StatusCode::OK, Some(0)), "{page}");
 
     // what is asked for just before the node is killed is there once
     for name in ["one", "two", "three"] {
@@ -72,7 +76,10 @@ async fn a_public_key_is_kept_shown_used_and_forgotten() {
         (names == ["desk", "laptop", "one", "three", "two"]).then_some(())
     })
     .await;
-    cli.ok(&["ssh-key", "update", "laptop", "--label", "team=db", "--wait"]);
+    cli.ok(&["ssh-key", "update", "laptop", "--label", "stage=", "--wait"]);
+    cli.ok(&["ssh-key", "update", "laptop", "--remove-label", "team", "--wait"]);
+    assert!(cli.ok(&["ssh-key", "list", "--label", "stage="]).contains("laptop"), "a label without a value");
+    assert_eq!(cli.ok(&["ssh-key", "list", "--label", "team=web"]), "no ssh keys\n");
     let late = cli.run(&["ssh-key", "delete", "laptop", "--if-revision", "1", "--wait"]);
     assert!(late.code == 4 && late.err.contains("REVISION_CHANGED"), "{}", late.err);
     cli.ok(&["ssh-key", "delete", "laptop", "--wait"]);

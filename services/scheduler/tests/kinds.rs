@@ -1,10 +1,12 @@
 //! What holds of every kind holds of those of the scheduler.
 #![allow(missing_docs)]
 
+use contracts::Object as _;
 use contracts::scheduler::v1::{CreateSshKeyRequest, DeleteSshKeyRequest, SshKey, UpdateSshKeyRequest};
 use objects::Owned;
 use scheduler::kinds::SshKeys;
-use testkit::{Samples, laws};
+use std::time::Duration;
+use testkit::{Database, Samples, eventually, laws};
 
 #[tokio::test]
 async fn ssh_keys() {
@@ -30,4 +32,49 @@ async fn ssh_keys() {
         Owned::<SshKeys>::new(store).subscribe(bus::Subscriptions::new(scheduler::SERVICE.name))
     };
     laws::<SshKey, _, _, _>("scheduler", scheduler::MIGRATIONS, subscriptions, &samples).await;
+}
+
+/// Two owners that looked at the same revision: one of them is told that it came too late, and leaves nothing behind.
+#[tokio::test]
+async fn who_comes_second_writes_nothing() {
+    let database = Database::postgres(scheduler::MIGRATIONS).await;
+    let key = |revision, team: &str| SshKey {
+        id: "018f0000-0000-7000-8000-000000000001".into(),
+        tenant: "acme".into(),
+        name: "laptop".into(),
+        revision,
+        labels: [("team".to_owned(), team.to_owned())].into(),
+        ..SshKey::default()
+    };
+    let mut tx = database.store.begin().await.expect("begins");
+    assert!(objects::put(&mut tx, &objects::Row::of(&key(1, "web"))).await.expect("written"));
+    tx.commit().await.expect("committed");
+    let mut first = database.store.begin().await.expect("begins");
+    assert!(objects::put(&mut first, &objects::Row::of(&key(2, "db"))).await.expect("written"));
+    let store = database.store.clone();
+    let second = tokio::spawn(async move {
+        let mut second = store.begin().await.expect("begins");
+        let written = objects::put(&mut second, &objects::Row::of(&key(2, "ops"))).await.expect("no error");
+        second.commit().await.expect("committed");
+        written
+    });
+    // it has looked, and waits for the row
+    eventually(Duration::from_secs(20), "the second to wait", async || {
+        let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+            .fetch_one(database.store.reader())
+            .await
+            .expect("counted");
+        (waiting > 0).then_some(())
+    })
+    .await;
+    first.commit().await.expect("committed");
+    assert!(!second.await.expect("ends"), "it came too late");
+    let of = |team: &str| [("team".to_owned(), team.to_owned())].into();
+    let found = async |team: &str| {
+        let labels = of(team);
+        let page = objects::page(database.store.reader(), SshKey::KIND, "acme", &labels, ("", ""), 9).await;
+        page.expect("read").len()
+    };
+    assert_eq!((found("db").await, found("ops").await, found("web").await), (1, 0, 0));
+    database.remove().await;
 }

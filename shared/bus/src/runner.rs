@@ -22,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// Messages taken at once at most.
 const BATCH: usize = pace::MOST;
 
+/// Messages that the server gives out before some are answered, to all processes of a consumer together. All of them
+/// find room here: none waits where nobody says that it is in good hands.
+const IN_HAND: usize = 2_000;
+
 /// When a failed message is tried again, and when it is given up.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
@@ -205,7 +209,7 @@ impl Runner {
             ack_wait: self.retry.ack_wait,
             // the policy is ours: a message the server gave up on would be stuck in the stream
             max_deliver: -1,
-            max_ack_pending: 4_000,
+            max_ack_pending: IN_HAND as i64,
             ..pull::Config::default()
         };
         let consumer = flat(wait.answer(stream.create_consumer(config)).await)?;
@@ -225,8 +229,7 @@ impl Runner {
         stop: &CancellationToken,
     ) -> Result<(), String> {
         // whatever is there already goes into one transaction; a lone message does not wait for others
-        let mut coming =
-            Coming::of(messages, self.connection.client().clone(), self.retry.ack_wait, 2 * BATCH);
+        let mut coming = Coming::of(messages, self.connection.client().clone(), self.retry.ack_wait, IN_HAND);
         let mut sweep = Sweep::of(source);
         loop {
             source.pulse.rests();
@@ -261,6 +264,7 @@ impl Runner {
         // what was fetched and not begun goes back at once instead of after the acknowledgement time
         let mut wait = Wait::new(&self.connection);
         for message in coming.left() {
+            message.is_answered();
             let _ = wait.answer(message.ack_with(AckKind::Nak(None))).await;
         }
         Ok(())
@@ -283,6 +287,8 @@ impl Runner {
         let mut wait = Wait::new(&self.connection);
         for (index, (message, verdict)) in batch.iter().zip(verdicts).enumerate() {
             source.pulse.at(index);
+            // a word that it is in good hands would take back a delay
+            message.is_answered();
             let kind = match verdict {
                 Verdict::Done => AckKind::Ack,
                 // the delay stands on the NAK itself: a plain one ignores any back-off

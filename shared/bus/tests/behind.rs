@@ -54,10 +54,10 @@ async fn what_waits_in_a_slow_process_is_given_to_nobody_else() {
     let mut service = Service::start(&nats, Duration::ZERO).await;
     service.halt().await;
     // more than one batch, and each batch takes longer than the server waits
-    let ids: Vec<String> = (0..1_300).map(|_| id()).collect();
+    let ids: Vec<String> = (0..3_000).map(|_| id()).collect();
     service.relay();
     service.tell_all(&ids).await;
-    service.runner(Duration::from_millis(5));
+    service.runner(Duration::from_millis(3));
     let stream = service.connection.jetstream().get_stream("CMD_SCHEDULER").await.expect("the queue");
     let mut consumer: PullConsumer = stream.get_consumer("scheduler").await.expect("the reader");
     let mut again = 0;

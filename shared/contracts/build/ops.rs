@@ -72,6 +72,9 @@ fn option(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<DynamicMes
 
 fn op(kind: &ObjectKind, word: &str, method: &MethodDescriptor) -> Result<Does, String> {
     let (object, input, output) = (kind.message.name(), method.input(), method.output());
+    if kind.scope == "INTERNAL" {
+        return Err(format!("shows {object}, which is shown to nobody: its scope is SCOPE_INTERNAL"));
+    }
     if method.parent_service().package_name() != kind.message.package_name() {
         return Err(format!("stands in another package than {object}: its owner obeys and answers"));
     }
@@ -108,12 +111,33 @@ fn op(kind: &ObjectKind, word: &str, method: &MethodDescriptor) -> Result<Does, 
                     secret.name()
                 ));
             }
+            if let Some(other) = input.fields().find(|field| !is_plain(field)) {
+                return Err(format!(
+                    "has `{}`, which nobody could write on a command line: texts, numbers, flags, lists of texts and \
+                     maps of texts, and nothing called `wait` or `timeout`",
+                    other.name()
+                ));
+            }
             let named = has(&input, "name", &Kind::String);
             named
                 .then(|| Does::Tell(verb.to_owned()))
                 .ok_or("names no object: its request has no `string name`".to_owned())
         }
     }
+}
+
+/// Whether a field can be given as an argument.
+fn is_plain(field: &FieldDescriptor) -> bool {
+    let kind = match field.kind() {
+        Kind::String => true,
+        Kind::Bool | Kind::Uint32 | Kind::Uint64 => !field.is_list(),
+        Kind::Message(entry) if field.is_map() => {
+            let text = |field: FieldDescriptor| field.kind() == Kind::String;
+            text(entry.map_entry_key_field()) && text(entry.map_entry_value_field())
+        }
+        _ => false,
+    };
+    kind && !matches!(field.name(), "wait" | "timeout")
 }
 
 fn is_secret(field: &FieldDescriptor) -> bool {

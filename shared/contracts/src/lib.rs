@@ -16,6 +16,7 @@ mod object;
 mod op;
 mod question;
 mod quota;
+mod redact;
 mod reflect;
 mod refusal;
 pub mod status;
@@ -27,8 +28,6 @@ pub use command::{Command, Does, Op, OwnObject, Stamp};
 pub use object::{Object, ObjectKind};
 pub use op::{dashed, op};
 pub use question::Question;
-pub use reflect::{
-    Body, DESCRIPTORS, Method, REDACTED, json_of, json_of_struct, methods, pool, redacted_json, to_json,
-    to_struct,
-};
+pub use redact::{REDACTED, redacted_json};
+pub use reflect::{Body, DESCRIPTORS, Method, json_of, json_of_struct, methods, pool, to_json, to_struct};
 pub use told::{Carried, Content, NotKnown, Told, known};

@@ -1,9 +1,6 @@
 //! Reading messages by name: events and dead letters as JSON, methods and their REST routes.
 
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    ReflectMessage as _, SerializeOptions, Value,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions, Value};
 use std::sync::LazyLock;
 
 /// The encoded descriptors of everything in `proto/`, for gRPC reflection.
@@ -160,47 +157,6 @@ impl Method {
     }
 }
 
-/// What stands for a secret in a record of a request.
-pub const REDACTED: &str = "[redacted]";
-
-/// A message as JSON (see [`json_of`]) in which fields marked `berth.options.v1.secret` say [`REDACTED`] when they
-/// hold anything.
-pub fn redacted_json(message: &DynamicMessage) -> Result<serde_json::Value, String> {
-    let mut json = json_of(message)?;
-    redact(&message.descriptor(), &mut json);
-    Ok(json)
-}
-
-fn redact(descriptor: &MessageDescriptor, json: &mut serde_json::Value) {
-    static SECRET: LazyLock<ExtensionDescriptor> = LazyLock::new(|| {
-        POOL.get_extension_by_name("berth.options.v1.secret").expect("option in options.proto")
-    });
-    let serde_json::Value::Object(fields) = json else { return };
-    for field in descriptor.fields() {
-        let Some(value) = fields.get_mut(field.name()) else { continue };
-        if field.options().get_extension(&SECRET).as_bool() == Some(true) {
-            let empty = value.as_str().is_some_and(str::is_empty)
-                || value.as_array().is_some_and(Vec::is_empty)
-                || value.is_null();
-            if !empty {
-                *value = REDACTED.into();
-            }
-        } else if field.is_map() {
-            let Kind::Message(entry) = field.kind() else { continue };
-            if let (Kind::Message(inner), serde_json::Value::Object(entries)) =
-                (entry.map_entry_value_field().kind(), value)
-            {
-                entries.values_mut().for_each(|value| redact(&inner, value));
-            }
-        } else if let Kind::Message(inner) = field.kind() {
-            match value {
-                serde_json::Value::Array(items) => items.iter_mut().for_each(|item| redact(&inner, item)),
-                value => redact(&inner, value),
-            }
-        }
-    }
-}
-
 /// Every method of the public interface.
 pub fn methods() -> &'static [Method] {
     static METHODS: LazyLock<Vec<Method>> = LazyLock::new(|| {
@@ -280,22 +236,6 @@ mod tests {
             text.contains("\"revision\":7,") && text.contains("\"created_at_us\":1700000000000000,"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn secrets_are_left_out_of_records() {
-        use crate::gateway::v1::{CreateInstanceRequest, ExecInstanceRequest};
-        let shown = |name: &str, bytes: &[u8]| {
-            let descriptor = pool().get_message_by_name(name).expect("known");
-            redacted_json(&DynamicMessage::decode(descriptor, bytes).expect("decodes")).expect("json")
-        };
-        let create =
-            CreateInstanceRequest { name: "web".into(), user_data: "hunter2".into(), ..Default::default() };
-        let json = shown("berth.gateway.v1.CreateInstanceRequest", &create.encode_to_vec());
-        assert_eq!((&json["name"], &json["user_data"]), (&json!("web"), &json!(REDACTED)));
-        let exec = ExecInstanceRequest { argv: vec!["hunter2".into()], ..Default::default() };
-        let json = shown("berth.gateway.v1.ExecInstanceRequest", &exec.encode_to_vec());
-        assert_eq!((&json["argv"], &json["stdin"]), (&json!(REDACTED), &json!("")));
     }
 
     #[test]

@@ -266,5 +266,12 @@ fn a_kind_that_is_told_things_is_complete() {
     wrong("message RequestRefused {", "message Refused {", "no event RequestRefused");
     wrong("int64 deleted_at_us = 7;", "", "needs id, name, created_at_us, updated_at_us and deleted_at_us");
     wrong("string range = 9 [", "uint64 range = 9 [", "no `string`");
+    wrong("string range = 2; }", "Pool like = 2; }", "nobody could write on a command line");
+    wrong("string range = 2; }", "string wait = 2; }", "nobody could write on a command line");
+    wrong(
+        "{kind: \"pool\" scope: SCOPE_TENANT}",
+        "{kind: \"pool\" scope: SCOPE_INTERNAL}",
+        "shown to nobody",
+    );
     wrong("string range = 2; }", "string range = 2 [(berth.options.v1.secret) = true]; }", "secret");
 }

@@ -16,6 +16,9 @@ pub const LABEL_VALUE_LIMIT: usize = 255;
 /// Longest public key with its comment, in bytes: RSA of 16384 bits.
 pub const SSH_KEY_LIMIT: usize = 8 * 1024;
 
+/// Type and key of Ed25519 with their lengths (RFC 8709, section 4).
+const ED25519_BYTES: usize = 4 + 11 + 4 + 32;
+
 /// Key types of OpenSSH 9 that a server accepts.
 const SSH_KEY_TYPES: [&str; 7] = [
     "ssh-ed25519",
@@ -95,9 +98,26 @@ pub struct PublicKey {
     pub blob: Vec<u8>,
 }
 
+/// Whether a text is, or holds, a private key as OpenSSH, PEM or PuTTY write one.
+pub fn is_private_key(text: &str) -> bool {
+    ["PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines:"].iter().any(|mark| text.contains(mark))
+}
+
+/// Whether bytes are texts with their lengths in front (RFC 4251, section 5), at least two, and nothing else.
+fn is_made_of_texts(mut blob: &[u8]) -> bool {
+    let mut texts = 0;
+    while !blob.is_empty() {
+        let Some((length, rest)) = blob.split_first_chunk::<4>() else { return false };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some(rest) = rest.get(length..) else { return false };
+        (blob, texts) = (rest, texts + 1);
+    }
+    texts >= 2
+}
+
 /// One line as in `authorized_keys` (sshd(8)): `type base64 comment`, without options.
 pub fn public_key(line: &str) -> Result<PublicKey, String> {
-    if line.contains("PRIVATE KEY") {
+    if is_private_key(line) {
         return Err(
             "this is a private key: send the public one (the .pub file), and consider this one leaked".into(),
         );
@@ -115,7 +135,12 @@ pub fn public_key(line: &str) -> Result<PublicKey, String> {
     // the blob repeats the type with its length in front (RFC 4253, section 6.6)
     let named = blob.get(..4).zip(blob.get(4..4 + kind.len()));
     match named {
-        Some((length, name)) if length == (kind.len() as u32).to_be_bytes() && name == kind.as_bytes() => {
+        Some((length, name))
+            if length == (kind.len() as u32).to_be_bytes()
+                && name == kind.as_bytes()
+                && is_made_of_texts(&blob)
+                && (algorithm != "ssh-ed25519" || blob.len() == ED25519_BYTES) =>
+        {
             Ok(PublicKey { algorithm, blob })
         }
         _ => Err(format!("the base64 part is not that of a {kind} key")),
@@ -128,6 +153,10 @@ mod tests {
 
     const ED25519: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
+
+    fn ssh_blob() -> Vec<u8> {
+        public_key(ED25519).expect("a key").blob
+    }
 
     #[test]
     fn a_public_key_is_right() {
@@ -144,6 +173,11 @@ mod tests {
         assert!(message(&format!("command=\"rm -rf /\" {ED25519}")).contains("type"));
         assert!(message(&format!("{ED25519}\nssh-rsa AAAA")).contains("one line"));
         assert!(message("ssh-ed25519 %%%%").contains("base64"));
+        assert!(message("PuTTY-User-Key-File-3: ssh-ed25519").contains("private"));
+        // the type alone, and a key with something behind it
+        assert!(message("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5").contains("not that of"));
+        let longer = format!("ssh-ed25519 {}", STANDARD.encode([ssh_blob(), vec![0; 9]].concat()));
+        assert!(message(&longer).contains("not that of"));
         assert!(
             message(&ED25519.replacen("ssh-ed25519", "ssh-rsa", 1)).contains("not that of a ssh-rsa key")
         );

@@ -16,7 +16,9 @@ CREATE TABLE objects (
   snapshot BYTEA NOT NULL,
   PRIMARY KEY (kind, id)
 );
-CREATE INDEX objects_by_name ON objects (kind, tenant, name, id);
+-- those that are there, by name; what is gone is found by its id alone
+CREATE INDEX objects_living ON objects (kind, tenant, name, id) WHERE gone_at_us = 0;
+CREATE INDEX objects_of_tenant ON objects (tenant, kind) WHERE gone_at_us = 0;
 
 -- By what else they are found: 'labels.team', and the fields declared with `index`.
 CREATE TABLE object_terms (

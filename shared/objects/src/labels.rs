@@ -30,7 +30,8 @@ mod tests {
     fn what_is_not_spoken_of_stays() {
         let before = map(&[("a", "1"), ("b", "2"), ("c", "3")]);
         assert_eq!(relabelled(&before, BTreeMap::new(), &[]), Ok(before.clone()));
-        let after = relabelled(&before, map(&[("b", "9"), ("d", "4")]), &["a".to_owned(), "nothing".to_owned()]);
+        let after =
+            relabelled(&before, map(&[("b", "9"), ("d", "4")]), &["a".to_owned(), "nothing".to_owned()]);
         assert_eq!(after, Ok(map(&[("b", "9"), ("c", "3"), ("d", "4")])));
         let many = (0..64).map(|n| (format!("k{n}"), String::new())).collect();
         let refusal = relabelled(&before, many, &[]).expect_err("too many");

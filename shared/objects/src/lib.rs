@@ -8,7 +8,7 @@ mod store;
 
 pub use labels::relabelled;
 pub use owned::{Decision, Kind, Owned, Seen};
-pub use store::{Found, Row, TABLES, find, page, put, restore};
+pub use store::{Found, Row, TABLES, belongings, find, find_by_id, find_by_name, page, put, restore};
 
 use ::store::MigrationFile;
 

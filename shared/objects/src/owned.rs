@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bus::{Failure, HandleCommand, Subscriptions, Work};
 use contracts::check::Wrong;
 use contracts::common::v1::{OperationProgress, OperationState};
+use contracts::options::v1::Scope;
 use contracts::{Command, Object, OwnObject, Stamp};
-use kernel::{Refusal, Timestamp};
+use kernel::{PLATFORM, Refusal, Timestamp};
 use std::marker::PhantomData;
 
 /// A kind of object of a service. A type of the service's own stands for it.
@@ -72,17 +73,21 @@ impl<K: Kind> Owned<K> {
         command: <K::Object as OwnObject>::Command,
     ) -> Result<Result<(), Refusal>, Failure> {
         let kind = K::Object::KIND;
-        let (tenant, id) = (work.cause().tenant.clone(), work.key().to_owned());
+        let (tenant, id) = (owner_of::<K::Object>(work), work.key().to_owned());
         let creates = command.verb() == "Create";
         if creates {
             // two of the same name at once: the second sees the first
             self.store.lock(work.tx(), &format!("objects {} {tenant}", kind.name)).await?;
         }
-        let found = store::find(&mut *work.tx(), kind, &tenant, &id).await?.filter(|found| found.id == id);
+        let found = store::find_by_id(&mut *work.tx(), kind, &tenant, &id).await?;
         let before = found.as_ref().map(read::<K::Object>).transpose()?;
         let done = progress(work, None);
         let before = match (creates, before) {
             // it was obeyed before: only the operation has to hear of it
+            (true, Some(gone)) if gone.gone_at_us() > 0 => {
+                work.say_for(&tenant, &gone.deleted(vec![done]));
+                return Ok(Ok(()));
+            }
             (true, Some(made)) => {
                 work.say_for(&tenant, &made.created(vec![done]));
                 return Ok(Ok(()));
@@ -163,7 +168,7 @@ impl<K: Kind> Owned<K> {
         if !creates {
             return Ok(Ok(()));
         }
-        if store::find(&mut *work.tx(), kind, tenant, command.name()).await?.is_some() {
+        if store::find_by_name(&mut *work.tx(), kind, tenant, command.name()).await?.is_some() {
             let text = format!("there is {} {} already", article(&words(kind.name)), command.name());
             return Ok(Err(Refusal::new(&format!("{}_EXISTS", kind.name.to_uppercase()), text)));
         }
@@ -190,12 +195,17 @@ impl<K: Kind> HandleCommand<<K::Object as OwnObject>::Command> for Owned<K> {
             None => self.obey(work, command).await?,
         };
         if let Err(refusal) = outcome {
-            let (tenant, id) = (work.cause().tenant.clone(), work.key().to_owned());
+            let (tenant, id) = (owner_of::<K::Object>(work), work.key().to_owned());
             let failed = progress(work, Some(refusal));
             work.say_for(&tenant, &K::Object::refused(id, vec![failed]));
         }
         Ok(())
     }
+}
+
+/// Whose an object is: of kinds of the platform, the platform's, whoever asks.
+fn owner_of<O: Object>(work: &Work) -> String {
+    if O::KIND.scope == Scope::Platform { PLATFORM.to_owned() } else { work.cause().tenant.clone() }
 }
 
 fn read<O: Object>(found: &Found) -> Result<O, Failure> {

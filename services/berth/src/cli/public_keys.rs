@@ -12,7 +12,7 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
     let content = std::fs::read_to_string(text)
         .map_err(|error| explain(format!("neither a public key nor a file that can be read: {error}")))?;
-    if content.contains("PRIVATE KEY") {
+    if kernel::format::is_private_key(&content) {
         return Err(explain(
             "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
         ));
@@ -22,12 +22,19 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     if keys.is_empty() {
         return Err(explain("the file holds no key".into()));
     }
+    // whatever it is, it does not leave this machine
+    if let Some(why) = keys.iter().find_map(|key| kernel::format::public_key(key).err()) {
+        return Err(explain(why));
+    }
     Ok(keys)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop";
 
     #[test]
     fn keys_come_from_files_or_the_command_line() {
@@ -38,15 +45,16 @@ mod tests {
             path.display().to_string()
         };
         assert_eq!(keys_of("ssh-ed25519 AAAA me").expect("a key"), ["ssh-ed25519 AAAA me"]);
-        let keys =
-            keys_of(&file("a.pub", "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n")).expect("two keys");
-        assert_eq!(keys, ["ssh-ed25519 AAAA me", "ssh-rsa BBBB"]);
+        let keys = keys_of(&file("a.pub", &format!("# mine\n{KEY}\n\n{KEY} too\n"))).expect("two keys");
+        assert_eq!(keys, [KEY.to_owned(), format!("{KEY} too")]);
         let failure =
             keys_of(&file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n")).expect_err("private");
         assert!(
             failure.message.contains("never leave") && !failure.to_string().contains("secret"),
             "{failure}"
         );
+        let token = keys_of(&file("admin.token", "hunter2\n")).expect_err("no key");
+        assert!(!token.to_string().contains("hunter2"), "{token}");
         assert!(keys_of(&file("empty", "\n")).is_err() && keys_of("/nowhere/key.pub").is_err());
     }
 }

@@ -206,7 +206,8 @@ async fn exec_hands_through_output_and_exit_code() {
 async fn what_is_asked_for_is_what_is_sent() {
     let fake = accepting().await;
     let berth = Berth::at(&fake);
-    let key = berth.file("id.pub", b"ssh-ed25519 AAAA me\n");
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me";
+    let key = berth.file("id.pub", format!("{public}\n").as_bytes());
     let data = berth.file("user-data", b"#cloud-config\n");
     let line = format!(
         "instance create web-1 --image tiny --vcpus 0.5 --memory 512MiB --disk 4GiB --ssh-key {key} --user-data {data} --label a=b \
@@ -222,7 +223,7 @@ async fn what_is_asked_for_is_what_is_sent() {
     );
     assert_eq!(
         (request.ssh_authorized_keys, request.user_data.as_str()),
-        (vec!["ssh-ed25519 AAAA me".into()], "#cloud-config\n")
+        (vec![public.into()], "#cloud-config\n")
     );
     assert_eq!((request.driver, request.restart_policy, request.placement_policy), (4, 3, 1));
     assert_eq!((request.labels["a"].as_str(), request.require_host_labels["zone"].as_str()), ("b", "fra1"));

@@ -1,6 +1,7 @@
 //! From names to objects, through the read model, within the caller's tenant.
 
 use super::Api;
+use crate::domain::public_keys;
 use crate::store::{hosts, images, instances};
 use contracts::Object as _;
 use contracts::scheduler::v1::{Host, Instance, InstancePhase, SshKey};
@@ -70,6 +71,7 @@ impl Api {
         caller: &Caller,
         keys: Vec<String>,
     ) -> Result<Vec<String>, Status> {
+        public_keys::count("ssh_authorized_keys", &keys).map_err(status::invalid)?;
         let mut lines = Vec::with_capacity(keys.len());
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name has none

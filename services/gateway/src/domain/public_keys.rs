@@ -5,14 +5,21 @@ use kernel::format::public_key;
 
 /// Most keys of one instance.
 pub const COUNT_LIMIT: usize = 64;
-/// Every line is one public key.
-pub fn check(field: &str, keys: &[String]) -> Result<(), Violation> {
+
+/// There are not too many.
+pub fn count(field: &str, keys: &[String]) -> Result<(), Violation> {
     if keys.len() > COUNT_LIMIT {
         return Err(Violation::new(
             field,
             format!("{} keys are too many: at most {COUNT_LIMIT}", keys.len()),
         ));
     }
+    Ok(())
+}
+
+/// Every line is one public key.
+pub fn check(field: &str, keys: &[String]) -> Result<(), Violation> {
+    count(field, keys)?;
     for (index, key) in keys.iter().enumerate() {
         public_key(key).map_err(|why| Violation::new(format!("{field}[{index}]"), why))?;
     }

@@ -2,7 +2,7 @@
 
 use crate::store::images;
 use contracts::gateway::v1::{KeyedHash, Tenant, TenantState, Token, TokenRecord, User, UserRecord};
-use contracts::scheduler::v1::{Instance, InstancePhase};
+use contracts::scheduler::v1::{Instance, InstancePhase, SshKey};
 use contracts::storage::v1::Image;
 use gateway_access::store::{tenants, tokens, users};
 use gateway_api::domain::page::Page;
@@ -174,8 +174,19 @@ async fn a_tenant_knows_what_it_owns() {
         users::put(&mut tx, &user("u", "acme", "ann", 1, false)).await.expect("written");
         users::put(&mut tx, &user("v", "acme", "bob", 1, true)).await.expect("written");
         users::put(&mut tx, &user("w", "other", "eve", 1, false)).await.expect("written");
+        let key = |id: &str, deleted_at_us| SshKey {
+            id: id.into(),
+            tenant: "acme".into(),
+            name: id.into(),
+            revision: 1,
+            deleted_at_us,
+            ..SshKey::default()
+        };
+        for one in [key("k", 0), key("l", 0), key("m", 9)] {
+            objects::put(&mut tx, &objects::Row::of(&one)).await.expect("written");
+        }
         let left = tenants::belongings(&mut tx, "acme").await.expect("read");
-        assert_eq!(left, ["2 instances", "1 image", "1 user"]);
+        assert_eq!(left, ["2 instances", "1 image", "1 user", "2 ssh keys"]);
         uploads::staged(&mut tx, "file", "acme").await.expect("written");
         uploads::staged(&mut tx, "file", "other").await.expect("written");
         assert!(uploads::is_of(&mut *tx, "file", "acme").await.expect("read"));

@@ -31,11 +31,18 @@ impl std::ops::Deref for Taken {
     }
 }
 
-impl Drop for Taken {
-    fn drop(&mut self) {
+impl Taken {
+    /// The server is told what became of it: nothing more is said of it.
+    pub fn is_answered(&self) {
         if let Some(ticket) = self.ticket {
             self.held.lock().replies.remove(&ticket);
         }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.is_answered();
     }
 }
 
@@ -90,7 +97,7 @@ impl Held {
 /// What comes from the server, taken as long as there is room, and kept alive.
 pub(super) struct Coming {
     messages: mpsc::Receiver<Result<Taken, String>>,
-    _reading: AbortOnDropHandle<()>,
+    reading: AbortOnDropHandle<()>,
     _alive: AbortOnDropHandle<()>,
 }
 
@@ -116,7 +123,7 @@ impl Coming {
                 }
             }
         });
-        Self { messages, _reading: AbortOnDropHandle::new(reading), _alive: AbortOnDropHandle::new(alive) }
+        Self { messages, reading: AbortOnDropHandle::new(reading), _alive: AbortOnDropHandle::new(alive) }
     }
 
     /// Waits for the next and takes what is there already with it, at most so many. Nothing = there will be no more.
@@ -126,8 +133,9 @@ impl Coming {
         batch
     }
 
-    /// What is here and was not begun.
-    pub fn left(&mut self) -> Vec<Taken> {
+    /// What is here and was not begun. Nothing more comes.
+    pub fn left(mut self) -> Vec<Taken> {
+        self.reading.abort();
         std::iter::from_fn(|| self.messages.try_recv().ok()).flatten().collect()
     }
 }

@@ -4,7 +4,7 @@ use contracts::{Object, ObjectKind, Snapshot};
 use kernel::PLATFORM;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AnyExecutor, QueryBuilder, Row as _};
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row as _};
 use std::collections::BTreeMap;
 
 /// The tables that a replay of the events must bring about again, row by row.
@@ -83,7 +83,8 @@ fn terms(gone_at_us: i64, mut terms: Vec<(String, String)>) -> Vec<(String, Stri
     if gone_at_us > 0 {
         terms.clear();
     }
-    terms.retain(|(_, value)| !value.is_empty());
+    // a label may be there without a value
+    terms.retain(|(field, value)| field.starts_with("labels.") || !value.is_empty());
     terms
 }
 
@@ -121,7 +122,7 @@ pub async fn put(tx: &mut AnyConnection, row: &Row) -> Result<bool, sqlx::Error>
         }
         known = present.try_get("terms")?;
     }
-    sqlx::query(
+    let done = sqlx::query(
         "INSERT INTO objects (kind, id, tenant, name, state, revision, created_at_us, gone_at_us, terms, snapshot)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (kind, id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, state = excluded.state,
@@ -141,6 +142,10 @@ pub async fn put(tx: &mut AnyConnection, row: &Row) -> Result<bool, sqlx::Error>
     .bind(&row.snapshot)
     .execute(&mut *tx)
     .await?;
+    if done.rows_affected() == 0 {
+        // somebody else wrote since it was looked at: what it is found by is theirs as well
+        return Ok(false);
+    }
     if digest != known {
         sqlx::query("DELETE FROM object_terms WHERE kind = $1 AND id = $2")
             .bind(row.kind.name)
@@ -178,24 +183,48 @@ fn read(row: &AnyRow) -> Result<Found, sqlx::Error> {
     })
 }
 
-/// An object of a tenant ("platform" = of the platform) by id, whatever became of it, or by name while it is there.
-pub async fn find<'a>(
+/// An object of a tenant ("platform" = of the platform) by id, whatever became of it.
+pub async fn find_by_id<'a>(
     db: impl AnyExecutor<'a>,
+    kind: &ObjectKind,
+    tenant: &str,
+    id: &str,
+) -> Result<Option<Found>, sqlx::Error> {
+    let sql = "SELECT id, name, revision, gone_at_us, snapshot FROM objects WHERE kind = $1 AND id = $2 AND tenant = $3";
+    let row = sqlx::query(sql).bind(kind.name).bind(id).bind(tenant).fetch_optional(db).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// An object of a tenant by name, while it is there.
+pub async fn find_by_name<'a>(
+    db: impl AnyExecutor<'a>,
+    kind: &ObjectKind,
+    tenant: &str,
+    name: &str,
+) -> Result<Option<Found>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT id, name, revision, gone_at_us, snapshot FROM objects
+         WHERE kind = $1 AND tenant = $2 AND name = $3 AND gone_at_us = 0 ORDER BY id DESC LIMIT 1",
+    )
+    .bind(kind.name)
+    .bind(tenant)
+    .bind(name)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// An object of a tenant by id, whatever became of it, or by name while it is there.
+pub async fn find(
+    db: &sqlx::AnyPool,
     kind: &ObjectKind,
     tenant: &str,
     name_or_id: &str,
 ) -> Result<Option<Found>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT id, name, revision, gone_at_us, snapshot FROM objects
-         WHERE kind = $1 AND tenant = $2 AND (id = $3 OR (name = $3 AND gone_at_us = 0))
-         ORDER BY CASE WHEN id = $3 THEN 0 ELSE 1 END, id DESC LIMIT 1",
-    )
-    .bind(kind.name)
-    .bind(tenant)
-    .bind(name_or_id)
-    .fetch_optional(db)
-    .await?;
-    row.as_ref().map(read).transpose()
+    match find_by_id(db, kind, tenant, name_or_id).await? {
+        Some(found) => Ok(Some(found)),
+        None => find_by_name(db, kind, tenant, name_or_id).await,
+    }
 }
 
 /// Objects of a tenant that are there and have all of these labels, by name, after this name and id, at most so many.
@@ -207,20 +236,36 @@ pub async fn page<'a>(
     (name, id): (&str, &str),
     most: i64,
 ) -> Result<Vec<Found>, sqlx::Error> {
-    let mut sql = QueryBuilder::<sqlx::Any>::new(
-        "SELECT id, name, revision, gone_at_us, snapshot FROM objects WHERE gone_at_us = 0 AND kind = ",
+    let mut sql = String::from(
+        "SELECT id, name, revision, gone_at_us, snapshot FROM objects
+         WHERE gone_at_us = 0 AND kind = $1 AND tenant = $2 AND (name > $3 OR (name = $3 AND id > $4))",
     );
-    sql.push_bind(kind.name.to_owned()).push(" AND tenant = ").push_bind(tenant.to_owned());
-    sql.push(" AND (name > ").push_bind(name.to_owned()).push(" OR (name = ").push_bind(name.to_owned());
-    sql.push(" AND id > ").push_bind(id.to_owned()).push("))");
-    for (key, value) in labels {
-        sql.push(" AND id IN (SELECT id FROM object_terms WHERE kind = ").push_bind(kind.name.to_owned());
-        sql.push(" AND field = ").push_bind(format!("labels.{key}"));
-        sql.push(" AND value = ").push_bind(value.clone());
-        sql.push(" AND tenant = ").push_bind(tenant.to_owned()).push(")");
+    for index in 0..labels.len() {
+        let (field, value) = (6 + 2 * index, 7 + 2 * index);
+        sql += &format!(
+            " AND id IN (SELECT id FROM object_terms WHERE kind = $1 AND tenant = $2 AND field = ${field} AND value = ${value})"
+        );
     }
-    sql.push(" ORDER BY name, id LIMIT ").push_bind(most);
-    sql.build().fetch_all(db).await?.iter().map(read).collect()
+    sql += " ORDER BY name, id LIMIT $5";
+    // nothing but numbers of parameters was put into it
+    let mut query =
+        sqlx::query(AssertSqlSafe(sql)).bind(kind.name).bind(tenant).bind(name).bind(id).bind(most);
+    for (key, value) in labels {
+        query = query.bind(format!("labels.{key}")).bind(value);
+    }
+    query.fetch_all(db).await?.iter().map(read).collect()
+}
+
+/// How many objects of each kind a tenant has.
+pub async fn belongings(
+    tx: &mut AnyConnection,
+    tenant: &str,
+) -> Result<Vec<(&'static ObjectKind, i64)>, sqlx::Error> {
+    let sql =
+        "SELECT kind, COUNT(*) FROM objects WHERE tenant = $1 AND gone_at_us = 0 GROUP BY kind ORDER BY kind";
+    let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(tenant).fetch_all(tx).await?;
+    let kind = |name: &str| contracts::KINDS.iter().find(|kind| kind.name == name);
+    Ok(rows.into_iter().filter_map(|(name, count)| Some((kind(&name)?, count))).collect())
 }
 
 /// How many objects of a kind a tenant has.

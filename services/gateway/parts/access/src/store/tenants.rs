@@ -76,5 +76,9 @@ pub async fn belongings(db: &mut AnyConnection, tenant: &str) -> Result<Vec<Stri
             many => found.push(format!("{many} {what}s")),
         }
     }
+    for (kind, count) in objects::belongings(db, tenant).await? {
+        let name = if count == 1 { kind.name } else { kind.plural };
+        found.push(format!("{count} {}", name.replace('_', " ")));
+    }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 //! services that own them.
 
 use super::accept::{Accepted, Requests};
-use super::{REQUEST_LIMIT, caller};
+use super::caller;
 use crate::domain::caller::Caller;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
@@ -28,6 +28,8 @@ use std::time::Duration;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
+/// Longest request about a declared kind.
+pub const KIND_LIMIT: usize = 256 << 10;
 /// How long an object that was just accepted may take to show in the read model.
 const OWN_WRITES: Duration = Duration::from_secs(3);
 
@@ -53,7 +55,7 @@ impl Kinds {
             let serve = move |request: http::Request<Body>| {
                 let call = call.clone();
                 async move {
-                    Grpc::new(AsBytes).max_decoding_message_size(REQUEST_LIMIT).unary(call, request).await
+                    Grpc::new(AsBytes).max_decoding_message_size(KIND_LIMIT).unary(call, request).await
                 }
             };
             router.route(&path, post(serve))

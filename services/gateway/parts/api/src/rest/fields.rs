@@ -29,6 +29,17 @@ pub fn message(descriptor: &MessageDescriptor, sources: Sources) -> Result<Dynam
     }
     for (name, text) in sources.query {
         let field = named(descriptor, &name, "")?;
+        if field.is_map() {
+            let entries = object.entry(field.name()).or_insert_with(|| Value::Object(Map::new()));
+            let (key, value) = text.split_once('=').ok_or_else(|| {
+                Violation::new(field.name(), format!("write {}=key=value, once for each", field.name()))
+            })?;
+            match entries.as_object_mut() {
+                Some(entries) if !entries.contains_key(key) => entries.insert(key.to_owned(), value.into()),
+                _ => return Err(twice(field.name())),
+            };
+            continue;
+        }
         let value = from_text(&field, &text)?;
         match object.get_mut(field.name()) {
             Some(Value::Array(items)) if field.is_list() => items.push(value),

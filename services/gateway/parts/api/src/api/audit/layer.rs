@@ -3,6 +3,7 @@
 
 use super::{Draft, Drafts};
 use crate::api::admit::method_of;
+use crate::api::kinds::KIND_LIMIT;
 use crate::domain::caller::Caller;
 use crate::translate::status::code_name;
 use crate::translate::{audit as translate, status};
@@ -57,10 +58,12 @@ pub async fn note(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let bytes = match Limited::new(body, LIMIT).collect().await {
+    // it is decoded here: what the method would not take is not looked at
+    let limit = if method.op.is_some() { KIND_LIMIT + PREFIX } else { LIMIT };
+    let bytes = match Limited::new(body, limit).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("a request has at most {} bytes", crate::api::REQUEST_LIMIT);
+            let text = format!("a request has at most {} bytes", limit - PREFIX);
             return Status::out_of_range(text).into_http();
         }
         Err(error) => {

@@ -101,6 +101,11 @@ fn parameter(schemas: &mut Schemas, field: &FieldDescriptor, place: &str) -> Val
     if let Value::Object(object) = &mut schema {
         words = object.remove("description").unwrap_or_default();
     }
+    if field.is_map() {
+        // one value for each entry
+        schema = json!({"type": "array", "items": {"type": "string", "pattern": "^[^=]+=.*$"}});
+        words = format!("{} Each as key=value.", words.as_str().unwrap_or_default()).trim().into();
+    }
     let mut parameter =
         json!({"name": field.name(), "in": place, "required": place == "path", "schema": schema});
     if let Value::Object(object) = &mut parameter

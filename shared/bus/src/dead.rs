@@ -78,11 +78,17 @@ pub(crate) fn bury(
     });
 }
 
+/// What the relay adds to messages that the stream takes together.
+const BATCH_HEADERS: &str = "Nats-Batch-";
+
 fn plain(headers: Option<&HeaderMap>) -> BTreeMap<String, String> {
     headers
         .into_iter()
         .flat_map(HeaderMap::iter)
-        .filter_map(|(name, values)| values.first().map(|v| (name.to_string(), v.as_str().to_owned())))
+        .map(|(name, values)| (name.to_string(), values))
+        // with these it would be taken for a part of the batch that it once came in
+        .filter(|(name, _)| !name.starts_with(BATCH_HEADERS))
+        .filter_map(|(name, values)| Some((name, values.first()?.as_str().to_owned())))
         .collect()
 }
 
@@ -198,4 +204,23 @@ async fn answer<T>(connection: &Connection, asked: impl Future<Output = T>) -> R
 
 fn is_not_found(error: &async_nats::jetstream::stream::DirectGetError) -> bool {
     error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_is_no_part_of_the_batch_that_its_message_came_in() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("Nats-Msg-Id", "1"),
+            ("Nats-Batch-Id", "b"),
+            ("Nats-Batch-Sequence", "3"),
+            ("Nats-Batch-Commit", "1"),
+        ] {
+            headers.insert(name, value);
+        }
+        assert_eq!(plain(Some(&headers)), BTreeMap::from([("Nats-Msg-Id".to_owned(), "1".to_owned())]));
+    }
 }

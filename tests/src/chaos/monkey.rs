@@ -194,7 +194,16 @@ impl Monkey {
                 match stream.direct_get_next_for_subject("cmd.>", Some(next)).await {
                     Ok(found) => {
                         next = found.sequence + 1;
-                        self.commands.push((found.subject.to_string(), found.headers, found.payload));
+                        // alone: with these it would be a part of the batch that it came in
+                        let alone = found
+                            .headers
+                            .iter()
+                            .filter(|(name, _)| !name.to_string().starts_with("Nats-Batch-"));
+                        let mut headers = async_nats::HeaderMap::new();
+                        for (name, values) in alone {
+                            values.iter().for_each(|value| headers.append(name.clone(), value.clone()));
+                        }
+                        self.commands.push((found.subject.to_string(), headers, found.payload));
                     }
                     Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
                     Err(_) => return,

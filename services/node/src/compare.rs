@@ -77,9 +77,10 @@ pub(super) async fn verify(
     services: &[Subject],
     scratch: &Path,
 ) -> anyhow::Result<Vec<TableVerdict>> {
-    let mut fresh = Vec::with_capacity(services.len());
+    let (mut fresh, mut live) = (Vec::with_capacity(services.len()), Vec::with_capacity(services.len()));
     for service in services {
         fresh.push(service.fresh(scratch).await?);
+        live.push(service.live().await?);
     }
     // made once: some remember of earlier events whose the later ones are
     let tables = services.iter().zip(&fresh).map(|(service, store)| service.tables(store));
@@ -88,14 +89,14 @@ pub(super) async fn verify(
     let (mut cursor, mut unreadable) = (Cursor::default(), Vec::new());
     let mut last: Vec<TableVerdict> = Vec::new();
     let verdicts = loop {
-        let before = at_rest(connection, services).await?;
+        let before = at_rest(connection, &live).await?;
         unreadable.extend(replay(connection, archive, &tables, &fresh, &mut cursor).await?);
-        let verdicts = compare(services, &fresh).await?;
+        let verdicts = compare(&tables, &fresh, &live).await?;
         if verdicts.iter().all(|verdict| verdict.differences.is_empty()) {
             break verdicts;
         }
         // what was said while it was read may be in some of the tables and not in others
-        let rested = before.is_some() && at_rest(connection, services).await? == before;
+        let rested = before.is_some() && at_rest(connection, &live).await? == before;
         if rested {
             break verdicts;
         }
@@ -105,7 +106,7 @@ pub(super) async fn verify(
         last = verdicts;
         tokio::time::sleep(PAUSE).await;
     };
-    for store in fresh {
+    for store in fresh.into_iter().chain(live) {
         store.close().await;
     }
     Ok(unreadable.into_iter().chain(verdicts).collect())
@@ -129,12 +130,9 @@ fn standing(now: Vec<TableVerdict>, before: &[TableVerdict]) -> Vec<TableVerdict
 
 /// How many messages were ever published, when all of them were taken and none waits to be published. The same answer
 /// before and after a comparison: nothing moved in between.
-async fn at_rest(connection: &Connection, services: &[Subject]) -> anyhow::Result<Option<u64>> {
-    for service in services {
-        let live = service.live().await?;
-        let waiting = bus::outbox_size(&live).await?.waiting;
-        live.close().await;
-        if waiting > 0 {
+async fn at_rest(connection: &Connection, live: &[Store]) -> anyhow::Result<Option<u64>> {
+    for store in live {
+        if bus::outbox_size(store).await?.waiting > 0 {
             return Ok(None);
         }
     }
@@ -142,20 +140,22 @@ async fn at_rest(connection: &Connection, services: &[Subject]) -> anyhow::Resul
     Ok((backlog.messages == 0).then_some(backlog.published))
 }
 
-async fn compare(services: &[Subject], fresh: &[Store]) -> anyhow::Result<Vec<TableVerdict>> {
+async fn compare(
+    tables: &[Box<dyn Rebuild>],
+    fresh: &[Store],
+    live: &[Store],
+) -> anyhow::Result<Vec<TableVerdict>> {
     let mut verdicts = Vec::new();
-    for (service, fresh) in services.iter().zip(fresh) {
-        let live = service.live().await?;
-        for table in service.tables(fresh)?.tables() {
-            let (expected, found) = (dump_table(fresh, table).await?, dump_table(&live, table).await?);
+    for ((of_service, fresh), live) in tables.iter().zip(fresh).zip(live) {
+        for table in of_service.tables() {
+            let (expected, found) = (dump_table(fresh, table).await?, dump_table(live, table).await?);
             verdicts.push(TableVerdict {
-                service: service.service.name.to_owned(),
+                service: of_service.service().to_owned(),
                 table: (*table).to_owned(),
                 rows: found.len() as u64,
                 differences: differences(&expected, &found, &key_columns(fresh, table).await?),
             });
         }
-        live.close().await;
     }
     Ok(verdicts)
 }

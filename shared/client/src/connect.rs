@@ -169,8 +169,7 @@ impl Gateway {
 
     /// Calls a method that is only known by its declaration.
     pub async fn call(&self, method: &Method, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
-        let service = method.descriptor.parent_service();
-        let path = format!("/{}/{}", service.full_name(), method.descriptor_name());
+        let path = method.grpc_path();
         let path = path.parse().map_err(|_| Status::internal(format!("{path} is no path")))?;
         let mut grpc =
             tonic::client::Grpc::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);

@@ -135,9 +135,9 @@ pub struct Method {
 }
 
 impl Method {
-    /// "CreateInstance".
-    pub fn descriptor_name(&self) -> &str {
-        self.descriptor.name()
+    /// Where gRPC serves it: "/berth.gateway.v1.InstanceService/CreateInstance".
+    pub fn grpc_path(&self) -> String {
+        format!("/{}/{}", self.descriptor.parent_service().full_name(), self.descriptor.name())
     }
 
     /// Of a method that is declared by what it does with a kind.

@@ -37,11 +37,8 @@ pub trait Admit: Send + Sync {
 
 /// The method of the public interface that a gRPC path names.
 pub fn method_of(path: &str) -> Option<&'static Method> {
-    static BY_PATH: LazyLock<HashMap<String, &'static Method>> = LazyLock::new(|| {
-        let path =
-            |m: &Method| format!("/{}/{}", m.descriptor.parent_service().full_name(), m.descriptor.name());
-        contracts::methods().iter().map(|method| (path(method), method)).collect()
-    });
+    static BY_PATH: LazyLock<HashMap<String, &'static Method>> =
+        LazyLock::new(|| contracts::methods().iter().map(|method| (method.grpc_path(), method)).collect());
     BY_PATH.get(path).copied()
 }
 

@@ -18,10 +18,11 @@ use bytes::Bytes;
 use contracts::codec::AsBytes;
 use contracts::common::v1::{GetRequest, ListRequest, OperationResponse};
 use contracts::options::v1::Scope;
-use contracts::{Does, Entry, Method, ObjectKind, Op, check};
+use contracts::{Does, Entry, Method, ObjectKind, Op, canonical, check};
 use kernel::{ObjectId, PLATFORM};
 use objects::Found;
 use prost::Message as _;
+use prost_reflect::DynamicMessage;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +50,6 @@ impl Kinds {
         let kinds = Arc::new(self);
         let declared = contracts::methods().iter().filter_map(|method| Some((method, method.op?)));
         declared.fold(Router::new(), |router, (method, op)| {
-            let service = method.descriptor.parent_service();
-            let path = format!("/{}/{}", service.full_name(), method.descriptor.name());
             let call = Call { kinds: kinds.clone(), method, op };
             let serve = move |request: http::Request<Body>| {
                 let call = call.clone();
@@ -58,7 +57,7 @@ impl Kinds {
                     Grpc::new(AsBytes).max_decoding_message_size(KIND_LIMIT).unary(call, request).await
                 }
             };
-            router.route(&path, post(serve))
+            router.route(&method.grpc_path(), post(serve))
         })
     }
 
@@ -87,22 +86,23 @@ impl Kinds {
         method: &'static Method,
         op: Op,
         request: Request<Bytes>,
-        wish: translate::Wish,
+        wish: &DynamicMessage,
     ) -> Result<Bytes, Status> {
-        let asked = self.requests.asked_encoded(&request, method.descriptor_name(), &wish.bytes)?;
+        let (name, bytes) = (translate::name(wish), Bytes::from(canonical(wish)));
+        let asked = self.requests.asked_encoded(&request, method.descriptor.name(), &bytes)?;
         let take = async {
             let id = if op.creates() {
                 ObjectId::new().to_string()
             } else {
-                let found = self.find(op.kind, &asked.caller, &wish.name).await?;
+                let found = self.find(op.kind, &asked.caller, &name).await?;
                 if found.gone {
-                    return Err(translate::not_found(op.kind, &wish.name));
+                    return Err(translate::not_found(op.kind, &name));
                 }
                 asked.found(&found.id, &found.name, found.revision);
                 found.id
             };
             let command = command(method)?;
-            self.requests.intake.accept_encoded(&asked, &id, command, wish.bytes.clone()).await
+            self.requests.intake.accept_encoded(&asked, &id, command, bytes.clone()).await
         };
         let Accepted { operation_id, object_id } = self.requests.once(&asked, take).await?;
         Ok(OperationResponse { operation_id, object_id }.encode_to_vec().into())
@@ -166,13 +166,14 @@ impl UnaryService<Bytes> for Call {
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let Self { kinds, method, op } = self.clone();
         Box::pin(async move {
-            let wish = translate::wish(method, request.get_ref())?;
-            check::check(&wish.message)
-                .map_err(|wrong| status::invalid(Violation::new(wrong.field, wrong.why)))?;
+            let input = method.descriptor.input();
+            let wish =
+                DynamicMessage::decode(input, request.get_ref().clone()).map_err(translate::unreadable)?;
+            check::check(&wish).map_err(|wrong| status::invalid(Violation::new(wrong.field, wrong.why)))?;
             let answer = match op.does {
                 Does::List => kinds.list(op, request).await,
                 Does::Get => kinds.get(op, request).await,
-                Does::Tell(_) => kinds.tell(method, op, request, wish).await,
+                Does::Tell(_) => kinds.tell(method, op, request, &wish).await,
             };
             answer.map(Response::new)
         })

@@ -65,11 +65,10 @@ impl Door {
         caller: Caller,
         body: Body,
     ) -> Result<Frames, Status> {
-        let path =
-            format!("/{}/{}", method.descriptor.parent_service().full_name(), method.descriptor.name());
         let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = path.parse().map_err(|_| Status::internal("a method without a path"))?;
+        *request.uri_mut() =
+            method.grpc_path().parse().map_err(|_| Status::internal("a method without a path"))?;
         *request.version_mut() = http::Version::HTTP_2;
         let inner = request.headers_mut();
         inner.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -2,28 +2,16 @@
 
 use super::status;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use contracts::{Method, ObjectKind, canonical};
+use contracts::{Method, ObjectKind};
 use objects::Found;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::DynamicMessage;
 use tonic::{Code, Status};
 
-/// What is asked for.
-pub struct Wish {
-    /// The request.
-    pub message: DynamicMessage,
-    /// The same, encoded the same way every time.
-    pub bytes: Bytes,
-    /// The object that it names; "" = none.
-    pub name: String,
-}
-
-/// Reads the request of a method.
-pub fn wish(method: &Method, bytes: &Bytes) -> Result<Wish, Status> {
-    let message = DynamicMessage::decode(method.descriptor.input(), bytes.clone()).map_err(unreadable)?;
-    let name = message.get_field_by_name("name");
-    let name = name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-    Ok(Wish { bytes: canonical(&message).into(), name, message })
+/// The object that a request names; "" = none.
+pub fn name(wish: &DynamicMessage) -> String {
+    let name = wish.get_field_by_name("name");
+    name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned()
 }
 
 /// Bytes that are no request of the method.
@@ -40,7 +28,7 @@ pub fn not_found(kind: &ObjectKind, name: &str) -> Status {
 /// The method that makes objects of a kind: "CreateSshKey".
 pub fn create_of(kind: &ObjectKind) -> Option<&'static str> {
     let creates = |method: &&Method| method.op.is_some_and(|op| op.kind == kind && op.creates());
-    contracts::methods().iter().find(creates).map(Method::descriptor_name)
+    contracts::methods().iter().find(creates).map(|method| method.descriptor.name())
 }
 
 /// A page as every kind answers it: the objects in field 1 as their owner encoded them, the token in field 2.

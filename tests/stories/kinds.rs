@@ -95,3 +95,90 @@ async fn a_public_key_is_kept_shown_used_and_forgotten() {
     assert!(cli.ok(&["dead", "list"]).contains("no dead letters"));
     cli.ok(&["replay", "verify"]);
 }
+
+#[tokio::test]
+async fn lists_are_filtered_and_ordered_and_what_was_asked_is_answered_when_it_is_done() {
+    let node = Node::start(&["--simulated-hosts", "2"]).await;
+    let (cli, door) = (node.cli(), Door::of(&node));
+    prepare(&cli).await;
+    for (name, team) in [("ann", "web"), ("bob", "web"), ("eve", "db")] {
+        cli.ok(&[
+            "ssh-key",
+            "create",
+            name,
+            "--public-key",
+            KEY,
+            "--label",
+            &format!("team={team}"),
+            "--wait",
+        ]);
+    }
+    let names = |args: &[&str]| {
+        let list = cli.json(&[&["ssh-key", "list"], args].concat());
+        let keys = list["ssh_keys"].as_array().cloned().unwrap_or_default();
+        keys.iter().map(|key| key["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["--filter", "labels.team = web AND name != ann"]), ["bob"]);
+    assert_eq!(names(&["--filter", &format!("fingerprint = {FINGERPRINT} AND name : e")]), ["eve"]);
+    assert_eq!(names(&["--order-by", "created_at_us desc"]), ["eve", "bob", "ann"]);
+    cli.ok(&["ssh-key", "delete", "eve", "--wait"]);
+    assert_eq!(names(&["--all", "--filter", "deleted_at_us > 0"]), ["eve"]);
+    assert_eq!(names(&[]), ["ann", "bob"]);
+    for (args, words) in [
+        (["--filter", "colour = red"], "no field `colour`"),
+        (["--filter", "name ="], "comes a value"),
+        (["--order-by", "size"], "is no order"),
+    ] {
+        let wrong = cli.run(&[&["ssh-key", "list"], &args[..]].concat());
+        assert!(wrong.code == 2 && wrong.err.contains(words), "{} {}", wrong.code, wrong.err);
+    }
+
+    // page after page of one list, and of no other
+    let (status, first) = door.get("/v1/ssh-keys?page_size=1&filter=labels.team%20%3D%20web").await;
+    assert_eq!((status, &first["ssh_keys"][0]["name"]), (StatusCode::OK, &json!("ann")), "{first}");
+    let token = first["next_page_token"].as_str().expect("another page");
+    let next = format!("/v1/ssh-keys?page_size=1&page_token={token}");
+    let (_, second) = door.get(&format!("{next}&filter=labels.team=web")).await;
+    assert_eq!((&second["ssh_keys"][0]["name"], &second["next_page_token"]), (&json!("bob"), &json!("")));
+    let (status, other) = door.get(&next).await;
+    assert!(status == StatusCode::BAD_REQUEST && other.to_string().contains("another filter"), "{other}");
+
+    // the answer waits for the end, if that is asked for
+    let wish = |name: &str| format!(r#"{{"name":"{name}","public_key":"{KEY}"}}"#);
+    let (status, done) = door.post_with("/v1/ssh-keys", &[("Prefer", "wait=20")], wish("new")).await;
+    let outcome = &done["outcome"]["state"];
+    assert_eq!((status, outcome), (StatusCode::ACCEPTED, &json!("OPERATION_STATE_SUCCEEDED")), "{done}");
+    let (_, refused) = door.post_with("/v1/ssh-keys", &[("Prefer", "wait=20")], wish("ann")).await;
+    assert_eq!(refused["outcome"]["refusal"]["code"], "SSH_KEY_EXISTS", "{refused}");
+    let (_, at_once) = door.post_with("/v1/ssh-keys", &[], wish("later")).await;
+    assert!(at_once["operation_id"].is_string() && at_once.get("outcome").is_none(), "{at_once}");
+    let (status, wrong) = door.post_with("/v1/ssh-keys", &[("Prefer", "wait=soon")], wish("x")).await;
+    assert!(status == StatusCode::BAD_REQUEST && wrong.to_string().contains("wait=5"), "{wrong}");
+    // on the command line what is refused is said at once, without a word about waiting
+    let again = cli.run(&["ssh-key", "create", "ann", "--public-key", KEY]);
+    assert!(again.code == 4 && again.err.contains("SSH_KEY_EXISTS"), "{}", again.err);
+
+    // instances, images and hosts understand the same filters
+    for name in ["web-1", "web-2"] {
+        cli.ok(&create(name, &["--label", &format!("role={name}"), "--wait"]));
+    }
+    let (_, stopped) =
+        door.post_with("/v1/instances/web-2/stop", &[("Prefer", "wait=20")], "{}".into()).await;
+    assert_eq!(stopped["outcome"]["state"], "OPERATION_STATE_SUCCEEDED", "{stopped}");
+    let list = |args: &[&str]| cli.ok(&[&["instance", "list"], args].concat());
+    let ready = list(&["--filter", "phase = STOPPED AND spec.image_name : berth"]);
+    assert!(ready.contains("web-2") && !ready.contains("web-1"), "{ready}");
+    let labelled = list(&["--label", "role=web-1"]);
+    assert!(labelled.contains("web-1") && !labelled.contains("web-2"), "{labelled}");
+    assert_eq!(cli.ok(&["image", "list", "--filter", "phase = REJECTED"]), "no images\n");
+    let hosts = cli.json(&["host", "list", "--filter", "cordoned = false AND state = UP"]);
+    assert_eq!(hosts["hosts"].as_array().map(Vec::len), Some(2), "{hosts}");
+
+    // waiting for objects
+    cli.ok(&["ssh-key", "update", "bob", "--label", "team=ops", "--wait"]);
+    cli.ok(&["ssh-key", "wait", "bob", "--for", "labels.team = ops", "--timeout", "20s"]);
+    let late = cli.run(&["ssh-key", "wait", "bob", "--gone", "--timeout", "1s"]);
+    assert_eq!(late.code, 6, "{}", late.err);
+    cli.ok(&["ssh-key", "delete", "bob"]);
+    cli.ok(&["ssh-key", "wait", "bob", "--gone", "--timeout", "20s"]);
+}

@@ -29,8 +29,13 @@ impl Door {
     }
 
     pub async fn post(&self, path: &str, key: &str, body: String) -> (StatusCode, Value) {
+        self.post_with(path, &[("Idempotency-Key", key)], body).await
+    }
+
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: String) -> (StatusCode, Value) {
         let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let request = request.header("Idempotency-Key", key).header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.header("content-type", "application/json");
         let answer = request.body(body).send().await.expect("an answer");
         let status = answer.status();
         (status, answer.json().await.unwrap_or(Value::Null))

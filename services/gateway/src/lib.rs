@@ -26,6 +26,7 @@ pub use translate::diagnosis::broker as broker_diagnosis;
 
 use adapters::staging::Staging;
 use api::Api;
+use api::lookup::Tables;
 use bus::rebuild::{FromHandlers, Rebuild};
 use chassis::{Chassis, Loop, Stage};
 use gateway_access::adapters::passwords::Passwords;
@@ -40,6 +41,7 @@ use gateway_api::api::admission::Admission;
 use gateway_api::api::admit::Admit;
 use gateway_api::api::audit::{Drafts, Records};
 use gateway_api::api::kinds::Kinds;
+use gateway_api::api::lookup::Lookup;
 use gateway_api::api::pace::Pace;
 use gateway_api::api::{audit, intake};
 use gateway_api::server::doors::Doors;
@@ -288,7 +290,13 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let stopping = CancellationToken::new();
     let pace = Pace::new(settings.token_requests_per_second, &chassis.meter);
     let doorkeeper = Arc::new(Doorkeeper::new(desk.clone(), key.clone(), pace));
-    let requests = Requests { desk: desk.clone(), intake, key: key.clone() };
+    let requests = Requests {
+        desk: desk.clone(),
+        intake,
+        key: key.clone(),
+        wakeups: wakeups.clone(),
+        stopping: stopping.clone(),
+    };
     let access = Arc::new(Access {
         desk: desk.clone(),
         requests: requests.clone(),
@@ -315,11 +323,13 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         sender,
         couriers,
     };
-    let kinds = Kinds { desk: desk.clone(), requests: requests.clone(), wakeups: wakeups.clone() };
+    let lookup = Lookup { desk: desk.clone(), wakeups: wakeups.clone(), own_tables: Arc::new(Tables) };
+    let kinds = Kinds { desk: desk.clone(), requests: requests.clone(), lookup: lookup.clone() };
     let api = Arc::new(Api {
         desk: desk.clone(),
         access: access.clone(),
         requests,
+        lookup,
         bus: chassis.bus.clone(),
         sealer: chassis.sealer.clone(),
         wakeups,

@@ -108,7 +108,7 @@ pub async fn replay_at(settings: NodeSettings, at_us: i64, object: Option<&str>)
     let gateway = gateway.and_then(|at| replay.stores.get(at)).context("a node without a gateway")?;
     for kind in objects::kinds() {
         for row in objects::all(gateway.reader(), kind, object.unwrap_or_default()).await? {
-            let shown = gateway::shown_json(kind.message, &row.snapshot, true).unwrap_or_default();
+            let shown = gateway::shown_json(kind.message, &row.snapshot, &|_| true).unwrap_or_default();
             let state = if row.gone { "deleted".to_owned() } else { state(&shown) };
             // what was gone by then is shown to who asks for it
             if state == "deleted" && object.is_none() {

@@ -36,6 +36,7 @@ use tokio::sync::Notify;
 pub const MIGRATIONS: &[MigrationFile] = &[
     objects::TABLES_OF_OWNERS[0],
     objects::TABLES_OF_OWNERS[1],
+    objects::TABLES_OF_OWNERS[2],
     MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
     MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
     MigrationFile {

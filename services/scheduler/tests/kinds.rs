@@ -3,7 +3,7 @@
 
 use contracts::Object as _;
 use contracts::scheduler::v1::{CreateSshKeyRequest, DeleteSshKeyRequest, SshKey, UpdateSshKeyRequest};
-use objects::Owned;
+use objects::{Filter, Order, Owned, Query};
 use scheduler::kinds::SshKeys;
 use std::time::Duration;
 use testkit::{Database, Samples, eventually, laws};
@@ -71,9 +71,17 @@ async fn who_comes_second_writes_nothing() {
     assert!(!second.await.expect("ends"), "it came too late");
     let of = |team: &str| [("team".to_owned(), team.to_owned())].into();
     let found = async |team: &str| {
-        let labels = of(team);
-        let page = objects::page(database.store.reader(), SshKey::KIND, "acme", &labels, ("", ""), 9).await;
-        page.expect("read").len()
+        let filter = Filter::default().labelled(&[], &of(team));
+        let query = Query {
+            kind: SshKey::KIND,
+            tenant: "acme",
+            filter: &filter,
+            order: Order::read("").expect("an order"),
+            gone: false,
+            after: None,
+            size: 9,
+        };
+        objects::page(database.store.reader(), &query).await.expect("read").objects.len()
     };
     assert_eq!((found("db").await, found("ops").await, found("web").await), (1, 0, 0));
     database.remove().await;

@@ -4,6 +4,8 @@
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use std::collections::BTreeMap;
 
+#[path = "fields.rs"]
+mod fields;
 #[path = "ops.rs"]
 mod ops;
 pub use ops::{Does, KindOp};
@@ -44,7 +46,18 @@ pub struct ObjectKind {
     pub labels: bool,
     /// Fields by which objects are found.
     pub indexed: Vec<String>,
+    /// Fields with ids of other objects.
+    pub refers: Vec<Reference>,
     pub gone: Vec<Gone>,
+}
+
+/// A field with the id of another object, or with several.
+#[derive(Debug)]
+pub struct Reference {
+    pub field: String,
+    pub list: bool,
+    /// Of which kind.
+    pub kind: String,
 }
 
 /// What means that an object is gone.
@@ -126,6 +139,7 @@ pub fn declared(pool: &DescriptorPool) -> Result<Declared, Vec<String>> {
         }
     }
     wrong.extend(ops::ops(pool, &mut found));
+    wrong.extend(fields::wrong(pool, &found));
     wrong.extend(twice(&found));
     found.queues = queues(pool, &found.messages);
     if wrong.is_empty() { Ok(found) } else { Err(wrong) }
@@ -230,13 +244,14 @@ fn object_kind(
     let field = |name: &str| has(inner, name, &Kind::String).then(|| name.to_owned());
     let labels = inner.get_field_by_name("labels").is_some_and(|field| field.is_map());
     let mut indexed = Vec::new();
-    for field in inner.fields().filter(|field| is_indexed(pool, field)) {
+    for field in inner.fields().filter(|field| fields::is_indexed(pool, field)) {
         if field.kind() != Kind::String || field.is_list() {
             return Err(format!("is to be found by `{}`, which is no `string`", field.name()));
         }
         indexed.push(field.name().to_owned());
     }
     let [created, updated] = times;
+    let refers = fields::references(pool, inner)?;
     Ok(ObjectKind {
         plural: text(option, "plural").unwrap_or_else(|| format!("{kind}s")),
         name: field("name"),
@@ -251,16 +266,9 @@ fn object_kind(
         updated,
         labels,
         indexed,
+        refers,
         gone,
     })
-}
-
-fn is_indexed(pool: &DescriptorPool, field: &FieldDescriptor) -> bool {
-    let Some(extension) = pool.get_extension_by_name("berth.options.v1.field") else { return false };
-    match field.options().get_extension(&extension).as_message() {
-        Some(rules) => rules.get_field_by_name("index").is_some_and(|index| index.as_bool() == Some(true)),
-        None => false,
-    }
 }
 
 fn has(message: &MessageDescriptor, field: &str, kind: &Kind) -> bool {

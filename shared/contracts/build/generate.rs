@@ -1,7 +1,7 @@
 //! Rust out of the declarations: what each message of the bus is, and everything about kinds of objects that would
 //! otherwise be kept by hand.
 
-use super::declared::{BusMessage, Declared, Does, Gone, KindOp, ObjectKind, QuestionMessage};
+use super::declared::{BusMessage, Declared, Does, Gone, KindOp, ObjectKind, QuestionMessage, Reference};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub fn code(declared: &Declared) -> String {
     for (index, kind) in declared.kinds.iter().enumerate() {
         let tells: Vec<&KindOp> = tells(declared, index).collect();
         if !tells.is_empty() {
-            code += &own_object(kind, &tells);
+            code += &own_object(declared, kind, &tells);
         }
     }
     let queues: Vec<String> = declared.queues.iter().map(|service| format!("{service:?}")).collect();
@@ -170,15 +170,17 @@ fn readers(declared: &Declared) -> String {
 
 fn kinds(declared: &Declared) -> String {
     let mut code = String::from("/// Every kind of object.\npub const KINDS: &[ObjectKind] = &[\n");
-    for (index, ObjectKind { kind, plural, scope, message, id, name, .. }) in
+    for (index, ObjectKind { kind, plural, scope, message, id, name, indexed, refers, .. }) in
         declared.kinds.iter().enumerate()
     {
         let served = declared.ops.iter().any(|op| op.kind == index);
         let scope = format!("{}{}", &scope[..1], scope[1..].to_lowercase());
+        let refers: Vec<(&str, &str)> =
+            refers.iter().map(|one| (one.field.as_str(), one.kind.as_str())).collect();
         line(
             &mut code,
             format_args!(
-                "    ObjectKind {{ name: {kind:?}, plural: {plural:?}, scope: Scope::{scope}, message: {:?}, id: {id:?}, named: {}, served: {served} }},",
+                "    ObjectKind {{ name: {kind:?}, plural: {plural:?}, scope: Scope::{scope}, message: {:?}, id: {id:?}, named: {}, indexed: &{indexed:?}, refers: &{refers:?}, served: {served} }},",
                 message.full_name(),
                 name.is_some()
             ),
@@ -314,7 +316,7 @@ fn gone(kind: &ObjectKind) -> String {
 
 /// Everything by which objects of the kind are found, beside id, name and state.
 fn terms(kind: &ObjectKind) -> String {
-    if !kind.labels && kind.indexed.is_empty() {
+    if !kind.labels && kind.indexed.is_empty() && kind.refers.is_empty() {
         return "{ let _ = o; Vec::new() }".to_owned();
     }
     let mut code = String::from("{ let mut terms: Vec<(String, String)> = Vec::new(); ");
@@ -326,6 +328,14 @@ fn terms(kind: &ObjectKind) -> String {
         write!(code, "terms.push(({field:?}.to_owned(), o.{field}.clone())); ")
             .expect("a String takes everything");
     }
+    for Reference { field, list, .. } in &kind.refers {
+        let term = if *list {
+            format!("terms.extend(o.{field}.iter().map(|id| ({field:?}.to_owned(), id.clone()))); ")
+        } else {
+            format!("terms.push(({field:?}.to_owned(), o.{field}.clone())); ")
+        };
+        code += &term;
+    }
     code + "terms }"
 }
 
@@ -336,7 +346,7 @@ fn tells(declared: &Declared, kind: usize) -> impl Iterator<Item = &KindOp> {
 /// What methods do with kinds.
 fn kind_ops(declared: &Declared) -> String {
     let mut code = String::from("pub(crate) const OPS: &[(&str, Does, usize)] = &[\n");
-    for KindOp { kind, does, method } in &declared.ops {
+    for KindOp { kind, does, method, .. } in &declared.ops {
         let does = match does {
             Does::List => "Does::List".to_owned(),
             Does::Get => "Does::Get".to_owned(),
@@ -347,13 +357,36 @@ fn kind_ops(declared: &Declared) -> String {
     code + "];\n"
 }
 
+fn place(declared: &Declared, kind: &str) -> usize {
+    declared.kinds.iter().position(|known| known.kind == kind).unwrap_or_default()
+}
+
+/// Field, kind and id of everything that a request refers to.
+fn in_request(declared: &Declared, refers: &[Reference]) -> String {
+    if refers.is_empty() {
+        return "{ let _ = it; Vec::new() }".to_owned();
+    }
+    let mut code =
+        String::from("{ let mut all: Vec<(&'static str, &'static ObjectKind, &str)> = Vec::new(); ");
+    for Reference { field, list, kind } in refers {
+        let kind = format!("&KINDS[{}]", place(declared, kind));
+        code += &if *list {
+            format!("all.extend(it.{field}.iter().map(|id| ({field:?}, {kind}, id.as_str()))); ")
+        } else {
+            format!("all.push(({field:?}, {kind}, it.{field}.as_str())); ")
+        };
+    }
+    code + "all.retain(|(_, _, id)| !id.is_empty()); all }"
+}
+
 /// What the owner of a kind is told, and says of it.
-fn own_object(kind: &ObjectKind, tells: &[&KindOp]) -> String {
+fn own_object(declared: &Declared, kind: &ObjectKind, tells: &[&KindOp]) -> String {
     let (object, path) = (kind.message.name(), path(&kind.message));
     let module = path.strip_suffix(object).unwrap_or_default();
     let (mut variants, mut names, mut reads) = (String::new(), String::new(), String::new());
     let (mut verbs, mut named, mut revisions) = (String::new(), String::new(), String::new());
-    for KindOp { does, method, .. } in tells {
+    let (mut referring, mut referred) = (String::new(), String::new());
+    for KindOp { does, method, refers, refuse_while_referred, .. } in tells {
         let (Does::Tell(verb), input, rpc) = (does, method.input(), method.name()) else { continue };
         let (request, version) =
             (super::generate::path(&input), input.package_name().rsplit('.').next().unwrap_or_default());
@@ -374,6 +407,13 @@ fn own_object(kind: &ObjectKind, tells: &[&KindOp]) -> String {
             "{ let _ = it; 0 }"
         };
         line(&mut revisions, format_args!("            Self::{verb}(it) => {revision},"));
+        line(
+            &mut referring,
+            format_args!("            Self::{verb}(it) => {},", in_request(declared, refers)),
+        );
+        let others: Vec<String> =
+            refuse_while_referred.iter().map(|other| format!("&KINDS[{}]", place(declared, other))).collect();
+        line(&mut referred, format_args!("            Self::{verb}(_) => &[{}],", others.join(", ")));
     }
     format!(
         "/// What can be done with a `{kind}`.
@@ -398,6 +438,14 @@ impl crate::Command for {object}Command {{
     fn if_revision(&self) -> u64 {{
         match self {{
 {revisions}        }}
+    }}
+    fn references(&self) -> Vec<(&'static str, &'static ObjectKind, &str)> {{
+        match self {{
+{referring}        }}
+    }}
+    fn refuse_while_referred(&self) -> &'static [&'static ObjectKind] {{
+        match self {{
+{referred}        }}
     }}
 }}
 impl crate::OwnObject for {path} {{

@@ -1,6 +1,7 @@
 //! What methods do with objects of a kind.
 
-use super::{BusMessage, Declared, ObjectKind, has, owner, text};
+use super::fields::references;
+use super::{BusMessage, Declared, ObjectKind, Reference, has, owner, text};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
@@ -12,6 +13,10 @@ pub struct KindOp {
     pub kind: usize,
     pub does: Does,
     pub method: MethodDescriptor,
+    /// What its request refers to.
+    pub refers: Vec<Reference>,
+    /// Kinds whose objects stand in the way as long as they refer to the object.
+    pub refuse_while_referred: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +57,15 @@ pub fn ops(pool: &DescriptorPool, found: &mut Declared) -> Vec<String> {
                         Err(why) => wrong.push(sentence(why)),
                     }
                 }
-                found.ops.push(KindOp { kind: place, does, method: method.clone() });
+                let refers = references(pool, &method.input()).unwrap_or_default();
+                let refuse_while_referred = texts(&option, "refuse_while_referred");
+                for other in &refuse_while_referred {
+                    if let Err(why) = can_refer(found, other, &kind) {
+                        wrong.push(sentence(why));
+                    }
+                }
+                let method = method.clone();
+                found.ops.push(KindOp { kind: place, does, method, refers, refuse_while_referred });
             }
             Err(why) => wrong.push(sentence(why)),
         }
@@ -68,6 +81,23 @@ fn option(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<DynamicMes
         Value::Message(option) => Some(option),
         _ => None,
     }
+}
+
+fn texts(option: &DynamicMessage, field: &str) -> Vec<String> {
+    let value = option.get_field_by_name(field).map(|value| value.into_owned());
+    let list = value.as_ref().and_then(Value::as_list).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether objects of a kind say in a field to which objects of another they refer.
+fn can_refer(found: &Declared, other: &str, kind: &str) -> Result<(), String> {
+    let refers = found
+        .kinds
+        .iter()
+        .any(|known| known.kind == other && known.refers.iter().any(|reference| reference.kind == kind));
+    refers.then_some(()).ok_or_else(|| {
+        format!("is refused while a {other:?} refers to it, and no field of such a one does: say `refers: {kind:?}` there")
+    })
 }
 
 fn op(kind: &ObjectKind, word: &str, method: &MethodDescriptor) -> Result<Does, String> {

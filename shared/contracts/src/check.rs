@@ -1,11 +1,15 @@
 //! What is declared of the values of fields (`berth.options.v1.field`), held against a request: by the gateway before it
 //! takes it on, and by the owner before it obeys.
 
+use crate::catalogue::KINDS;
+use crate::object::ObjectKind;
 use crate::options::v1::Format;
 use crate::reflect::pool;
 use prost_reflect::{
-    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value,
+    DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage as _, Value,
 };
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What is wrong with a value.
@@ -28,27 +32,52 @@ pub struct Rules {
     pub listed: bool,
     /// A list shows it where there is room.
     pub wide: bool,
+    /// The id of an object of this kind stands in it.
+    pub refers: Option<&'static ObjectKind>,
 }
 
-/// What is declared of a field; nothing = everything may stand in it.
-pub fn rules(field: &FieldDescriptor) -> Rules {
+/// Fields of a message that are shown only to whoever holds a permission: number and permission of each.
+pub fn guarded(message: &MessageDescriptor) -> &'static [(u32, String)] {
+    static GUARDED: LazyLock<HashMap<String, Vec<(u32, String)>>> = LazyLock::new(|| {
+        let of = |message: MessageDescriptor| {
+            let needs = |field: FieldDescriptor| Some((field.number(), text(&declared(&field)?, "needs")?));
+            (message.full_name().to_owned(), message.fields().filter_map(needs).collect::<Vec<_>>())
+        };
+        pool().all_messages().map(of).filter(|(_, fields)| !fields.is_empty()).collect()
+    });
+    GUARDED.get(message.full_name()).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What is declared of a field.
+fn declared(field: &FieldDescriptor) -> Option<DynamicMessage> {
     static FIELD: LazyLock<ExtensionDescriptor> = LazyLock::new(|| {
         pool().get_extension_by_name("berth.options.v1.field").expect("option in options.proto")
     });
     let options = field.options();
-    if !options.has_extension(&FIELD) {
-        return Rules::default();
+    match options.has_extension(&FIELD).then(|| options.get_extension(&FIELD).into_owned())? {
+        Value::Message(said) => Some(said),
+        _ => None,
     }
-    let said = options.get_extension(&FIELD);
-    let Some(said) = said.as_message() else { return Rules::default() };
+}
+
+fn text(said: &DynamicMessage, name: &str) -> Option<String> {
+    let value = said.get_field_by_name(name)?;
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// What is declared of a field; nothing = everything may stand in it.
+pub fn rules(field: &FieldDescriptor) -> Rules {
+    let Some(said) = &declared(field) else { return Rules::default() };
     let number =
         |name: &str| said.get_field_by_name(name).and_then(|v| v.as_enum_number()).unwrap_or_default();
     let column = number("column");
+    let refers = text(said, "refers");
     Rules {
         required: said.get_field_by_name("required").is_some_and(|v| v.as_bool() == Some(true)),
         format: Format::try_from(number("format")).unwrap_or_default(),
         listed: column == 1,
         wide: column == 2,
+        refers: KINDS.iter().find(|kind| Some(kind.name) == refers.as_deref()),
     }
 }
 

@@ -42,6 +42,12 @@ pub trait Command: Sized + Send + Sync + 'static {
 
     /// The revision that the object has to have; 0 = whichever it has.
     fn if_revision(&self) -> u64;
+
+    /// The objects that it refers to: field, kind and id of each.
+    fn references(&self) -> Vec<(&'static str, &'static ObjectKind, &str)>;
+
+    /// Kinds whose objects stand in its way as long as they refer to the object.
+    fn refuse_while_referred(&self) -> &'static [&'static ObjectKind];
 }
 
 /// What every object has that its owner sets, whatever it is.

@@ -17,6 +17,10 @@ pub struct ObjectKind {
     pub id: &'static str,
     /// Objects of the kind have a name for people.
     pub named: bool,
+    /// Fields by which objects are found, beside id, name and labels.
+    pub indexed: &'static [&'static str],
+    /// Fields with ids of other objects, and of which kind each is. Objects are found by them, too.
+    pub refers: &'static [(&'static str, &'static str)],
     /// The kind is declared with methods: it is listed, got and told things by its declaration alone.
     pub served: bool,
 }

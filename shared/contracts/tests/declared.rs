@@ -275,3 +275,51 @@ fn a_kind_that_is_told_things_is_complete() {
     );
     wrong("string range = 2; }", "string range = 2 [(berth.options.v1.secret) = true]; }", "secret");
 }
+
+#[test]
+fn references_lead_from_objects_and_requests_to_kinds() {
+    let refers = |kind: &str| format!(" [(berth.options.v1.field) = {{refers: {kind:?}}}]; }}");
+    let in_request =
+        |kind: &str| TOLD.replacen("string range = 2; }", &format!("string range = 2{}", refers(kind)), 1);
+    let found = judge(&in_request("pool")).expect("sound");
+    let create = found.ops.iter().find(|op| op.refers.len() == 1).expect("it refers");
+    assert_eq!((create.refers[0].field.as_str(), create.refers[0].list), ("range", false));
+    let wrong = |text: &str, says: &str| {
+        let wrong = judge(text).expect_err(says);
+        assert!(wrong.iter().any(|one| one.contains(says)), "{wrong:#?} do not say {says:?}");
+    };
+    wrong(&in_request("pond"), "refers in `range` to a \"pond\", which is no kind");
+    let number = TOLD.replacen("string range = 2; }", &format!("uint64 range = 2{}", refers("pool")), 1);
+    wrong(&number, "which is no text");
+    wrong(&format!("{TOLD} message Stray {{ string pool = 1{}", refers("pool")), "where nobody looks");
+
+    // what stands in the way of a request refers to its object
+    let delete = |kind: &str| {
+        let rpc = format!(
+            "rpc DeletePool(DeletePoolRequest) returns (berth.common.v1.OperationResponse) {{ \
+             option (berth.options.v1.op) = {{tell: \"pool\" refuse_while_referred: [{kind:?}]}}; }} rpc CreatePool("
+        );
+        TOLD.replacen("rpc CreatePool(", &rpc, 1) + "message DeletePoolRequest { string name = 1; }"
+    };
+    wrong(&delete("pool"), "no field of such a one does");
+    let within = "string range = 9 [(berth.options.v1.field) = {refers: \"pool\"}];";
+    let nested =
+        delete("pool").replacen("string range = 9 [(berth.options.v1.field) = {index: true}];", within, 1);
+    let found = judge(&nested).expect("pools within pools");
+    assert!(found.ops.iter().any(|op| op.refuse_while_referred == ["pool"]));
+    assert_eq!(found.kinds[0].refers[0].field, "range");
+}
+
+#[test]
+fn what_names_a_host_is_not_shown_to_everybody() {
+    for field in ["string host_id = 10;", "repeated string failed_host_ids = 10;", "string node = 10;"] {
+        let open = TOLD.replacen("string range = 9", &format!("{field} string range = 9"), 1);
+        let wrong = judge(&open).expect_err(field);
+        assert!(wrong[0].contains("says `needs: \"host.read\"`"), "{wrong:#?}");
+        let guarded = field.replace(';', " [(berth.options.v1.field) = {needs: \"host.read\"}];");
+        judge(&TOLD.replacen("string range = 9", &format!("{guarded} string range = 9"), 1))
+            .expect("guarded");
+    }
+    judge(&TOLD.replacen("string range = 9", "string hostname = 10; string range = 9", 1))
+        .expect("a guest's own");
+}

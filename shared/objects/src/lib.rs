@@ -2,26 +2,38 @@
 //! them: one layout for all kinds, so that a new kind needs none of its own.
 #![forbid(unsafe_code)]
 
+mod filter;
 mod labels;
 mod owned;
 mod store;
 
+pub use filter::Filter;
 pub use labels::relabelled;
-pub use owned::{Decision, Kind, Owned, Seen};
-pub use store::{Found, Row, TABLES, belongings, find, find_by_id, find_by_name, page, put, restore};
+pub use owned::{Decision, Kind, Owned, Referenced, Seen};
+pub use store::{
+    Found, LOOKED_AT, Order, Page, Query, Row, TABLES, belongings, find, find_by_id, find_by_name, page, put,
+    restore,
+};
 
 use ::store::MigrationFile;
 
 /// The tables of whoever shows objects.
-pub const TABLES_OF_READERS: [MigrationFile; 1] =
-    [MigrationFile { version: 700, name: "objects", sql: include_str!("../migrations/0700_objects.sql") }];
+pub const TABLES_OF_READERS: [MigrationFile; 2] = [
+    MigrationFile { version: 700, name: "objects", sql: include_str!("../migrations/0700_objects.sql") },
+    MigrationFile {
+        version: 702,
+        name: "objects_by_age",
+        sql: include_str!("../migrations/0702_objects_by_age.sql"),
+    },
+];
 
 /// The tables of whoever owns objects.
-pub const TABLES_OF_OWNERS: [MigrationFile; 2] = [
+pub const TABLES_OF_OWNERS: [MigrationFile; 3] = [
     TABLES_OF_READERS[0],
     MigrationFile {
         version: 701,
         name: "object_names",
         sql: include_str!("../migrations/0701_object_names.sql"),
     },
+    TABLES_OF_READERS[1],
 ];

@@ -7,7 +7,7 @@ use bus::{Failure, HandleCommand, Subscriptions, Work};
 use contracts::check::Wrong;
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::options::v1::Scope;
-use contracts::{Command, Object, OwnObject, Stamp};
+use contracts::{Command, Object, ObjectKind, OwnObject, Stamp};
 use kernel::{PLATFORM, Refusal, Timestamp};
 use std::marker::PhantomData;
 
@@ -37,6 +37,27 @@ pub struct Seen<'a> {
     pub tenant: &'a str,
     /// Who asked.
     pub actor: &'a str,
+    /// What the command refers to, as far as it stands in the tables of whoever decides.
+    pub referenced: &'a [Referenced],
+}
+
+impl Seen<'_> {
+    /// The objects that a field of the command refers to; those of another service are there if their owner is listened to.
+    pub fn referenced<O: Object>(&self, field: &str) -> Vec<O> {
+        let of = self.referenced.iter().filter(|one| one.field == field && one.kind == O::KIND);
+        of.filter_map(|one| O::decode(one.snapshot.as_slice()).ok()).collect()
+    }
+}
+
+/// An object that a command refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// In which field.
+    pub field: &'static str,
+    /// What it is.
+    pub kind: &'static ObjectKind,
+    /// As its owner encoded it.
+    pub snapshot: Vec<u8>,
 }
 
 /// What becomes of an object.
@@ -103,9 +124,18 @@ impl<K: Kind> Owned<K> {
         if let Err(refusal) = self.may(work, creates, &tenant, &command, before.as_ref()).await? {
             return Ok(Err(refusal));
         }
+        let referenced = match self.referenced(work, &tenant, &command).await? {
+            Ok(referenced) => referenced,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(before) = &before
+            && let Err(refusal) = self.unreferred(work, &command, before).await?
+        {
+            return Ok(Err(refusal));
+        }
         let now = work.now();
         let (actor, name) = (work.cause().actor.clone(), command.name().to_owned());
-        let seen = Seen { now, tenant: &tenant, actor: &actor };
+        let seen = Seen { now, tenant: &tenant, actor: &actor, referenced: &referenced };
         let decision = match K::decide(before.as_ref(), command, &seen) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
@@ -140,6 +170,63 @@ impl<K: Kind> Owned<K> {
             (true, _) => work.say_for(&tenant, &after.created(vec![done])),
             (false, false) => work.say_for(&tenant, &after.changed(vec![done])),
             (false, true) => work.say_for(&tenant, &after.deleted(vec![done])),
+        }
+        Ok(Ok(()))
+    }
+
+    /// What a command refers to. Who refers to an object, and who removes it, wait for each other.
+    async fn referenced(
+        &self,
+        work: &mut Work,
+        tenant: &str,
+        command: &<K::Object as OwnObject>::Command,
+    ) -> Result<Result<Vec<Referenced>, Refusal>, Failure> {
+        let mut wanted = command.references();
+        // all in one order, so that two never wait for each other
+        wanted.sort_by_key(|(_, kind, id)| (kind.name, *id));
+        let mut found = Vec::with_capacity(wanted.len());
+        for (field, kind, id) in wanted {
+            self.store.lock(work.tx(), &reference(kind, id)).await?;
+            let owner = if kind.scope == Scope::Platform { PLATFORM } else { tenant };
+            match store::find_by_id(&mut *work.tx(), kind, owner, id).await? {
+                Some(Found { gone: false, snapshot, .. }) => found.push(Referenced { field, kind, snapshot }),
+                // of another service's objects only those are here that it was listened to about
+                None if package(kind) != package(K::Object::KIND) => {}
+                _ => {
+                    let text = format!("{field}: there is no {} {id} any more", words(kind.name));
+                    let code = format!("{}_NOT_FOUND", kind.name.to_uppercase());
+                    return Ok(Err(Refusal::new(&code, text)));
+                }
+            }
+        }
+        Ok(Ok(found))
+    }
+
+    /// Whether nothing refers to an object that would stand in the way of a command.
+    async fn unreferred(
+        &self,
+        work: &mut Work,
+        command: &<K::Object as OwnObject>::Command,
+        object: &K::Object,
+    ) -> Result<Result<(), Refusal>, Failure> {
+        /// So many are named.
+        const NAMED: usize = 5;
+        let kind = K::Object::KIND;
+        for from in command.refuse_while_referred() {
+            self.store.lock(work.tx(), &reference(kind, object.id())).await?;
+            let mut names = store::referring(work.tx(), from, kind, object.id(), NAMED + 1).await?;
+            if names.is_empty() {
+                continue;
+            }
+            let more = if names.len() > NAMED { " and more" } else { "" };
+            names.truncate(NAMED);
+            let text = format!(
+                "{} is used by {} {}{more}",
+                object.name(),
+                words(if names.len() == 1 { from.name } else { from.plural }),
+                names.join(", ")
+            );
+            return Ok(Err(Refusal::new(&format!("{}_IN_USE", kind.name.to_uppercase()), text)));
         }
         Ok(Ok(()))
     }
@@ -231,6 +318,16 @@ fn missing<O: Object>(id: &str) -> Refusal {
     let name = O::KIND.name;
     let text = format!("there is no {} {id} any more", words(name));
     Refusal::new(&format!("{}_NOT_FOUND", name.to_uppercase()), text)
+}
+
+/// What is locked by whoever refers to an object or removes it.
+fn reference(kind: &ObjectKind, id: &str) -> String {
+    format!("reference {} {id}", kind.name)
+}
+
+/// "berth.network.v1".
+fn package(kind: &ObjectKind) -> &str {
+    kind.message.rsplit_once('.').map_or("", |(package, _)| package)
 }
 
 fn words(name: &str) -> String {

@@ -3,18 +3,16 @@
 
 use crate::Effort;
 use crate::figure::{Figure, Judged, Round, Target, Unit};
-use crate::measure::{per_second, percentile};
+use crate::measure::{at_rate, per_second, percentile};
 use anyhow::{Context, Result};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use client::{Connect, Gateway, IdempotencyKey};
 use contracts::gateway::v1::CreateInstanceRequest;
-use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use stories::node::Node;
-use tokio::time::MissedTickBehavior;
 
 /// Instances created in one round as fast as they are taken.
 const INSTANCES: usize = 4_000;
@@ -26,7 +24,8 @@ const STEADY: usize = 2_500;
 const RATE: f64 = 500.0;
 /// Together they have room for all instances.
 const HOSTS: usize = 300;
-const IMAGE: &str = "berth-small";
+/// The image that instances boot from.
+pub const IMAGE: &str = "berth-small";
 
 /// What one round showed.
 struct Load {
@@ -88,7 +87,8 @@ async fn round(count: usize, steady: usize) -> Result<Load> {
 pub struct Cloud {
     /// The node.
     pub node: Node,
-    gateway: Gateway,
+    /// The way to it.
+    pub gateway: Gateway,
 }
 
 impl Cloud {
@@ -98,7 +98,7 @@ impl Cloud {
         let image = std::env::var("BERTH_TEST_IMAGE")
             .context("BERTH_TEST_IMAGE names the manifest of the small image")?;
         node.cli().ok(&["image", "import", IMAGE, "--manifest", &image, "--if-absent"]);
-        let gateway = gateway_of(&node)?;
+        let gateway = gateway_of(&node, "")?;
         wait_for_hosts(&node, hosts).await?;
         Ok(Self { node, gateway })
     }
@@ -114,22 +114,7 @@ impl Cloud {
 
     /// Creates instances at a rate, in calls a second. How long each call took, from when it was due.
     async fn create_steadily(&self, numbers: Range<usize>, rate: f64) -> Result<Vec<Duration>> {
-        let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
-        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let (mut calls, mut taken) = (FuturesUnordered::new(), Vec::with_capacity(numbers.len()));
-        let mut numbers = numbers.peekable();
-        while numbers.peek().is_some() || !calls.is_empty() {
-            tokio::select! {
-                due = pace.tick(), if numbers.peek().is_some() => {
-                    let Some(number) = numbers.next() else { continue };
-                    calls.push(async move {
-                        create(&self.gateway, number).await.map(|_| due.elapsed())
-                    });
-                }
-                Some(call) = calls.next(), if !calls.is_empty() => taken.push(call?),
-            }
-        }
-        Ok(taken)
+        at_rate(rate, numbers, |number| async move { create(&self.gateway, number).await.map(drop) }).await
     }
 
     /// From now on: when the last of `count` instances was said to run.
@@ -144,13 +129,14 @@ impl Cloud {
     }
 }
 
-fn gateway_of(node: &Node) -> Result<Gateway> {
+/// The way to a node, as its administrator, in a tenant ("" = the usual one).
+pub fn gateway_of(node: &Node, tenant: &str) -> Result<Gateway> {
     let folder = node.data_dir();
     let token = std::fs::read_to_string(folder.join("gateway/admin.token"))?;
     let connect = Connect {
         endpoint: format!("https://{}", node.address()),
         token: token.trim().to_owned(),
-        tenant: String::new(),
+        tenant: tenant.to_owned(),
         ca_file: Some(folder.join("pki/ca.pem")),
         allow_plain_http: false,
         request_timeout: Duration::from_secs(60),

@@ -7,6 +7,7 @@ pub mod bus_service;
 pub mod event_streams;
 pub mod figure;
 pub mod hosts;
+pub mod kinds;
 pub mod libvirt;
 pub mod machine;
 pub mod measure;
@@ -88,6 +89,11 @@ pub const ALL: &[Benchmark] = &[
         name: "libvirt",
         about: "from an order to a running guest, against virsh create of the same definition",
         run: |effort| Box::pin(libvirt::run(effort)),
+    },
+    Benchmark {
+        name: "kinds",
+        about: "objects of declared kinds created through the API and listed, and questions to their owner",
+        run: |effort| Box::pin(kinds::run(effort)),
     },
     Benchmark {
         name: "memory",

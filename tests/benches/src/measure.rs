@@ -2,8 +2,12 @@
 
 use crate::figure::Round;
 use anyhow::Result;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use std::future::Future;
+use std::ops::Range;
 use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 
 /// Runs `ours` and `baseline` in turn, `rounds` times, and swaps who goes first each time: what a machine does meanwhile
 /// hits both. The first pair warms up and does not count.
@@ -31,6 +35,30 @@ where
         }
     }
     Ok(counted)
+}
+
+/// Calls at a rate, in calls a second, each at its time whether the one before is answered or not. How long each took,
+/// from when it was due.
+pub async fn at_rate<F: Future<Output = Result<()>>>(
+    rate: f64,
+    numbers: Range<usize>,
+    call: impl Fn(usize) -> F,
+) -> Result<Vec<Duration>> {
+    let mut pace = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (mut calls, mut taken) = (FuturesUnordered::new(), Vec::with_capacity(numbers.len()));
+    let mut numbers = numbers.peekable();
+    while numbers.peek().is_some() || !calls.is_empty() {
+        tokio::select! {
+            due = pace.tick(), if numbers.peek().is_some() => {
+                let Some(number) = numbers.next() else { continue };
+                let answer = call(number);
+                calls.push(async move { answer.await.map(|()| due.elapsed()) });
+            }
+            Some(call) = calls.next(), if !calls.is_empty() => taken.push(call?),
+        }
+    }
+    Ok(taken)
 }
 
 /// How many of `count` things went by in a second.

@@ -4,6 +4,7 @@ use crate::config::ClientFlags;
 use crate::output::Format;
 use clap::Args;
 use kernel::{Bytes, MilliVcpus};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,24 @@ impl GlobalArgs {
             output: self.output,
             request_timeout_s: self.request_timeout,
         }
+    }
+}
+
+/// Which objects of a list.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ListArgs {
+    /// Only objects with this label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// Only objects that are like this: up to 8 terms joined by AND, each a field, one of = != : < <= > >= and a value
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    pub filter: String,
+}
+
+impl ListArgs {
+    /// The labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
     }
 }
 

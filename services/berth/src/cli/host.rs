@@ -1,7 +1,7 @@
 //! `berth host`.
 
 use super::Session;
-use super::arguments::WaitArgs;
+use super::arguments::{ListArgs, WaitArgs};
 use super::quarantine;
 use super::session::all_pages;
 use crate::output::{Table, age, bytes, fields, local_time, word};
@@ -24,9 +24,9 @@ use kernel::MilliVcpus;
 pub enum HostCommand {
     /// List hosts with what is promised on them
     #[command(
-        after_help = "Examples:\n  berth host list\n  berth host list -o json | jq -r '.hosts[].host.name'"
+        after_help = "Examples:\n  berth host list\n  berth host list --label rack=a1 --filter 'cordoned = false'\n  berth host list -o json | jq -r '.hosts[].host.name'"
     )]
-    List,
+    List(ListArgs),
     /// Show one host
     #[command(after_help = "Examples:\n  berth host show rack1-7")]
     Show {
@@ -88,10 +88,11 @@ pub enum HostCommand {
 pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), Failure> {
     let gateway = &session.gateway;
     match command {
-        HostCommand::List => {
+        HostCommand::List(which) => {
             let mut all = ListHostsResponse::default();
             all_pages(async |page_token| {
-                let request = ListHostsRequest { page_size: 1000, page_token };
+                let (labels, filter) = (which.labels(), which.filter.clone());
+                let request = ListHostsRequest { page_size: 1000, page_token, labels, filter };
                 let page = gateway.read(request, async |r| gateway.hosts().list_hosts(r).await).await?;
                 all.hosts.extend(page.hosts);
                 Ok(page.next_page_token)

@@ -184,7 +184,10 @@ async fn a_wait_that_takes_too_long_is_6_and_says_how_to_go_on() {
 #[tokio::test]
 async fn exec_hands_through_output_and_exit_code() {
     let fake = Fake::start().await;
-    fake.answer("ExecInstance", &OperationResponse { operation_id: "op-1".into(), object_id: "i".into() });
+    fake.answer(
+        "ExecInstance",
+        &OperationResponse { operation_id: "op-1".into(), object_id: "i".into(), outcome: None },
+    );
     fake.answer("WaitOperation", &operation(OperationState::Succeeded, 1, &[]));
     let output = GetExecOutputResponse {
         exit_code: 7,

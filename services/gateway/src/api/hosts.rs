@@ -1,6 +1,7 @@
 //! Hosts.
 
 use super::Api;
+use super::listing::{self, Wish};
 use crate::domain::overcommit;
 use crate::store::instances::Promised;
 use crate::store::{hosts, instances, quarantine};
@@ -8,6 +9,7 @@ use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::host_service_server::HostService;
 use contracts::scheduler::v1 as scheduler;
 use gateway_api::api::accept::Asked;
+use gateway_api::api::caller;
 use gateway_api::domain::page::Page;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
@@ -34,17 +36,21 @@ impl Api {
 #[tonic::async_trait]
 impl HostService for Api {
     async fn list_hosts(&self, request: Request<wire::ListHostsRequest>) -> Answer<wire::ListHostsResponse> {
-        let wire::ListHostsRequest { page_size, page_token } = request.into_inner();
-        let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
-        let rows = hosts::page(self.desk.store().reader(), &page).await.map_err(status::broken)?;
-        let (rows, next_page_token) = page.cut(rows, |row| vec![row.name.clone(), row.id.clone()]);
-        let mut promised =
-            instances::promised(self.desk.store().reader(), &page).await.map_err(status::broken)?;
-        let shown = |row: scheduler::Host| {
-            let on = promised.remove(&row.id).unwrap_or_default();
-            with_use(row, on)
+        let caller = caller(&request)?;
+        let wire::ListHostsRequest { page_size, page_token, labels, filter } = request.into_inner();
+        let wish = Wish { page_size, page_token, filter, labels, also: String::new() };
+        let reader = self.desk.store().reader();
+        let read = |page: Page| async move {
+            let rows = hosts::page(reader, &page).await?;
+            let mut promised = instances::promised(reader, &page).await?;
+            let with = |row: scheduler::Host| {
+                let on = promised.remove(&row.id).unwrap_or_default();
+                (row, on)
+            };
+            Ok(rows.into_iter().map(with).collect::<Vec<_>>())
         };
-        let hosts = rows.into_iter().map(shown).collect();
+        let (rows, next_page_token) = listing::page(wish, &[], &caller, read, |(host, _)| host).await?;
+        let hosts = rows.into_iter().map(|(host, promised)| with_use(host, promised)).collect();
         Ok(Response::new(wire::ListHostsResponse { hosts, next_page_token }))
     }
 

@@ -1,17 +1,19 @@
 //! Images.
 
 use crate::api::Api;
+use crate::api::listing::{self, Wish};
 use crate::store::images;
 use crate::translate::images::read;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::image_service_server::ImageService;
-use contracts::storage::v1::{DeleteImage, ImagePhase, ImportImage};
+use contracts::storage::v1::{DeleteImage, Image, ImagePhase, ImportImage};
 use gateway_api::api::accept::{Accepted, Asked};
 use gateway_api::api::caller;
 use gateway_api::domain::page::Page;
 use gateway_api::store::uploads;
 use gateway_api::translate::status;
 use kernel::ImageId;
+use std::collections::BTreeMap;
 use tonic::{Request, Response, Status, Streaming};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -55,11 +57,11 @@ impl ImageService for Api {
         request: Request<wire::ListImagesRequest>,
     ) -> Answer<wire::ListImagesResponse> {
         let caller = caller(&request)?;
-        let wire::ListImagesRequest { page_size, page_token } = request.into_inner();
-        let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
-        let rows =
-            images::page(self.desk.store().reader(), &caller.tenant, &page).await.map_err(status::broken)?;
-        let (images, next_page_token) = page.cut(rows, |row| vec![row.name.clone(), row.id.clone()]);
+        let wire::ListImagesRequest { page_size, page_token, filter } = request.into_inner();
+        let wish = Wish { page_size, page_token, filter, labels: BTreeMap::new(), also: String::new() };
+        let (reader, tenant) = (self.desk.store().reader(), caller.tenant.as_str());
+        let read = |page: Page| async move { images::page(reader, tenant, &page).await };
+        let (images, next_page_token) = listing::page(wish, &[], &caller, read, |row: &Image| row).await?;
         Ok(Response::new(wire::ListImagesResponse { images, next_page_token }))
     }
 

@@ -1,6 +1,7 @@
 //! Instances.
 
 use crate::api::Api;
+use crate::api::listing::{self, Wish};
 use crate::domain::admission::Verb;
 use crate::domain::instance as rules;
 use crate::domain::instance::Size;
@@ -121,11 +122,14 @@ impl InstanceService for Api {
         request: Request<wire::ListInstancesRequest>,
     ) -> Answer<wire::ListInstancesResponse> {
         let caller = caller(&request)?;
-        let wire::ListInstancesRequest { page_size, page_token, include_deleted } = request.into_inner();
-        let page = Page::read(page_size, &page_token, 2).map_err(status::invalid)?;
-        let rows = instances::page(self.desk.store().reader(), &caller.tenant, include_deleted, &page).await;
+        let wire::ListInstancesRequest { page_size, page_token, include_deleted, labels, filter } =
+            request.into_inner();
+        let also = if include_deleted { "deleted" } else { "" }.to_owned();
+        let wish = Wish { page_size, page_token, filter, labels, also };
+        let (reader, tenant) = (self.desk.store().reader(), caller.tenant.as_str());
+        let read = |page: Page| async move { instances::page(reader, tenant, include_deleted, &page).await };
         let (rows, next_page_token) =
-            page.cut(rows.map_err(status::broken)?, |row| vec![row.name.clone(), row.id.clone()]);
+            listing::page(wish, &["spec"], &caller, read, |row: &scheduler::Instance| row).await?;
         let instances = rows.into_iter().map(|row| redact::instance(row, &caller)).collect();
         Ok(Response::new(wire::ListInstancesResponse { instances, next_page_token }))
     }

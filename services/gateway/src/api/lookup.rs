@@ -3,49 +3,27 @@
 use super::Api;
 use crate::domain::public_keys;
 use crate::store::{hosts, images, instances};
-use contracts::Object as _;
+use async_trait::async_trait;
 use contracts::scheduler::v1::{Host, Instance, InstancePhase, SshKey};
 use contracts::storage::v1::Image;
+use contracts::{Object, ObjectKind};
+use gateway_api::api::lookup::OwnTables;
 use gateway_api::domain::caller::Caller;
-use gateway_api::domain::names;
-use gateway_api::store::operations;
 use gateway_api::translate::status;
-use kernel::{InstanceId, Refusal};
-use prost::Message as _;
-use std::time::Duration;
+use kernel::{ObjectId, PLATFORM, Refusal};
+use objects::Found;
 use tonic::{Code, Status};
-
-/// How long an object that was just accepted may take to show in the read model.
-const OWN_WRITES: Duration = Duration::from_secs(3);
 
 impl Api {
     /// An instance by name or id, deleted ones by id only.
     pub(super) async fn instance(&self, caller: &Caller, name: &str) -> Result<Instance, Status> {
-        names::reference("instance", name).map_err(status::invalid)?;
-        let missing = || status::not_found("instance", "instance", name);
-        let find = || instances::find(self.desk.store().reader(), &caller.tenant, name);
-        if let Some(found) = find().await.map_err(status::broken)? {
-            return Ok(found);
-        }
-        if name.parse::<InstanceId>().is_err() {
-            return Err(missing());
-        }
-        // whoever was just told this id may use it at once: the scheduler's word of it is on its way
-        let end = tokio::time::Instant::now() + OWN_WRITES;
-        let mut listener = self.wakeups.listen();
-        while self.is_being_created(caller, name).await? && tokio::time::Instant::now() < end {
-            let _ = tokio::time::timeout_at(end, listener.changed(name)).await;
-            if let Some(found) = find().await.map_err(status::broken)? {
-                return Ok(found);
-            }
-        }
-        find().await.map_err(status::broken)?.ok_or_else(missing)
+        self.found(&caller.tenant, ("instance", name)).await
     }
 
-    async fn is_being_created(&self, caller: &Caller, id: &str) -> Result<bool, Status> {
-        let reader = self.desk.store().reader();
-        let found = operations::unfinished(reader, &caller.tenant, "CreateInstance", id).await;
-        Ok(found.map_err(status::broken)?.is_some())
+    /// An object by name or id, gone ones by id only.
+    async fn found<O: Object>(&self, tenant: &str, named: (&str, &str)) -> Result<O, Status> {
+        let found = self.lookup.find(O::KIND, tenant, named).await?;
+        O::decode(found.snapshot.as_slice()).map_err(status::broken)
     }
 
     /// An instance that is not deleted.
@@ -59,10 +37,7 @@ impl Api {
 
     /// An image by name or id.
     pub(super) async fn image(&self, caller: &Caller, name: &str) -> Result<Image, Status> {
-        names::reference("image", name).map_err(status::invalid)?;
-        let found =
-            images::find(self.desk.store().reader(), &caller.tenant, name).await.map_err(status::broken)?;
-        found.ok_or_else(|| status::not_found("image", "image", name))
+        self.found(&caller.tenant, ("image", name)).await
     }
 
     /// Public keys of which some are called by the names under which the tenant keeps them: all as keys.
@@ -74,25 +49,24 @@ impl Api {
         public_keys::count("ssh_authorized_keys", &keys).map_err(status::invalid)?;
         let mut lines = Vec::with_capacity(keys.len());
         for (index, key) in keys.into_iter().enumerate() {
-            // a key has blanks, a name has none
-            if kernel::format::name(&key).is_err() {
+            // a key has blanks, a name or an id has none
+            if kernel::format::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
                 lines.push(key);
                 continue;
             }
-            let found = objects::find(self.desk.store().reader(), SshKey::KIND, &caller.tenant, &key).await;
-            let found = found.map_err(status::broken)?.filter(|found| !found.gone);
-            let missing = || status::not_found("ssh key", &format!("ssh_authorized_keys[{index}]"), &key);
-            let kept = SshKey::decode(found.ok_or_else(missing)?.snapshot.as_slice());
-            lines.push(kept.map_err(status::broken)?.public_key);
+            let at = format!("ssh_authorized_keys[{index}]");
+            let kept: SshKey = self.found(&caller.tenant, (&at, &key)).await?;
+            if kept.gone_at_us() > 0 {
+                return Err(status::not_found("ssh key", &at, &key));
+            }
+            lines.push(kept.public_key);
         }
         Ok(lines)
     }
 
     /// A host by name or id.
     pub(super) async fn host(&self, name: &str) -> Result<Host, Status> {
-        names::reference("host", name).map_err(status::invalid)?;
-        let found = hosts::find(self.desk.store().reader(), name).await.map_err(status::broken)?;
-        found.ok_or_else(|| status::not_found("host", "host", name))
+        self.found(PLATFORM, ("host", name)).await
     }
 
     /// The host on which an instance runs now; a refusal when it does not run.
@@ -114,5 +88,37 @@ impl Api {
         };
         host.filter(|h| !h.agent_id.is_empty())
             .ok_or_else(|| status::refused(Code::Unavailable, unknown(), ""))
+    }
+}
+
+/// The tables that instances, images and hosts have of their own.
+pub struct Tables;
+
+#[async_trait]
+impl OwnTables for Tables {
+    async fn find(
+        &self,
+        db: &sqlx::AnyPool,
+        kind: &ObjectKind,
+        tenant: &str,
+        name_or_id: &str,
+    ) -> Result<Option<Found>, sqlx::Error> {
+        Ok(match kind {
+            kind if kind == Instance::KIND => instances::find(db, tenant, name_or_id).await?.map(as_found),
+            kind if kind == Image::KIND => images::find(db, tenant, name_or_id).await?.map(as_found),
+            kind if kind == Host::KIND => hosts::find(db, name_or_id).await?.map(as_found),
+            _ => None,
+        })
+    }
+}
+
+fn as_found<O: Object>(object: O) -> Found {
+    Found {
+        id: object.id().to_owned(),
+        name: object.name().to_owned(),
+        revision: object.revision(),
+        created_at_us: object.created_at_us(),
+        gone: object.gone_at_us() > 0,
+        snapshot: object.encode_to_vec(),
     }
 }

@@ -7,7 +7,8 @@ mod flavors;
 mod hosts;
 mod images;
 mod instances;
-mod lookup;
+mod listing;
+pub mod lookup;
 mod operations;
 mod platform;
 mod precheck;
@@ -22,6 +23,7 @@ use contracts::gateway::v1 as wire;
 use gateway_access::api::Access;
 use gateway_api::api::REQUEST_LIMIT;
 use gateway_api::api::accept::Requests;
+use gateway_api::api::lookup::Lookup;
 use gateway_api::server::grpc_health::GrpcHealth;
 use gateway_api::wakeups::Wakeups;
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub struct Api {
     pub access: Arc<Access>,
     /// Takes requests on.
     pub requests: Requests,
+    /// Finds what requests name.
+    pub lookup: Lookup,
     /// The broker, for what is not a message of ours: dead letters, consoles.
     pub bus: Connection,
     /// Seals user data and what runs in guests.

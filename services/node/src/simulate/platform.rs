@@ -191,7 +191,7 @@ impl Platform {
     async fn count_up(&self) -> anyhow::Result<usize> {
         let (mut up, mut page_token) = (0, String::new());
         loop {
-            let request = ListHostsRequest { page_size: 1_000, page_token };
+            let request = ListHostsRequest { page_size: 1_000, page_token, ..ListHostsRequest::default() };
             let list = self.gateway.read(request, async |r| self.gateway.hosts().list_hosts(r).await).await?;
             let hosts = list.hosts.iter().filter_map(|host| host.host.as_ref());
             up += hosts.filter(|host| host.state() == HostState::Up).count();

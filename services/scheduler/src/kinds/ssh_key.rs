@@ -57,7 +57,7 @@ mod tests {
     use contracts::scheduler::v1::{CreateSshKeyRequest, UpdateSshKeyRequest};
     use kernel::Timestamp;
 
-    const SEEN: Seen<'_> = Seen { now: Timestamp(1), tenant: "acme", actor: "ann" };
+    const SEEN: Seen<'_> = Seen { now: Timestamp(1), tenant: "acme", actor: "ann", referenced: &[] };
 
     #[test]
     fn a_key_is_shown_as_ssh_keygen_shows_it() {

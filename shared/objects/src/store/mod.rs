@@ -5,7 +5,10 @@ use kernel::PLATFORM;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row as _};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+mod page;
+pub use page::{LOOKED_AT, Order, Page, Query, page};
 
 /// The tables that a replay of the events must bring about again, row by row.
 pub const TABLES: &[&str] = &["objects", "object_terms"];
@@ -83,8 +86,11 @@ fn terms(gone_at_us: i64, mut terms: Vec<(String, String)>) -> Vec<(String, Stri
     if gone_at_us > 0 {
         terms.clear();
     }
-    // a label may be there without a value
-    terms.retain(|(field, value)| field.starts_with("labels.") || !value.is_empty());
+    // a label may be there without a value; a list may name the same twice
+    let mut seen = BTreeSet::new();
+    terms.retain(|(field, value)| {
+        (field.starts_with("labels.") || !value.is_empty()) && seen.insert((field.clone(), value.clone()))
+    });
     terms
 }
 
@@ -101,6 +107,8 @@ pub struct Found {
     pub name: String,
     /// Grows with each change.
     pub revision: u64,
+    /// Microseconds since the epoch.
+    pub created_at_us: i64,
     /// It is not there any more.
     pub gone: bool,
     /// As its owner encoded it.
@@ -173,11 +181,15 @@ pub async fn restore(tx: &mut AnyConnection, object: &Snapshot, bytes: &[u8]) ->
     put(tx, &Row::told(object, bytes)).await
 }
 
+/// What a [`Found`] is read from.
+const COLUMNS: &str = "id, name, revision, created_at_us, gone_at_us, snapshot";
+
 fn read(row: &AnyRow) -> Result<Found, sqlx::Error> {
     Ok(Found {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         revision: u64::try_from(row.try_get::<i64, _>("revision")?).unwrap_or_default(),
+        created_at_us: row.try_get("created_at_us")?,
         gone: row.try_get::<i64, _>("gone_at_us")? > 0,
         snapshot: row.try_get("snapshot")?,
     })
@@ -190,8 +202,9 @@ pub async fn find_by_id<'a>(
     tenant: &str,
     id: &str,
 ) -> Result<Option<Found>, sqlx::Error> {
-    let sql = "SELECT id, name, revision, gone_at_us, snapshot FROM objects WHERE kind = $1 AND id = $2 AND tenant = $3";
-    let row = sqlx::query(sql).bind(kind.name).bind(id).bind(tenant).fetch_optional(db).await?;
+    let sql = format!("SELECT {COLUMNS} FROM objects WHERE kind = $1 AND id = $2 AND tenant = $3");
+    let row =
+        sqlx::query(AssertSqlSafe(sql)).bind(kind.name).bind(id).bind(tenant).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -202,15 +215,12 @@ pub async fn find_by_name<'a>(
     tenant: &str,
     name: &str,
 ) -> Result<Option<Found>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT id, name, revision, gone_at_us, snapshot FROM objects
-         WHERE kind = $1 AND tenant = $2 AND name = $3 AND gone_at_us = 0 ORDER BY id DESC LIMIT 1",
-    )
-    .bind(kind.name)
-    .bind(tenant)
-    .bind(name)
-    .fetch_optional(db)
-    .await?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM objects
+         WHERE kind = $1 AND tenant = $2 AND name = $3 AND gone_at_us = 0 ORDER BY id DESC LIMIT 1"
+    );
+    let row =
+        sqlx::query(AssertSqlSafe(sql)).bind(kind.name).bind(tenant).bind(name).fetch_optional(db).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -227,33 +237,33 @@ pub async fn find(
     }
 }
 
-/// Objects of a tenant that are there and have all of these labels, by name, after this name and id, at most so many.
-pub async fn page<'a>(
-    db: impl AnyExecutor<'a>,
-    kind: &ObjectKind,
-    tenant: &str,
-    labels: &BTreeMap<String, String>,
-    (name, id): (&str, &str),
-    most: i64,
-) -> Result<Vec<Found>, sqlx::Error> {
-    let mut sql = String::from(
-        "SELECT id, name, revision, gone_at_us, snapshot FROM objects
-         WHERE gone_at_us = 0 AND kind = $1 AND tenant = $2 AND (name > $3 OR (name = $3 AND id > $4))",
-    );
-    for index in 0..labels.len() {
-        let (field, value) = (6 + 2 * index, 7 + 2 * index);
-        sql += &format!(
-            " AND id IN (SELECT id FROM object_terms WHERE kind = $1 AND tenant = $2 AND field = ${field} AND value = ${value})"
-        );
+/// Names of living objects of a kind that refer to an object, at most so many.
+pub(crate) async fn referring(
+    tx: &mut AnyConnection,
+    from: &ObjectKind,
+    to: &ObjectKind,
+    id: &str,
+    most: usize,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut names = Vec::new();
+    for (field, _) in from.refers.iter().filter(|(_, kind)| *kind == to.name) {
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT objects.name FROM object_terms JOIN objects
+               ON objects.kind = object_terms.kind AND objects.id = object_terms.id
+             WHERE object_terms.kind = $1 AND object_terms.field = $2 AND object_terms.value = $3
+               AND objects.gone_at_us = 0
+             ORDER BY objects.name, objects.id LIMIT $4",
+        )
+        .bind(from.name)
+        .bind(*field)
+        .bind(id)
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&mut *tx)
+        .await?;
+        names.extend(found.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
     }
-    sql += " ORDER BY name, id LIMIT $5";
-    // nothing but numbers of parameters was put into it
-    let mut query =
-        sqlx::query(AssertSqlSafe(sql)).bind(kind.name).bind(tenant).bind(name).bind(id).bind(most);
-    for (key, value) in labels {
-        query = query.bind(format!("labels.{key}")).bind(value);
-    }
-    query.fetch_all(db).await?.iter().map(read).collect()
+    names.truncate(most);
+    Ok(names)
 }
 
 /// How many objects of each kind a tenant has.

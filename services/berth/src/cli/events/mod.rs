@@ -128,8 +128,19 @@ pub(super) async fn run(args: EventsArgs, session: &Session) -> Result<(), Failu
         new_only: args.new,
         format: if args.format == EventFormat::Cloudevents { "cloudevents" } else { "" }.to_owned(),
     };
-    // programs that read the lines need no titles, and a stream has no end to print them at
     let for_people = session.format == Format::Table && args.format == EventFormat::Berth;
+    read(request, for_people, session).await
+}
+
+/// Prints events of these types from now on that carry these labels.
+pub(super) async fn watch(types: Vec<String>, labels: Vec<String>, session: &Session) -> Result<(), Failure> {
+    let request =
+        WatchEventsRequest { follow: true, new_only: true, types, labels, ..WatchEventsRequest::default() };
+    read(request, session.format == Format::Table, session).await
+}
+
+async fn read(request: WatchEventsRequest, for_people: bool, session: &Session) -> Result<(), Failure> {
+    // programs that read the lines need no titles, and a stream has no end to print them at
     if for_people && std::io::stdout().is_terminal() {
         print(&titles())?;
     }

@@ -21,8 +21,12 @@ use contracts::storage::v1::Image;
 pub enum ImageCommand {
     Import(Box<import::ImportArgs>),
     /// List images
-    #[command(after_help = "Examples:\n  berth image list")]
-    List,
+    #[command(after_help = "Examples:\n  berth image list\n  berth image list --filter 'phase = READY'")]
+    List {
+        /// Only images that are like this: up to 8 terms joined by AND, each a field, one of = != : < <= > >= and a value
+        #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+        filter: String,
+    },
     /// Show one image
     #[command(after_help = "Examples:\n  berth image show debian-12")]
     Show {
@@ -43,10 +47,10 @@ pub(super) async fn run(command: ImageCommand, session: &Session) -> Result<(), 
     let gateway = &session.gateway;
     match command {
         ImageCommand::Import(args) => import::run(*args, session).await,
-        ImageCommand::List => {
+        ImageCommand::List { filter } => {
             let mut all = ListImagesResponse::default();
             all_pages(async |page_token| {
-                let request = ListImagesRequest { page_size: 1000, page_token };
+                let request = ListImagesRequest { page_size: 1000, page_token, filter: filter.clone() };
                 let page = gateway.read(request, async |r| gateway.images().list_images(r).await).await?;
                 all.images.extend(page.images);
                 Ok(page.next_page_token)

@@ -9,6 +9,7 @@ mod restore;
 mod show;
 
 use super::Session;
+use super::arguments::ListArgs;
 use super::quarantine;
 use super::session::all_pages;
 use clap::Subcommand;
@@ -29,9 +30,11 @@ pub enum InstanceCommand {
     Create(Box<create::CreateArgs>),
     /// List instances
     #[command(
-        after_help = "Examples:\n  berth instance list\n  berth instance list -o json | jq -r '.instances[] | select(.phase == \"INSTANCE_PHASE_READY\").name'"
+        after_help = "Examples:\n  berth instance list\n  berth instance list --label team=web --filter 'phase = READY AND created_at_us > 2026-01-31T12:00:00Z'\n  berth instance list -o json | jq -r '.instances[] | select(.phase == \"INSTANCE_PHASE_READY\").name'"
     )]
     List {
+        #[command(flatten)]
+        which: ListArgs,
         /// Also those that are deleted
         #[arg(long)]
         all: bool,
@@ -65,10 +68,12 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
         InstanceCommand::Power(command) => power::run(command, session).await?,
         InstanceCommand::Restore(command) => restore::run(command, session).await?,
         InstanceCommand::Console(args) => console::run(args, session).await?,
-        InstanceCommand::List { all: include_deleted } => {
+        InstanceCommand::List { which, all: include_deleted } => {
             let mut all = ListInstancesResponse::default();
             all_pages(async |page_token| {
-                let request = ListInstancesRequest { page_size: 1000, page_token, include_deleted };
+                let (labels, filter) = (which.labels(), which.filter.clone());
+                let request =
+                    ListInstancesRequest { page_size: 1000, page_token, include_deleted, labels, filter };
                 let page =
                     gateway.read(request, async |r| gateway.instances().list_instances(r).await).await?;
                 all.instances.extend(page.instances);

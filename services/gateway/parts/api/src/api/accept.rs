@@ -7,15 +7,19 @@ use super::intake::Intake;
 use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
 use crate::domain::idempotency::{self, Decision, Earlier};
+use crate::domain::preference;
 use crate::store::operations;
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
+use crate::wakeups::Wakeups;
 use bus::{Cause, Desk, Work};
-use contracts::common::v1::{OperationProgress, OperationState};
+use contracts::common::v1::{OperationOutcome, OperationProgress, OperationState};
 use contracts::gateway::v1::{AuditRecorded, Operation, OperationAccepted, OperationResponse};
 use kernel::{CorrelationId, Message, OperationId, Refusal};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 use tracing::Instrument as _;
 
@@ -28,6 +32,8 @@ pub struct Asked {
     key: String,
     fingerprint: String,
     traceparent: String,
+    /// How long the answer may wait for the operation's end.
+    wait: Duration,
     draft: Option<Arc<Draft>>,
 }
 
@@ -38,18 +44,21 @@ pub struct Accepted {
     pub operation_id: String,
     /// What it is about.
     pub object_id: String,
+    /// What it came to, if the caller waited for that and it did.
+    pub outcome: Option<OperationOutcome>,
 }
 
 impl Accepted {
     /// What the caller is told of an operation.
     pub fn of(operation: &Operation) -> Self {
-        Self { operation_id: operation.id.clone(), object_id: operation.object_id.clone() }
+        Self { operation_id: operation.id.clone(), object_id: operation.object_id.clone(), outcome: None }
     }
 }
 
 impl From<Accepted> for OperationResponse {
     fn from(accepted: Accepted) -> Self {
-        Self { operation_id: accepted.operation_id, object_id: accepted.object_id }
+        let Accepted { operation_id, object_id, outcome } = accepted;
+        Self { operation_id, object_id, outcome }
     }
 }
 
@@ -174,6 +183,10 @@ pub struct Requests {
     pub intake: Intake,
     /// Tells requests apart.
     pub key: Arc<TokenKey>,
+    /// Wakes those who wait for operations.
+    pub wakeups: Wakeups,
+    /// Cancelled when the gateway stops: nobody waits any longer.
+    pub stopping: CancellationToken,
 }
 
 impl Requests {
@@ -203,6 +216,7 @@ impl Requests {
             key,
             fingerprint: self.key.fingerprint(method, encoded),
             traceparent: header("traceparent").unwrap_or_default(),
+            wait: preference::wait(&header("prefer").unwrap_or_default()).map_err(status::invalid)?,
             draft: request.extensions().get::<Arc<Draft>>().cloned(),
         })
     }
@@ -215,13 +229,34 @@ impl Requests {
         asked: &Asked,
         take: impl Future<Output = Result<Accepted, Status>>,
     ) -> Result<Accepted, Status> {
-        if let Some(accepted) = self.earlier(asked).await? {
-            return Ok(asked.begun(accepted));
+        let accepted = match self.earlier(asked).await? {
+            Some(accepted) => accepted,
+            None => match take.await {
+                Ok(accepted) => accepted,
+                Err(refused) => self.earlier(asked).await?.ok_or(refused)?,
+            },
+        };
+        self.ended(asked, asked.begun(accepted)).await
+    }
+
+    /// What the caller is told, with what the operation came to if that is known before the caller's patience ends.
+    async fn ended(&self, asked: &Asked, accepted: Accepted) -> Result<Accepted, Status> {
+        let end = tokio::time::Instant::now() + asked.wait;
+        // listening begins before looking: a change in between is not missed
+        let mut listener = self.wakeups.listen();
+        while !asked.wait.is_zero() {
+            let (reader, id) = (self.desk.store().reader(), &accepted.operation_id);
+            let found = operations::get(reader, &asked.caller.tenant, id).await.map_err(status::broken)?;
+            if let Some(Operation { state, refusal, .. }) = found.filter(translate::is_final) {
+                return Ok(Accepted { outcome: Some(OperationOutcome { state, refusal }), ..accepted });
+            }
+            tokio::select! {
+                () = listener.changed(id) => {}
+                () = tokio::time::sleep_until(end) => break,
+                () = self.stopping.cancelled() => break,
+            }
         }
-        match take.await {
-            Ok(accepted) => Ok(asked.begun(accepted)),
-            Err(refused) => self.earlier(asked).await?.map(|accepted| asked.begun(accepted)).ok_or(refused),
-        }
+        Ok(accepted)
     }
 
     /// The answer that the same request got before.

@@ -3,13 +3,12 @@
 
 use super::accept::{Accepted, Requests};
 use super::caller;
+use super::lookup::Lookup;
 use crate::domain::caller::Caller;
+use crate::domain::labels;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
-use crate::domain::{labels, names};
-use crate::store::operations;
-use crate::translate::{kinds as translate, status};
-use crate::wakeups::Wakeups;
+use crate::translate::{kinds as translate, redact, status};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
@@ -20,19 +19,16 @@ use contracts::common::v1::{GetRequest, ListRequest, OperationResponse};
 use contracts::options::v1::Scope;
 use contracts::{Does, Entry, Method, ObjectKind, Op, canonical, check};
 use kernel::{ObjectId, PLATFORM};
-use objects::Found;
+use objects::{Filter, Order, Query};
 use prost::Message as _;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 
 /// Longest request about a declared kind.
 pub const KIND_LIMIT: usize = 256 << 10;
-/// How long an object that was just accepted may take to show in the read model.
-const OWN_WRITES: Duration = Duration::from_secs(3);
 
 /// All methods of all declared kinds.
 pub struct Kinds {
@@ -40,8 +36,8 @@ pub struct Kinds {
     pub desk: Desk,
     /// Takes requests on.
     pub requests: Requests,
-    /// Wakes those who wait for an object.
-    pub wakeups: Wakeups,
+    /// Finds what requests name.
+    pub lookup: Lookup,
 }
 
 impl Kinds {
@@ -64,21 +60,26 @@ impl Kinds {
     async fn list(&self, op: Op, request: Request<Bytes>) -> Result<Bytes, Status> {
         let caller = caller(&request)?;
         let wish = ListRequest::decode(request.into_inner()).map_err(translate::unreadable)?;
-        let page = Page::read(wish.page_size, &wish.page_token, 2).map_err(status::invalid)?;
-        labels::check("labels", &wish.labels).map_err(status::invalid)?;
-        let after = |at: usize| page.after.get(at).map_or("", String::as_str);
-        let (reader, tenant) = (self.desk.store().reader(), of(op.kind, &caller));
-        let found =
-            objects::page(reader, op.kind, tenant, &wish.labels, (after(0), after(1)), page.probe()).await;
-        let (found, token) =
-            page.cut(found.map_err(status::broken)?, |one| vec![one.name.clone(), one.id.clone()]);
-        Ok(translate::page(&found, &token))
+        let List { filter, order, name } = List::read(op.kind, &wish, &caller).map_err(status::invalid)?;
+        let page = Page::of(&name, wish.page_size, &wish.page_token, 2).map_err(status::invalid)?;
+        let query = Query {
+            kind: op.kind,
+            tenant: of(op.kind, &caller),
+            filter: &filter,
+            order,
+            gone: wish.include_gone,
+            after: page.after.first().zip(page.after.get(1)).map(|(key, id)| (key.as_str(), id.as_str())),
+            size: page.size as usize,
+        };
+        let found = objects::page(self.desk.store().reader(), &query).await.map_err(status::broken)?;
+        let token = found.next.map(|(key, id)| Page::token(&name, [key, id])).unwrap_or_default();
+        Ok(translate::page(&found.objects, &token))
     }
 
     async fn get(&self, op: Op, request: Request<Bytes>) -> Result<Bytes, Status> {
         let caller = caller(&request)?;
         let wish = GetRequest::decode(request.into_inner()).map_err(translate::unreadable)?;
-        Ok(self.find(op.kind, &caller, &wish.name).await?.snapshot.into())
+        Ok(self.lookup.find(op.kind, of(op.kind, &caller), ("name", &wish.name)).await?.snapshot.into())
     }
 
     async fn tell(
@@ -94,48 +95,90 @@ impl Kinds {
             let id = if op.creates() {
                 ObjectId::new().to_string()
             } else {
-                let found = self.find(op.kind, &asked.caller, &name).await?;
+                let found = self.lookup.find(op.kind, of(op.kind, &asked.caller), ("name", &name)).await?;
                 if found.gone {
-                    return Err(translate::not_found(op.kind, &name));
+                    return Err(translate::not_found(op.kind, "name", &name));
                 }
                 asked.found(&found.id, &found.name, found.revision);
                 found.id
             };
             let command = command(method)?;
-            self.requests.intake.accept_encoded(&asked, &id, command, bytes.clone()).await
+            // what the caller sent tells requests apart, whatever it is called by then
+            let payload = match self.resolved(wish, &asked.caller).await? {
+                Some(resolved) => Bytes::from(canonical(&resolved)),
+                None => bytes.clone(),
+            };
+            self.requests.intake.accept_encoded(&asked, &id, command, payload).await
         };
-        let Accepted { operation_id, object_id } = self.requests.once(&asked, take).await?;
-        Ok(OperationResponse { operation_id, object_id }.encode_to_vec().into())
+        let Accepted { operation_id, object_id, outcome } = self.requests.once(&asked, take).await?;
+        Ok(OperationResponse { operation_id, object_id, outcome }.encode_to_vec().into())
     }
 
-    /// An object by name or id, gone ones by id only.
-    async fn find(&self, kind: &'static ObjectKind, caller: &Caller, name: &str) -> Result<Found, Status> {
-        names::reference("name", name).map_err(status::invalid)?;
-        let tenant = of(kind, caller);
-        let find = || objects::find(self.desk.store().reader(), kind, tenant, name);
-        let missing = || translate::not_found(kind, name);
-        if let Some(found) = find().await.map_err(status::broken)? {
-            return Ok(found);
+    /// The request with ids instead of names wherever it refers to objects; `None`: it refers to none.
+    async fn resolved(
+        &self,
+        wish: &DynamicMessage,
+        caller: &Caller,
+    ) -> Result<Option<DynamicMessage>, Status> {
+        let referring = |field: FieldDescriptor| {
+            let kind = check::rules(&field).refers?;
+            wish.has_field(&field).then_some((field, kind))
+        };
+        let fields: Vec<_> = wish.descriptor().fields().filter_map(referring).collect();
+        if fields.is_empty() {
+            return Ok(None);
         }
-        if name.parse::<ObjectId>().is_err() {
-            return Err(missing());
+        let mut resolved = wish.clone();
+        for (field, kind) in fields {
+            let value = match wish.get_field(&field).as_ref() {
+                Value::List(items) => {
+                    let mut ids = Vec::with_capacity(items.len());
+                    for (index, item) in items.iter().enumerate() {
+                        let at = format!("{}[{index}]", field.name());
+                        ids.push(self.id_of(kind, caller, &at, item).await?);
+                    }
+                    Value::List(ids)
+                }
+                value => self.id_of(kind, caller, field.name(), value).await?,
+            };
+            resolved.set_field(&field, value);
         }
-        // whoever was just told this id may use it at once: the owner's word of it is on its way
-        let end = tokio::time::Instant::now() + OWN_WRITES;
-        let mut listener = self.wakeups.listen();
-        while self.is_being_made(kind, tenant, name).await? && tokio::time::Instant::now() < end {
-            let _ = tokio::time::timeout_at(end, listener.changed(name)).await;
-            if let Some(found) = find().await.map_err(status::broken)? {
-                return Ok(found);
-            }
-        }
-        find().await.map_err(status::broken)?.ok_or_else(missing)
+        Ok(Some(resolved))
     }
 
-    async fn is_being_made(&self, kind: &ObjectKind, tenant: &str, id: &str) -> Result<bool, Status> {
-        let Some(create) = translate::create_of(kind) else { return Ok(false) };
-        let found = operations::unfinished(self.desk.store().reader(), tenant, create, id).await;
-        Ok(found.map_err(status::broken)?.is_some())
+    /// The id of the living object that a field names.
+    async fn id_of(
+        &self,
+        kind: &'static ObjectKind,
+        caller: &Caller,
+        at: &str,
+        name: &Value,
+    ) -> Result<Value, Status> {
+        let name = name.as_str().unwrap_or_default();
+        match self.lookup.find(kind, of(kind, caller), (at, name)).await? {
+            found if found.gone => Err(translate::not_found(kind, at, name)),
+            found => Ok(Value::String(found.id)),
+        }
+    }
+}
+
+/// Which list is asked for.
+struct List {
+    filter: Filter,
+    order: Order,
+    /// Tells it from all others.
+    name: String,
+}
+
+impl List {
+    fn read(kind: &ObjectKind, wish: &ListRequest, caller: &Caller) -> Result<Self, Violation> {
+        labels::check("labels", &wish.labels)?;
+        let message = contracts::pool().get_message_by_name(kind.message);
+        let message = message.ok_or_else(|| Violation::new("", "a kind without a message"))?;
+        let filter = redact::filter(&wish.filter, &message, caller)?.labelled(&[], &wish.labels);
+        let order = Order::read(&wish.order_by).map_err(|why| Violation::new("order_by", why))?;
+        let name = format!("{} {order:?} {} {}", kind.name, wish.include_gone, filter.canonical());
+        Ok(Self { filter, order, name })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod admit;
 pub mod audit;
 pub mod intake;
 pub mod kinds;
+pub mod lookup;
 pub mod pace;
 
 use crate::domain::caller::Caller;

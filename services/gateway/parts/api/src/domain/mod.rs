@@ -12,4 +12,5 @@ pub mod operation;
 pub mod page;
 pub mod permissions;
 mod permissions_of_kinds;
+pub mod preference;
 pub mod violation;

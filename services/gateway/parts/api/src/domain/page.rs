@@ -43,6 +43,24 @@ impl Page {
         Ok(Self { size, after })
     }
 
+    /// The same for one of many lists, told apart by what is said of them: a token of another list is refused.
+    pub fn of(list: &str, size: u32, token: &str, parts: usize) -> Result<Self, Violation> {
+        let mut page = Self::read(size, token, parts + 1)?;
+        if page.after.is_empty() {
+            return Ok(page);
+        }
+        if page.after.remove(0) == mark(list) {
+            return Ok(page);
+        }
+        let text = "this token is of a list with another filter, order or labels: begin again without it";
+        Err(Violation::new("page_token", text))
+    }
+
+    /// The token of the page of such a list that begins after these columns.
+    pub fn token(list: &str, after: impl IntoIterator<Item = String>) -> String {
+        token(&std::iter::once(mark(list)).chain(after).collect::<Vec<_>>())
+    }
+
     /// Rows to ask the database for: one more than a page, to see whether there is another.
     pub fn probe(&self) -> i64 {
         i64::from(self.size) + 1
@@ -58,6 +76,14 @@ impl Page {
         let token = rows.last().map(|row| token(&key(row))).unwrap_or_default();
         (rows, token)
     }
+}
+
+/// Short, and another one for another list: FNV-1a of 64 bits, the same on every replica.
+fn mark(list: &str) -> String {
+    let hash = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 /// Opaque to callers: the columns in hex, so that it needs no escaping in a URL.
@@ -85,6 +111,15 @@ mod tests {
         let (rows, next) = page.cut(vec!["a", "b", "c"], key);
         assert_eq!(rows, ["a", "b"]);
         assert_eq!(Page::read(2, &next, 1).expect("own token").after, ["b"]);
+    }
+
+    #[test]
+    fn a_token_of_another_list_is_refused() {
+        let next = Page::token("this", ["a".to_owned(), "b".to_owned()]);
+        assert_eq!(Page::of("this", 0, &next, 2).map(|p| p.after), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(Page::of("this", 0, "", 2).map(|p| p.after), Ok(vec![]));
+        let other = Page::of("that", 0, &next, 2).expect_err("another list");
+        assert!(other.field == "page_token" && other.message.contains("another filter"), "{other}");
     }
 
     proptest! {

@@ -32,7 +32,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(75);
 
 /// Headers that mean the same on both doors.
-const PASSED_ON: [&str; 3] = ["idempotency-key", "traceparent", "tracestate"];
+const PASSED_ON: [&str; 4] = ["idempotency-key", "prefer", "traceparent", "tracestate"];
 
 /// What REST handlers need: the gRPC services and the one who decides who comes in.
 #[derive(Clone)]

@@ -17,6 +17,7 @@ use sqlx::any::AnyRow;
 /// The schema.
 pub const MIGRATIONS: &[MigrationFile] = &[
     objects::TABLES_OF_READERS[0],
+    objects::TABLES_OF_READERS[1],
     MigrationFile {
         version: 1000,
         name: "gateway",

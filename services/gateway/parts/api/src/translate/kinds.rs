@@ -2,7 +2,7 @@
 
 use super::status;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use contracts::{Method, ObjectKind};
+use contracts::ObjectKind;
 use objects::Found;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::DynamicMessage;
@@ -21,14 +21,8 @@ pub fn unreadable(error: prost::DecodeError) -> Status {
 }
 
 /// No object of the kind is called so, in the caller's reach.
-pub fn not_found(kind: &ObjectKind, name: &str) -> Status {
-    status::not_found(&kind.name.replace('_', " "), "name", name)
-}
-
-/// The method that makes objects of a kind: "CreateSshKey".
-pub fn create_of(kind: &ObjectKind) -> Option<&'static str> {
-    let creates = |method: &&Method| method.op.is_some_and(|op| op.kind == kind && op.creates());
-    contracts::methods().iter().find(creates).map(|method| method.descriptor.name())
+pub fn not_found(kind: &ObjectKind, field: &str, name: &str) -> Status {
+    status::not_found(&kind.name.replace('_', " "), field, name)
 }
 
 /// A page as every kind answers it: the objects in field 1 as their owner encoded them, the token in field 2.

@@ -1,16 +1,17 @@
 //! Sealed secrets never leave through the public door, not even sealed.
 
 use crate::domain::caller::Caller;
+use crate::domain::violation::Violation;
+use contracts::check;
 use contracts::gateway::v1::Operation;
 use contracts::host_driver::v1::Quarantined;
 use contracts::scheduler::v1::{Instance, PlacementDecision};
+use objects::Filter;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 
 /// Messages that are for the gateway alone.
 const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
-/// Fields that name hosts of the platform, which tenants are not shown.
-const HOSTS: [&str; 6] = ["host_id", "host_name", "failed_host_ids", "agent_id", "candidates", "rejections"];
 
 /// Whether a field is for the gateway alone.
 pub fn is_secret(field: &FieldDescriptor) -> bool {
@@ -32,13 +33,27 @@ fn strip_value(value: &mut Value) {
     each_message(value, &strip);
 }
 
-/// Clears every field that names a host, however deep.
-fn strip_hosts(message: &mut DynamicMessage) {
-    for name in HOSTS {
-        message.clear_field_by_name(name);
+/// A filter of a list, over what the caller may see of its objects.
+pub fn filter(text: &str, message: &MessageDescriptor, caller: &Caller) -> Result<Filter, Violation> {
+    let shown = |field: &FieldDescriptor| is_shown(field, &|permission| caller.may(permission));
+    Filter::read(text, message, &shown).map_err(|why| Violation::new("filter", why))
+}
+
+/// Whether somebody may see a field who holds these permissions.
+fn is_shown(field: &FieldDescriptor, may: &dyn Fn(&str) -> bool) -> bool {
+    let guarded = check::guarded(field.parent_message()).iter().find(|(number, _)| *number == field.number());
+    guarded.is_none_or(|(_, permission)| may(permission))
+}
+
+/// Clears every field that somebody may not see, however deep: what names hosts of the platform is not for tenants.
+pub fn hide(message: &mut DynamicMessage, may: &dyn Fn(&str) -> bool) {
+    for (number, permission) in check::guarded(&message.descriptor()) {
+        if !may(permission) {
+            message.clear_field_by_number(*number);
+        }
     }
     for (_, value) in message.fields_mut() {
-        each_message(value, &strip_hosts);
+        each_message(value, &|inner: &mut DynamicMessage| hide(inner, may));
     }
 }
 
@@ -51,15 +66,13 @@ fn each_message(value: &mut Value, clean: &impl Fn(&mut DynamicMessage)) {
     }
 }
 
-/// A message of the bus as JSON without its sealed parts, and without hosts unless `hosts` are shown; `None` when the
-/// bytes are not that message.
-pub fn json(full_name: &str, bytes: &[u8], hosts: bool) -> Option<serde_json::Value> {
+/// A message of the bus as JSON without its sealed parts, and without what somebody of these permissions may not see;
+/// `None` when the bytes are not that message.
+pub fn json(full_name: &str, bytes: &[u8], may: &dyn Fn(&str) -> bool) -> Option<serde_json::Value> {
     let descriptor = contracts::pool().get_message_by_name(full_name)?;
     let mut message = DynamicMessage::decode(descriptor, bytes).ok()?;
     strip(&mut message);
-    if !hosts {
-        strip_hosts(&mut message);
-    }
+    hide(&mut message, may);
     contracts::to_json(full_name, &message.encode_to_vec()).ok()
 }
 
@@ -154,7 +167,7 @@ mod tests {
         assert_eq!(decision(whole.clone(), &operator), whole);
         let event = PlacementDecided { decision: Some(whole) }.encode_to_vec();
         let name = "berth.scheduler.v1.PlacementDecided";
-        let text = |hosts| json(name, &event, hosts).expect("readable").to_string();
+        let text = |hosts| json(name, &event, &|_| hosts).expect("readable").to_string();
         assert!(!text(false).contains("HOST") && text(true).contains("HOST"));
         let placed = Instance {
             host_id: "HOST".into(),

@@ -112,8 +112,10 @@ fn shown(item: Item, caller: &Caller, format: Format) -> WatchEventsResponse {
         }),
         Item::Event { sequence, incarnation, envelope } => {
             let subject = &envelope.subject;
-            let data = contracts::entry(&subject.service, &subject.version, &subject.name)
-                .and_then(|entry| redact::json(entry.full_name, &envelope.payload, caller.sees_hosts()));
+            let data =
+                contracts::entry(&subject.service, &subject.version, &subject.name).and_then(|entry| {
+                    redact::json(entry.full_name, &envelope.payload, &|permission| caller.may(permission))
+                });
             let record = EventRecord {
                 sequence,
                 incarnation,

@@ -57,6 +57,14 @@ fn build() -> Value {
                     "description": "The tenant to act in, for callers who may act in several; \"platform\" = among what belongs to none. Otherwise one's own, or \"default\".",
                     "schema": {"type": "string", "maxLength": 63},
                 },
+                "Prefer": {
+                    "name": "Prefer",
+                    "in": "header",
+                    "required": false,
+                    "description": "`wait=5`: the answer comes when the operation has come to its end, with what it came to, or after so many seconds (RFC 7240).",
+                    "schema": {"type": "string"},
+                    "example": "wait=5",
+                },
                 "IdempotencyKey": {
                     "name": "Idempotency-Key",
                     "in": "header",
@@ -167,6 +175,32 @@ mod tests {
         let list = &document()["paths"]["/v1/instances"]["get"];
         assert_eq!(list.get("security"), None);
         assert!(list["parameters"].to_string().contains("parameters/Tenant"));
+    }
+
+    #[test]
+    fn what_is_declared_of_fields_is_told() {
+        let schema = &document()["components"]["schemas"]["scheduler.v1.CreateSshKeyRequest"];
+        assert_eq!(schema["required"], json!(["name", "public_key"]));
+        let name = &schema["properties"]["name"];
+        assert_eq!((&name["minLength"], &name["maxLength"]), (&json!(1), &json!(63)));
+        let pattern = name["pattern"].as_str().expect("a pattern");
+        for (text, right) in [("web-1", true), ("1web", false), ("web-", false), ("Web", false)] {
+            assert_eq!(kernel::format::name(text).is_ok(), right);
+            assert_eq!(looks_like(pattern, text), right, "{text}");
+        }
+        let create = &document()["paths"]["/v1/ssh-keys"]["post"];
+        assert!(create["parameters"].to_string().contains("parameters/Prefer"));
+        let update = &document()["paths"]["/v1/ssh-keys/{name}"]["put"]["requestBody"];
+        assert!(
+            !update.to_string().contains("\"name\""),
+            "what stands in the path is not asked for in the body"
+        );
+    }
+
+    /// The pattern of names is the only one; a validator of JSON Schema knows how to read it.
+    fn looks_like(pattern: &str, text: &str) -> bool {
+        let schema = json!({"type": "string", "pattern": pattern});
+        jsonschema::validator_for(&schema).expect("a schema").is_valid(&json!(text))
     }
 
     #[test]

@@ -89,6 +89,9 @@ fn parameters(schemas: &mut Schemas, method: &Method) -> Vec<Value> {
     if !is_open(method) {
         parameters.push(json!({"$ref": "#/components/parameters/Tenant"}));
     }
+    if method.descriptor.output().get_field_by_name("outcome").is_some() {
+        parameters.push(json!({"$ref": "#/components/parameters/Prefer"}));
+    }
     if method.mutating && !method.descriptor.is_client_streaming() {
         parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
     }

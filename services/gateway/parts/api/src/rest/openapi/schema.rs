@@ -1,6 +1,7 @@
 //! JSON schemas (2020-12, as OpenAPI 3.1 uses them) of protobuf messages in their JSON form.
 
-use contracts::comments;
+use contracts::options::v1::Format;
+use contracts::{check, comments};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
@@ -39,11 +40,19 @@ impl Schemas {
             {
                 properties.insert(field.name().to_owned(), self.field(&field));
             }
-            let schema = json!({
+            let mut schema = json!({
                 "type": "object",
                 "description": comments::of(&message.parent_file(), message.path()),
                 "properties": properties,
             });
+            let required: Vec<String> = message
+                .fields()
+                .filter(|field| check::rules(field).required && !without.contains(&field.name().to_owned()))
+                .map(|field| field.name().to_owned())
+                .collect();
+            if !required.is_empty() {
+                schema["required"] = json!(required);
+            }
             self.0.insert(name, schema);
         }
         reference(message.full_name())
@@ -58,6 +67,13 @@ impl Schemas {
             kind if field.is_list() => json!({"type": "array", "items": self.value(&kind)}),
             kind => self.value(&kind),
         };
+        let rules = check::rules(field);
+        if rules.format == Format::Name {
+            let text = if field.is_list() { &mut schema["items"] } else { &mut schema };
+            text["minLength"] = 1.into();
+            text["maxLength"] = kernel::format::NAME_LIMIT.into();
+            text["pattern"] = "^[a-z]([a-z0-9-]*[a-z0-9])?$".into();
+        }
         let mut words = comments::of(&field.parent_file(), field.path());
         if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
             let others: Vec<String> =

@@ -1,7 +1,9 @@
 //! Verbs for objects of declared kinds, made from the declarations: `berth ssh-key list`.
 
+mod follow;
+
 use super::Session;
-use super::arguments::{WaitArgs, pair};
+use super::arguments::{ListArgs, WaitArgs, pair};
 use super::public_keys::keys_of;
 use super::session::all_pages;
 use crate::output::{Table, age, lines_of, local_time, word};
@@ -9,11 +11,12 @@ use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches, Subcommand, error::ErrorKind};
 use client::{Exit, Failure};
 use contracts::check::{Rules, rules};
-use contracts::common::v1::{GetRequest, ListRequest, OperationResponse};
+use contracts::common::v1::{GetRequest, ListRequest, OperationOutcome, OperationResponse};
 use contracts::options::v1::Format;
 use contracts::{Does, Method, ObjectKind, Op, comments, dashed};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
+use tonic::metadata::MetadataValue;
 
 /// What every object has: it is shown in its own way.
 const COMMON: [&str; 8] =
@@ -22,9 +25,19 @@ const COMMON: [&str; 8] =
 /// One verb for one kind, and what was given with it.
 #[derive(Debug, Clone)]
 pub struct KindCommand {
-    method: &'static Method,
-    op: Op,
+    verb: Verb,
     given: ArgMatches,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    /// What the declaration says.
+    Declared(&'static Method, Op),
+    /// Wait until an object is, or is gone.
+    Wait(&'static ObjectKind),
+    /// Print what becomes of objects.
+    Watch(&'static ObjectKind),
 }
 
 fn kinds() -> impl Iterator<Item = &'static ObjectKind> {
@@ -68,8 +81,14 @@ impl FromArgMatches for KindCommand {
         let (name, matches) = matches.subcommand().ok_or_else(missing)?;
         let kind = kinds().find(|kind| noun(kind) == name).ok_or_else(missing)?;
         let (name, given) = matches.subcommand().ok_or_else(missing)?;
-        let (method, op) = methods_of(kind).find(|(_, op)| verb(*op) == name).ok_or_else(missing)?;
-        Ok(Self { method, op, given: given.clone() })
+        let declared = methods_of(kind).find(|(_, op)| verb(*op) == name);
+        let verb = match (declared, name) {
+            (Some((method, op)), _) => Verb::Declared(method, op),
+            (None, follow::WAIT) => Verb::Wait(kind),
+            (None, follow::WATCH) => Verb::Watch(kind),
+            (None, _) => return Err(missing()),
+        };
+        Ok(Self { verb, given: given.clone() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -94,6 +113,11 @@ fn noun_of(kind: &'static ObjectKind) -> Command {
         examples = format!("{examples}\n  {}", example(method, op));
         command = command.subcommand(verb);
     }
+    for verb in follow::verbs(kind) {
+        if command.find_subcommand(verb.get_name()).is_none() {
+            command = command.subcommand(verb);
+        }
+    }
     command.after_help(examples)
 }
 
@@ -101,15 +125,14 @@ fn verb_of(method: &'static Method, op: Op) -> Command {
     let words = comments::of(&method.descriptor.parent_file(), method.descriptor.path());
     let command = Command::new(verb(op)).after_help(format!("Examples:\n  {}", example(method, op)));
     let command = match op.does {
-        Does::List => command
+        Does::List => ListArgs::augment_args(command)
             .arg(
-                Arg::new("label")
-                    .long("label")
-                    .value_name("KEY=VALUE")
-                    .value_parser(pair)
-                    .action(ArgAction::Append)
-                    .help("Only objects with this label; may be repeated"),
+                Arg::new("order-by")
+                    .long("order-by")
+                    .value_name("ORDER")
+                    .help("name or created_at_us, and \" desc\" after it for the last first [default: name]"),
             )
+            .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Also those that are gone"))
             .arg(Arg::new("wide").long("wide").action(ArgAction::SetTrue).help("More columns")),
         Does::Get => command.arg(Arg::new("name").required(true).value_name("NAME").help("Name or id")),
         Does::Tell(_) => {
@@ -180,10 +203,15 @@ fn sentence(words: &str) -> String {
 }
 
 pub(super) async fn run(command: &KindCommand, session: &Session) -> Result<(), Failure> {
-    match command.op.does {
-        Does::List => list(command, session).await,
-        Does::Get => show(command, session).await,
-        Does::Tell(verb) => tell(command, verb, session).await,
+    let KindCommand { verb, given } = command;
+    match verb {
+        Verb::Declared(method, op) => match op.does {
+            Does::List => list(method, *op, given, session).await,
+            Does::Get => show(method, given, session).await,
+            Does::Tell(verb) => tell(method, *op, verb, given, session).await,
+        },
+        Verb::Wait(kind) => follow::wait(kind, given, session).await,
+        Verb::Watch(kind) => follow::watch(kind, given, session).await,
     }
 }
 
@@ -203,11 +231,30 @@ fn decoded(method: &Method, answer: Bytes) -> Result<DynamicMessage, Failure> {
     DynamicMessage::decode(method.descriptor.output(), answer).map_err(unreadable)
 }
 
-async fn list(command: &KindCommand, session: &Session) -> Result<(), Failure> {
-    let KindCommand { method, op, given } = command;
-    let labels = given.get_many::<(String, String)>("label").into_iter().flatten().cloned().collect();
-    let (mut objects, mut request) =
-        (Vec::new(), ListRequest { page_size: 1000, labels, ..Default::default() });
+async fn list(method: &Method, op: Op, given: &ArgMatches, session: &Session) -> Result<(), Failure> {
+    let args = ListArgs::from_arg_matches(given).map_err(|error| Failure::usage(error.to_string()))?;
+    let request = ListRequest {
+        labels: args.labels(),
+        filter: args.filter,
+        order_by: given.get_one::<String>("order-by").cloned().unwrap_or_default(),
+        include_gone: given.get_flag("all"),
+        ..ListRequest::default()
+    };
+    let objects = all(method, request, session).await?;
+    let mut all = DynamicMessage::new(method.descriptor.output());
+    all.set_field_by_number(1, Value::List(objects.iter().cloned().map(Value::Message).collect()));
+    let json = contracts::json_of(&all).map_err(|error| Failure::new(Exit::Failed, error))?;
+    session.format.print_value(&json, || table(op.kind, &objects, given.get_flag("wide")))
+}
+
+/// All objects of a list.
+async fn all(
+    method: &Method,
+    mut request: ListRequest,
+    session: &Session,
+) -> Result<Vec<DynamicMessage>, Failure> {
+    request.page_size = 1000;
+    let mut objects = Vec::new();
     all_pages(async |page_token| {
         request.page_token = page_token;
         let page = ask(method, session, &request).await?;
@@ -216,10 +263,7 @@ async fn list(command: &KindCommand, session: &Session) -> Result<(), Failure> {
         Ok(next.as_ref().and_then(|token| token.as_str()).unwrap_or_default().to_owned())
     })
     .await?;
-    let mut all = DynamicMessage::new(method.descriptor.output());
-    all.set_field_by_number(1, Value::List(objects.iter().cloned().map(Value::Message).collect()));
-    let json = contracts::json_of(&all).map_err(|error| Failure::new(Exit::Failed, error))?;
-    session.format.print_value(&json, || table(op.kind, &objects, given.get_flag("wide")))
+    Ok(objects)
 }
 
 fn items(page: &DynamicMessage) -> Vec<DynamicMessage> {
@@ -228,25 +272,37 @@ fn items(page: &DynamicMessage) -> Vec<DynamicMessage> {
     items.iter().filter_map(Value::as_message).cloned().collect()
 }
 
-async fn show(command: &KindCommand, session: &Session) -> Result<(), Failure> {
-    let name = command.given.get_one::<String>("name").cloned().unwrap_or_default();
-    let object = ask(command.method, session, &GetRequest { name }).await?;
+async fn show(method: &Method, given: &ArgMatches, session: &Session) -> Result<(), Failure> {
+    let name = given.get_one::<String>("name").cloned().unwrap_or_default();
+    let object = ask(method, session, &GetRequest { name }).await?;
     let json = contracts::json_of(&object).map_err(|error| Failure::new(Exit::Failed, error))?;
     session.format.print_value(&json, || lines(&object))
 }
 
-async fn tell(command: &KindCommand, verb: &str, session: &Session) -> Result<(), Failure> {
-    let KindCommand { method, op, given } = command;
+async fn tell(
+    method: &Method,
+    op: Op,
+    verb: &str,
+    given: &ArgMatches,
+    session: &Session,
+) -> Result<(), Failure> {
     let request = request(method, given)?;
     let wait = WaitArgs::from_arg_matches(given).map_err(|error| Failure::usage(error.to_string()))?;
     let bytes = Bytes::from(contracts::canonical(&request));
-    let call = async |r| session.gateway.call(method, r).await;
+    let call = async |mut r: tonic::Request<Bytes>| {
+        // most owners have decided by then: what is refused is said at once
+        r.metadata_mut().insert("prefer", MetadataValue::from_static("wait=2"));
+        session.gateway.call(method, r).await
+    };
     let answer = session.gateway.change(bytes, session.key(), call).await?;
     let unreadable =
         |error| Failure::new(Exit::Failed, format!("the answer of the gateway cannot be read: {error}"));
-    let OperationResponse { operation_id, object_id } =
+    let OperationResponse { operation_id, object_id, outcome } =
         OperationResponse::decode(answer).map_err(unreadable)?;
-    let answer = contracts::gateway::v1::OperationResponse { operation_id, object_id };
+    if let Some(OperationOutcome { refusal: Some(refusal), .. }) = outcome {
+        return Err(Failure::refused(Some(refusal), format!("{} failed", method.descriptor.name())));
+    }
+    let answer = contracts::gateway::v1::OperationResponse { operation_id, object_id, outcome };
     let name = given.get_one::<String>("name").map_or("", String::as_str);
     let done = format!("{} {name}: {} is done", noun(op.kind), dashed(verb));
     session.accepted(&answer, &wait, &done).await

@@ -1,0 +1,96 @@
+//! What is declared of fields: by what objects are found, what they refer to, and who may see them.
+
+use super::{Declared, Reference, sentence, text};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+
+/// Names of fields, or their ends after a '_', that tell a tenant something of the platform's hosts.
+const OF_HOSTS: [&str; 10] = [
+    "host",
+    "host_id",
+    "host_ids",
+    "host_name",
+    "host_names",
+    "node",
+    "node_id",
+    "agent_id",
+    "hypervisor",
+    "hypervisor_id",
+];
+
+fn said(pool: &DescriptorPool, field: &FieldDescriptor) -> Option<DynamicMessage> {
+    let extension = pool.get_extension_by_name("berth.options.v1.field")?;
+    let options = field.options();
+    match options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())? {
+        Value::Message(said) => Some(said),
+        _ => None,
+    }
+}
+
+/// Whether objects are found by a field.
+pub fn is_indexed(pool: &DescriptorPool, field: &FieldDescriptor) -> bool {
+    let said = said(pool, field).and_then(|said| said.get_field_by_name("index").map(|v| v.into_owned()));
+    said.is_some_and(|index| index.as_bool() == Some(true))
+}
+
+/// The fields of a message with ids of objects.
+pub fn references(pool: &DescriptorPool, message: &MessageDescriptor) -> Result<Vec<Reference>, String> {
+    let mut found = Vec::new();
+    for field in message.fields() {
+        let Some(kind) = said(pool, &field).and_then(|said| text(&said, "refers")) else { continue };
+        if field.kind() != Kind::String {
+            return Err(format!("refers to a {kind} in `{}`, which is no text: ids are", field.name()));
+        }
+        found.push(Reference { field: field.name().to_owned(), list: field.is_list(), kind });
+    }
+    Ok(found)
+}
+
+/// What is wrong with references and with what is shown to whom.
+pub fn wrong(pool: &DescriptorPool, found: &Declared) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for message in pool.all_messages() {
+        match references(pool, &message) {
+            Err(why) => wrong.push(sentence(&message, &why)),
+            Ok(references) => {
+                let unknown = |one: &&Reference| !found.kinds.iter().any(|kind| kind.kind == one.kind);
+                if let Some(one) = references.iter().find(unknown) {
+                    let why = format!("refers in `{}` to a {:?}, which is no kind", one.field, one.kind);
+                    wrong.push(sentence(&message, &why));
+                }
+                let read = found.kinds.iter().any(|kind| kind.message == message)
+                    || found.ops.iter().any(|op| op.method.input() == message);
+                if let Some(one) = references.first().filter(|_| !read) {
+                    let why = format!(
+                        "refers in `{}` to a {}, where nobody looks: only objects, and requests of declared methods, \
+                         refer to objects",
+                        one.field, one.kind
+                    );
+                    wrong.push(sentence(&message, &why));
+                }
+            }
+        }
+        wrong.extend(unguarded(pool, found, &message).map(|why| sentence(&message, &why)));
+    }
+    wrong
+}
+
+/// Events and objects are shown to tenants: a field that names a host says who may see it.
+fn unguarded(pool: &DescriptorPool, found: &Declared, message: &MessageDescriptor) -> Option<String> {
+    let shown = found.kinds.iter().any(|kind| kind.message == *message)
+        || found.messages.iter().any(|one| one.kind == "Event" && one.message == *message);
+    let of_hosts = |name: &str| {
+        OF_HOSTS
+            .iter()
+            .any(|end| name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('_')))
+    };
+    let open = message.fields().find(|field| {
+        shown
+            && field.kind() == Kind::String
+            && of_hosts(field.name())
+            && said(pool, field).and_then(|said| text(&said, "needs")).is_none()
+    })?;
+    Some(format!(
+        "shows `{}` to everybody: a field that names a host says `needs: \"host.read\"`",
+        open.name()
+    ))
+}

@@ -209,6 +209,8 @@ pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
     Box::new(FromHandlers { tables: STATE_TABLES, subscriptions })
 }
 
+/// How long calls may take that are under way when the gateway stops.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 /// How long a pass may take that removes many files or rows.
 const MANY_FILES: Duration = Duration::from_secs(300);
 
@@ -348,7 +350,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
-    let sockets = TaskTracker::new();
+    let (sockets, calls) = (TaskTracker::new(), drafts.under_way().clone());
     let doors = Doors::new(routes.routes(), kinds, &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
@@ -373,6 +375,11 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
             told.cancel();
         });
         listen::serve(listener, tls, doors, sockets, stopping).await;
+        // whose caller went away is done and recorded all the same
+        calls.close();
+        if tokio::time::timeout(LAST_CALLS, calls.wait()).await.is_err() {
+            tracing::warn!(calls = calls.len(), "calls did not end in time");
+        }
     });
     Ok(address)
 }

@@ -11,9 +11,9 @@ mod memory;
 use crate::metrics::Metrics;
 use crate::store::fleet::{self as table, Changed};
 use ::store::Store;
-use bus::{Failure, Work};
+use bus::{End, Failure, Work};
 use kernel::{HostId, InstanceId};
-use memory::{Ending, Memory};
+use memory::Memory;
 use scheduler_placement::solver::{Fleet, HostRow, Resident};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,8 +77,8 @@ impl FleetMemory {
             }
         }
         self.memory().hold(id);
-        let ending = Ending::of_hold(self.memory.clone(), id);
-        work.after_commit(move || drop(ending));
+        let fleet = self.clone();
+        work.at_end(move |_| fleet.memory().let_go(id));
         Ok(())
     }
 
@@ -114,7 +114,10 @@ impl FleetMemory {
     }
 
     fn settle(&self, work: &mut Work, change: u64) {
-        let ending = Ending::of_change(self.memory.clone(), change);
-        work.after_commit(move || ending.committed());
+        let fleet = self.clone();
+        work.at_end(move |end| match end {
+            End::Committed => fleet.memory().commit(change),
+            End::Undone => fleet.memory().undo(change),
+        });
     }
 }

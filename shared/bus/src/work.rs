@@ -1,18 +1,19 @@
 //! A unit of work: one transaction and the messages that leave with it.
 
+use crate::ending::{End, Hooks};
 use crate::fail::FailPoint;
 use crate::handoff::Handoff;
 use crate::late::{Late, LateRows};
+use crate::memory::Memory;
 use crate::{Cause, Envelope, outbox, topology, trace};
 use bytes::Bytes;
 use contracts::Entry;
 use kernel::{Kind, Message, MessageId, Subject, Timestamp};
 use sqlx::AnyConnection;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::{StoreError, Tx};
-
-type Hook = Box<dyn FnOnce() + Send>;
 
 static WORKS: AtomicU64 = AtomicU64::new(0);
 
@@ -25,8 +26,9 @@ pub struct Work {
     occurred_at: Timestamp,
     key: String,
     outgoing: Vec<outbox::Outgoing>,
-    hooks: Vec<Hook>,
+    hooks: Hooks,
     late: Late,
+    memory: Memory,
     handoff: Arc<Handoff>,
     tells: Option<&'static [&'static str]>,
     /// The command that may not be sent.
@@ -57,8 +59,9 @@ impl Work {
             occurred_at: now,
             key: String::new(),
             outgoing: Vec::new(),
-            hooks: Vec::new(),
+            hooks: Hooks::default(),
             late: Late::default(),
+            memory: Memory::default(),
             handoff,
             tells,
             denied: None,
@@ -209,10 +212,24 @@ impl Work {
         self.outgoing.push(outgoing);
     }
 
-    /// Does `hook` once the work is committed: waking a reconciler. It is dropped when the work, or the message that
-    /// was being handled, is undone: what it holds can tell.
+    /// Does `hook` once the work is committed: waking a reconciler. Nothing is done when the work, or the message that is
+    /// being handled, is undone.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.at_end(move |end| {
+            if end == End::Committed {
+                hook();
+            }
+        });
+    }
+
+    /// Does `hook` when the work has ended, or the message that is being handled was undone; it is told which.
+    pub fn at_end(&mut self, hook: impl FnOnce(End) + Send + 'static) {
         self.hooks.push(Box::new(hook));
+    }
+
+    /// What the messages of this work know together. It is forgotten when one of them is undone.
+    pub fn memory<T: Any + Send + Default>(&mut self) -> &mut T {
+        self.memory.of()
     }
 
     /// Rows that are written together with those of other messages, just before the commit.
@@ -242,12 +259,13 @@ impl Work {
     /// Forgets what was queued since `mark`; the caller rolls the tables back.
     pub(crate) fn forget_since(&mut self, mark: Mark) {
         self.outgoing.truncate(mark.outgoing);
-        self.hooks.truncate(mark.hooks);
+        self.hooks.undo_after(mark.hooks);
     }
 
-    /// Forgets the rows that are not written yet.
+    /// Forgets the rows that are not written yet, and what was known.
     pub(crate) fn forget_late(&mut self) {
         self.late.forget();
+        self.memory.forget();
     }
 
     /// Commits tables and messages together.
@@ -262,9 +280,7 @@ impl Work {
         let numbers = outbox::append(&mut self.tx, &self.outgoing, self.now, numbered).await?;
         FailPoint::OutboxWritten.reached().await;
         self.tx.commit().await?;
-        for hook in self.hooks {
-            hook();
-        }
+        self.hooks.committed();
         if speaks {
             self.handoff.committed(numbers.and_then(|numbers| outbox::numbered(self.outgoing, &numbers)));
         }

@@ -3,7 +3,6 @@
 use kernel::{HostId, InstanceId};
 use scheduler_placement::solver::{Fleet, HostRow, Resident};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What to bring back when a change is undone.
 enum Before {
@@ -47,6 +46,11 @@ impl Memory {
 
     pub fn hold(&mut self, work: u64) {
         self.holder = Some(work);
+    }
+
+    /// The unit of work has ended.
+    pub fn let_go(&mut self, work: u64) {
+        self.holder = self.holder.filter(|holder| *holder != work);
     }
 
     /// The version to read on from. Changes of former holders that have not said how they ended are taken back: if
@@ -100,7 +104,7 @@ impl Memory {
     }
 
     /// A change was committed. One that is no longer pending was judged by the tables meanwhile.
-    fn commit(&mut self, number: u64) {
+    pub fn commit(&mut self, number: u64) {
         while self.pending.front().is_some_and(|pending| pending.number <= number) {
             self.pending.pop_front();
             self.followed(1);
@@ -108,7 +112,7 @@ impl Memory {
     }
 
     /// A change was undone, and with it all that came after it.
-    fn undo(&mut self, number: u64) {
+    pub fn undo(&mut self, number: u64) {
         if let Some(place) = self.pending.iter().position(|pending| pending.number == number) {
             self.undo_from(place);
         }
@@ -143,45 +147,6 @@ fn set_host(fleet: &mut Fleet, host: HostId, now: Option<HostRow>) -> Option<Hos
     }
 }
 
-enum What {
-    Hold(u64),
-    Change(u64),
-}
-
-/// Goes with a unit of work. Dropped without having been told of the commit: the work, or the message, was undone.
-pub(super) struct Ending {
-    memory: Arc<Mutex<Memory>>,
-    what: Option<What>,
-}
-
-impl Ending {
-    pub fn of_hold(memory: Arc<Mutex<Memory>>, work: u64) -> Self {
-        Self { memory, what: Some(What::Hold(work)) }
-    }
-
-    pub fn of_change(memory: Arc<Mutex<Memory>>, number: u64) -> Self {
-        Self { memory, what: Some(What::Change(number)) }
-    }
-
-    pub fn committed(mut self) {
-        if let Some(What::Change(number)) = self.what.take() {
-            self.memory.lock().unwrap_or_else(PoisonError::into_inner).commit(number);
-        }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Some(what) = self.what.take() else { return };
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        match what {
-            What::Hold(work) if memory.held_by(work) => memory.holder = None,
-            What::Hold(_) => {}
-            What::Change(number) => memory.undo(number),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,57 +166,61 @@ mod tests {
         }
     }
 
-    fn on(memory: &Arc<Mutex<Memory>>) -> Vec<(u128, u128)> {
-        let memory = memory.lock().expect("not poisoned");
+    fn on(memory: &Memory) -> Vec<(u128, u128)> {
         let mut all: Vec<_> =
             memory.fleet.residents().map(|r| (r.instance.as_u128(), r.host.as_u128())).collect();
         all.sort_unstable();
         all
     }
 
-    fn change(memory: &Arc<Mutex<Memory>>, instance: u128, now: Option<Resident>) -> Ending {
-        let number =
-            memory.lock().expect("not poisoned").change_reservation(InstanceId::from_u128(instance), now);
-        Ending::of_change(memory.clone(), number)
+    fn change(memory: &mut Memory, instance: u128, now: Option<Resident>) -> u64 {
+        memory.change_reservation(InstanceId::from_u128(instance), now)
     }
 
-    fn filled() -> Arc<Mutex<Memory>> {
-        let memory = Arc::new(Mutex::new(Memory::default()));
-        memory.lock().expect("not poisoned").replace(Fleet::new(Vec::new(), [resident(1, 1)]), 7);
+    fn filled() -> Memory {
+        let mut memory = Memory::default();
+        memory.replace(Fleet::new(Vec::new(), [resident(1, 1)]), 7);
         memory
     }
 
     #[test]
     fn what_is_undone_is_taken_back_with_all_that_came_after_it() {
-        let memory = filled();
-        let kept = change(&memory, 2, Some(resident(2, 1)));
-        // the message after it moves and releases, and is undone: its endings go in the order in which they came
-        let undone = vec![change(&memory, 2, Some(resident(2, 9))), change(&memory, 1, None)];
+        let mut memory = filled();
+        let kept = change(&mut memory, 2, Some(resident(2, 1)));
+        // the message after it moves and releases, and is undone: told in the order in which they came
+        let undone = [change(&mut memory, 2, Some(resident(2, 9))), change(&mut memory, 1, None)];
         assert_eq!(on(&memory), [(2, 9)]);
-        drop(undone);
+        undone.into_iter().for_each(|number| memory.undo(number));
         assert_eq!(on(&memory), [(1, 1), (2, 1)]);
-        assert_eq!(memory.lock().expect("not poisoned").next_version(), 9);
-        kept.committed();
+        assert_eq!(memory.next_version(), 9);
+        memory.commit(kept);
         assert_eq!(on(&memory), [(1, 1), (2, 1)]);
-        assert_eq!(memory.lock().expect("not poisoned").version, Some(8));
+        assert_eq!(memory.version, Some(8));
     }
 
     #[test]
     fn the_tables_judge_what_nobody_has_told_of_yet() {
-        let memory = filled();
-        let late = change(&memory, 2, Some(resident(2, 1)));
+        let mut memory = filled();
+        let late = change(&mut memory, 2, Some(resident(2, 1)));
         // somebody else holds the fleet before the first has told of its commit: the change is in the tables
-        assert_eq!(memory.lock().expect("not poisoned").known(), Some(7));
+        assert_eq!(memory.known(), Some(7));
         assert_eq!(on(&memory), [(1, 1)]);
-        {
-            let mut memory = memory.lock().expect("not poisoned");
-            memory.follow_reservation(InstanceId::from_u128(2), Some(resident(2, 1)));
-            memory.followed(1);
-        }
-        let own = change(&memory, 3, Some(resident(3, 1)));
-        late.committed();
-        assert_eq!(memory.lock().expect("not poisoned").version, Some(8), "it counts once");
-        drop(own);
+        memory.follow_reservation(InstanceId::from_u128(2), Some(resident(2, 1)));
+        memory.followed(1);
+        let own = change(&mut memory, 3, Some(resident(3, 1)));
+        memory.commit(late);
+        assert_eq!(memory.version, Some(8), "it counts once");
+        memory.undo(own);
         assert_eq!(on(&memory), [(1, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn who_holds_it_lets_go_of_it_and_nobody_else() {
+        let mut memory = filled();
+        memory.hold(1);
+        memory.let_go(2);
+        assert!(memory.held_by(1));
+        memory.let_go(1);
+        assert!(!memory.held_by(1));
     }
 }

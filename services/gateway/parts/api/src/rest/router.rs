@@ -3,7 +3,7 @@
 use super::call::{self, Door};
 use super::problem::Problem;
 use super::{console, event_socket, lines, openapi, sse, upload};
-use crate::api::audit::Draft;
+use crate::api::audit::{Answered, Draft};
 use crate::translate;
 use axum::Router;
 use axum::body::Body;
@@ -88,17 +88,21 @@ async fn dispatch(door: Door, method: &'static Method, shape: Shape, mut request
     let draft = door.drafts.draft(method, "rest", request.headers(), request.extensions());
     request.extensions_mut().insert(draft.clone());
     let request = named(&draft, method, request).await;
-    let response = run(door, method, shape, request).await;
-    // what the services answered is recorded already; this is for what did not get as far
-    let problem = response.extensions().get::<Problem>().cloned();
-    let (code, kind, refusal) = match &problem {
-        Some(problem) => problem.as_record(),
-        None => (Code::Ok, "OK".to_owned(), String::new()),
+    let door_draft = draft.clone();
+    let call = async move {
+        let response = run(door, method, shape, request).await;
+        // what came to the services is recorded there; this is for what did not get as far
+        if door_draft.came_to_services() {
+            return (response, None);
+        }
+        let problem = response.extensions().get::<Problem>().cloned();
+        let (code, name, refusal) = match &problem {
+            Some(problem) => problem.as_record(),
+            None => (Code::Ok, "OK".to_owned(), String::new()),
+        };
+        (response, Some(Answered { code, name, refusal }))
     };
-    match draft.answered(code, &kind, &refusal).await {
-        Ok(()) => response,
-        Err(unrecorded) => Problem::of(&unrecorded).into_response(),
-    }
+    draft.follow(call).await.unwrap_or_else(|unrecorded| Problem::of(&unrecorded).into_response())
 }
 
 /// Notes what the path names: it is known of callers who come no further, too.

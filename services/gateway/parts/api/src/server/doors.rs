@@ -37,15 +37,16 @@ impl Doors {
         meter: &Meter,
     ) -> Self {
         let observer = Arc::new(Observer::new(meter));
-        // the last layer is the outermost: first measured, then recorded, limited in time, known, noted, admitted
+        // the last layer is the outermost: first measured, then limited in time, recorded, known, noted, admitted. Who
+        // waits too long is told so; the call itself goes on, and is recorded as it ends
         let grpc = services
             .into_axum_router()
             .merge(kinds.routes())
             .layer(from_fn_with_state(admission.clone(), admission::admit))
             .layer(from_fn(layer::note))
             .layer(from_fn_with_state(admit.clone(), admit::guard))
-            .layer(from_fn(observe::limit_time))
             .layer(from_fn_with_state(drafts.clone(), layer::record))
+            .layer(from_fn(observe::limit_time))
             .layer(from_fn_with_state(observer, observe::observe));
         let rest = router::router(&Door {
             grpc: grpc.clone(),

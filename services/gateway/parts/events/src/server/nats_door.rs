@@ -1,7 +1,7 @@
 //! The door at the broker: whoever connects to it with an API token may send events of their tenant, and nothing else.
 
 use crate::adapters::nats_claims::{self, CalloutKey, Connecting};
-use gateway_api::api::audit::Drafts;
+use gateway_api::api::audit::{Answered, Drafts};
 
 use bus::Connection;
 use bus::questions::{Question, Questions};
@@ -123,7 +123,8 @@ impl NatsDoor {
                     draft.is_by(audit::who(&caller));
                 }
                 // what cannot be recorded is counted by the ledger
-                let _ = draft.answered(refused.code(), code_name(refused.code()), &refusal).await;
+                let name = code_name(refused.code()).to_owned();
+                let _ = draft.answered(Answered { code: refused.code(), name, refusal }).await;
             }
         }
         admitted

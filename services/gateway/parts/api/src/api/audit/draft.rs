@@ -12,7 +12,9 @@ use kernel::{AuditId, Clock, CorrelationId, PLATFORM};
 use prost_reflect::DynamicMessage;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 /// Longest idempotency key in a record, in characters.
 const KEY_LIMIT: usize = 256;
@@ -30,6 +32,8 @@ enum Hand {
 
 struct State {
     hand: Hand,
+    /// The services have the call: they say how it ended.
+    in_services: bool,
     record: AuditRecord,
 }
 
@@ -38,6 +42,7 @@ pub struct Drafts {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     door: Arc<dyn Admit>,
+    under_way: TaskTracker,
 }
 
 /// What will be recorded of a call.
@@ -50,10 +55,26 @@ pub struct Draft {
     state: Mutex<State>,
 }
 
+/// How a call was answered.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// What it is on the wire.
+    pub code: Code,
+    /// "NOT_FOUND".
+    pub name: String,
+    /// Code of the refusal; "" = none.
+    pub refusal: String,
+}
+
 impl Drafts {
     /// Drafts that end in this ledger.
     pub fn new(ledger: Ledger, clock: Arc<dyn Clock>, door: Arc<dyn Admit>) -> Self {
-        Self { ledger, clock, door }
+        Self { ledger, clock, door, under_way: TaskTracker::new() }
+    }
+
+    /// Calls that change something and have not ended.
+    pub fn under_way(&self) -> &TaskTracker {
+        &self.under_way
     }
 
     /// The draft of a call with these headers that came in by a door.
@@ -86,7 +107,7 @@ impl Drafts {
             began: Instant::now(),
             authorization: headers.get(header::AUTHORIZATION).cloned(),
             drafts: self.clone(),
-            state: Mutex::new(State { hand: Hand::Open, record }),
+            state: Mutex::new(State { hand: Hand::Open, in_services: false, record }),
         })
     }
 }
@@ -94,6 +115,47 @@ impl Drafts {
 impl Draft {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a call to its end and has it recorded. One that changes something ends as it would have when its caller no
+    /// longer waits: the record tells what was done, not who listened. An error: it was done and could not be recorded, or
+    /// it broke.
+    pub async fn follow<T: Send + 'static>(
+        self: Arc<Self>,
+        call: impl Future<Output = (T, Option<Answered>)> + Send + 'static,
+    ) -> Result<T, Status> {
+        let draft = self.clone();
+        let whole = async move {
+            let (answer, how) = call.await;
+            match how {
+                Some(how) => draft.answered(how).await.map(|()| answer),
+                None => Ok(answer),
+            }
+        };
+        if !self.mutating {
+            return whole.await;
+        }
+        match self.drafts.under_way.spawn(whole.in_current_span()).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, method = self.method.descriptor.name(), "a call broke");
+                let how = Answered { code: Code::Internal, name: "INTERNAL".into(), refusal: String::new() };
+                // nothing of it was committed
+                self.undone();
+                self.answered(how).await?;
+                Err(Status::internal("the call broke; look before you ask again"))
+            }
+        }
+    }
+
+    /// The services have the call now.
+    pub fn in_services(&self) {
+        self.state().in_services = true;
+    }
+
+    /// Whether the services have, or had, the call.
+    pub fn came_to_services(&self) -> bool {
+        self.state().in_services
     }
 
     /// Who calls.
@@ -206,10 +268,10 @@ impl Draft {
         record.clone()
     }
 
-    /// The call was answered. An error: it was done and could not be recorded.
-    pub async fn answered(&self, code: Code, code_name: &str, refusal: &str) -> Result<(), Status> {
-        let outcome = Outcome::of(code_name);
-        if code == Code::PermissionDenied {
+    /// The call has ended. An error: it was done and could not be recorded.
+    pub async fn answered(&self, how: Answered) -> Result<(), Status> {
+        let outcome = Outcome::of(&how.name);
+        if how.code == Code::PermissionDenied {
             // who it is may not have come further than the door
             if let Some(caller) = self.caller().await {
                 self.is_by(translate::who(&caller));
@@ -218,12 +280,11 @@ impl Draft {
         let record = {
             let mut state = self.state();
             let due = self.mutating || outcome == Outcome::Denied;
-            // nobody waited: whoever still works on it knows better how it ended, or the last to let go writes it
-            if !due || state.hand != Hand::Open || outcome == Outcome::Unknown {
+            if !due || state.hand != Hand::Open {
                 return Ok(());
             }
             state.hand = Hand::Closed;
-            self.written(&mut state, code_name, refusal)
+            self.written(&mut state, &how.name, &how.refusal)
         };
         match outcome {
             Outcome::Denied => {
@@ -242,18 +303,5 @@ impl Draft {
     async fn caller(&self) -> Option<crate::domain::caller::Caller> {
         let value = self.authorization.clone()?;
         self.drafts.door.identify(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])).await
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        let mut state = self.state();
-        if !self.mutating || state.hand != Hand::Open {
-            return;
-        }
-        state.hand = Hand::Closed;
-        let record = self.written(&mut state, "CANCELLED", "");
-        drop(state);
-        self.drafts.ledger.leave(record);
     }
 }

@@ -1,7 +1,7 @@
 //! Where calls become records: around the check of tokens, so that what it refuses is seen, and behind it, where it
 //! is known who asks for what.
 
-use super::{Draft, Drafts};
+use super::{Answered, Draft, Drafts};
 use crate::api::admit::method_of;
 use crate::api::kinds::KIND_LIMIT;
 use crate::domain::caller::Caller;
@@ -35,13 +35,15 @@ pub async fn record(State(drafts): State<Arc<Drafts>>, mut request: Request, nex
     let draft =
         brought.unwrap_or_else(|| drafts.draft(method, "grpc", request.headers(), request.extensions()));
     request.extensions_mut().insert(draft.clone());
-    let response = next.run(request).await;
-    let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
-    let refusal = status::details(&status).0.map(|refusal| refusal.code).unwrap_or_default();
-    match draft.answered(status.code(), code_name(status.code()), &refusal).await {
-        Ok(()) => response,
-        Err(unrecorded) => unrecorded.into_http(),
-    }
+    draft.in_services();
+    let call = async move {
+        let response = next.run(request).await;
+        let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
+        let refusal = status::details(&status).0.map(|refusal| refusal.code).unwrap_or_default();
+        let name = code_name(status.code()).to_owned();
+        (response, Some(Answered { code: status.code(), name, refusal }))
+    };
+    draft.follow(call).await.unwrap_or_else(Status::into_http)
 }
 
 /// Notes who asks for what.

@@ -26,8 +26,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 enum Entry {
     /// Somebody waits for it.
     Awaited(Box<AuditRecord>, oneshot::Sender<Result<(), Status>>),
-    /// Nobody does.
-    Left(Box<AuditRecord>),
     /// Repeats are counted.
     Denied(Box<AuditRecord>),
 }
@@ -94,13 +92,6 @@ impl Ledger {
         }
     }
 
-    /// Writes a record that nobody waits for.
-    pub fn leave(&self, record: AuditRecord) {
-        if self.entries.try_send(Entry::Left(Box::new(record))).is_err() {
-            self.lose();
-        }
-    }
-
     fn lose(&self) {
         tracing::error!("a record of a call was lost: too many wait");
         self.lost.add(1, &[]);
@@ -154,7 +145,6 @@ impl Clerk {
         for entry in batch {
             match entry {
                 Entry::Awaited(record, answer) => awaited.push((*record, answer)),
-                Entry::Left(record) => records.push(*record),
                 Entry::Denied(record) => records.extend(self.count(*record)),
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::one_instance::{create, prepare};
 use async_nats::{Client, ConnectOptions, Event};
-use bus::{Limits, inbox_of, topology};
+use bus::{StreamLimits, inbox_of, topology};
 use chassis::Service;
 use node::broker_users::{self, OPERATOR, SETUP};
 use node::{NodeSettings, SERVICES, replay_verify};
@@ -147,7 +147,7 @@ impl Somebody {
 }
 
 fn streams() -> Vec<String> {
-    topology::streams(1, &Limits::default()).into_iter().map(|stream| stream.name).collect()
+    topology::streams(1, &StreamLimits::default()).into_iter().map(|stream| stream.name).collect()
 }
 
 /// What a service has no business to publish to.

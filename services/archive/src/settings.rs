@@ -1,6 +1,6 @@
 //! Settings of the service.
 
-use crate::domain::due::Limits;
+use crate::domain::due::SegmentLimits;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Default for Settings {
 
 impl Settings {
     /// When a segment is sealed; an error says what would be right.
-    pub(crate) fn limits(&self) -> anyhow::Result<Limits> {
+    pub(crate) fn limits(&self) -> anyhow::Result<SegmentLimits> {
         anyhow::ensure!(self.segment_events > 0, "segment_events is 0; a segment holds at least one event");
         anyhow::ensure!(
             (1..=256 << 20).contains(&self.segment_bytes),
@@ -49,7 +49,7 @@ impl Settings {
             self.segment_bytes,
             256 << 20
         );
-        Ok(Limits {
+        Ok(SegmentLimits {
             events: self.segment_events,
             bytes: self.segment_bytes,
             age: Duration::from_secs(self.segment_age_s),

@@ -170,8 +170,8 @@ impl Settings {
         Ok(Duration::from_secs(24 * 3600) * self.keep_ended_tokens_days)
     }
 
-    fn event_limits(&self) -> events::Limits {
-        events::Limits {
+    fn event_limits(&self) -> events::ReaderLimits {
+        events::ReaderLimits {
             streams: self.event_streams,
             streams_of_a_tenant: self.event_streams_per_tenant,
             patience: Duration::from_secs(self.event_reader_patience_s.max(1)),

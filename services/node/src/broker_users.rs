@@ -5,7 +5,7 @@
 //! may read, clear or make which stream (<https://docs.nats.io/reference/reference-protocols/nats_api_reference>).
 
 use bus::topology::{self, DEAD, EVENTS, OUTSIDE};
-use bus::{Limits, inbox_of, live};
+use bus::{StreamLimits, inbox_of, live};
 use chassis::Service;
 use contracts::{ANSWERING, CATALOGUE, QUEUES};
 use kernel::Kind;
@@ -128,7 +128,7 @@ pub fn names(services: &[&Service]) -> String {
 }
 
 fn streams() -> Vec<String> {
-    topology::streams(1, &Limits::default()).into_iter().map(|stream| stream.name).collect()
+    topology::streams(1, &StreamLimits::default()).into_iter().map(|stream| stream.name).collect()
 }
 
 fn of(service: &Service, services: &[&Service]) -> Permissions {

@@ -1,6 +1,6 @@
 //! What the scheduler counts.
 
-use crate::domain::lifecycle::{Progress, Standing};
+use crate::domain::lifecycle::{OperationStanding, OperationStep};
 use kernel::quota::Quota;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
@@ -88,13 +88,13 @@ impl Metrics {
     }
 
     /// Operations moved on.
-    pub fn progressed(&self, operations: &[Progress]) {
+    pub fn progressed(&self, operations: &[OperationStep]) {
         for progress in operations {
             let state = match progress.standing {
-                Standing::Running => continue,
-                Standing::Succeeded => "succeeded",
-                Standing::Failed => "failed",
-                Standing::Superseded => "superseded",
+                OperationStanding::Running => continue,
+                OperationStanding::Succeeded => "succeeded",
+                OperationStanding::Failed => "failed",
+                OperationStanding::Superseded => "superseded",
             };
             self.operations.add(1, &[KeyValue::new("state", state)]);
         }

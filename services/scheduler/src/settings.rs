@@ -1,6 +1,6 @@
 //! What an operator may set.
 
-use crate::domain::lifecycle::Limits;
+use crate::domain::lifecycle::LifecycleLimits;
 use anyhow::ensure;
 use scheduler_placement::resources::Overcommit;
 use serde::{Deserialize, Serialize};
@@ -76,8 +76,8 @@ impl Settings {
     }
 
     /// The numbers behind the life of an instance.
-    pub fn limits(&self) -> Limits {
-        Limits {
+    pub fn limits(&self) -> LifecycleLimits {
+        LifecycleLimits {
             start_deadline: Duration::from_secs(self.start_deadline_s),
             action_deadline: Duration::from_secs(self.action_deadline_s),
             max_hosts: self.max_hosts,

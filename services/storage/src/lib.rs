@@ -82,7 +82,7 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> anyhow::Result<()> 
 /// What the service listens to.
 pub fn subscriptions(settings: &Settings, desk: &Desk, wakes: &Wakes) -> Subscriptions {
     let (store, limits) =
-        (desk.store().clone(), translate::Limits { max_file_bytes: settings.max_file_bytes });
+        (desk.store().clone(), translate::ImportLimits { max_file_bytes: settings.max_file_bytes });
     Subscriptions::new(SERVICE.name)
         .on(ImportImageHandler { store: store.clone(), limits, wakes: wakes.clone() })
         .on(DeleteImageHandler { store, wakes: wakes.clone() })

@@ -1,7 +1,7 @@
 //! The connection to the broker.
 
 use crate::wait::{Wait, flat};
-use crate::{Limits, Report, Trouble, topology};
+use crate::{Report, StreamLimits, Trouble, topology};
 use async_nats::jetstream;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
@@ -29,7 +29,7 @@ pub struct BusSettings {
     /// Copies of each stream in a cluster: 1, 3 or 5.
     pub replicas: usize,
     /// How much each stream takes.
-    pub limits: Limits,
+    pub limits: StreamLimits,
 }
 
 /// Beginnings of the inboxes of a user: nobody else may listen there.
@@ -71,7 +71,7 @@ impl Default for BusSettings {
             ca_file: String::new(),
             makes_streams: true,
             replicas: 1,
-            limits: Limits::default(),
+            limits: StreamLimits::default(),
         }
     }
 }
@@ -111,7 +111,7 @@ pub struct Connection {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     replicas: usize,
-    limits: Limits,
+    limits: StreamLimits,
     turns: Arc<watch::Sender<Turns>>,
     /// Over what streams are made; `None` = somebody else makes them.
     maker: Option<jetstream::Context>,
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     /// How much the streams take.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &StreamLimits {
         &self.limits
     }
 

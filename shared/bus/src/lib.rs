@@ -51,7 +51,7 @@ pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;
 pub use handle::{Handle, HandleCommand, HandleObject, HandleObjects, Subscriptions};
 pub use late::LateRows;
-pub use limits::Limits;
+pub use limits::StreamLimits;
 pub use outbox::{OldestWaiting, OutboxSize, size as outbox_size};
 pub use outside::{FromOutside, Outside, Sent};
 pub use relay::Relay;

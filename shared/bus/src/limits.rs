@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// tries again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct StreamLimits {
     /// Messages in the work queue of one service.
     pub queue_messages: i64,
     /// Bytes in the work queue of one service; -1 = no limit. The broker sets them aside: it has to have as much room.
@@ -28,7 +28,7 @@ pub struct Limits {
     pub outbox_keep_days: u32,
 }
 
-impl Default for Limits {
+impl Default for StreamLimits {
     fn default() -> Self {
         Self {
             queue_messages: 2_000_000,

@@ -1,7 +1,7 @@
 //! What the broker still holds for somebody: work that waits, and work that is under way.
 
 use crate::wait::{Wait, flat};
-use crate::{Connection, Limits, topology};
+use crate::{Connection, StreamLimits, topology};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::TryStreamExt;
 
@@ -21,7 +21,7 @@ fn failed(stream: &str, error: impl std::fmt::Display) -> QueueError {
 
 /// The work queues, by name.
 fn work_queues() -> Vec<String> {
-    let streams = topology::streams(1, &Limits::default()).into_iter();
+    let streams = topology::streams(1, &StreamLimits::default()).into_iter();
     streams.map(|s| s.name).filter(|name| name.starts_with("CMD_")).collect()
 }
 

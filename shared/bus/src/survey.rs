@@ -1,6 +1,6 @@
 //! What a broker is and what it keeps, as it says itself: for operators. Nothing is changed by asking.
 
-use crate::{BusSettings, Limits, topology};
+use crate::{BusSettings, StreamLimits, topology};
 use kernel::Timestamp;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ pub async fn connect_and_ask(settings: &BusSettings) -> Result<Survey, SurveyErr
 pub async fn ask(
     client: &async_nats::Client,
     replicas: usize,
-    limits: &Limits,
+    limits: &StreamLimits,
 ) -> Result<Survey, SurveyError> {
     let info = client.server_info();
     let mut survey = Survey {
@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn only_what_differs_from_the_declaration_is_said() {
-        let declared = serde_json::to_value(&topology::streams(1, &Limits::default())[0]).expect("json");
+        let declared =
+            serde_json::to_value(&topology::streams(1, &StreamLimits::default())[0]).expect("json");
         let mut present = declared.clone();
         assert_eq!(differences(&declared, &present), Vec::<String>::new());
         present["max_msgs"] = json!(-1);

@@ -1,6 +1,6 @@
 //! The streams, declared here and brought about at start.
 
-use crate::Limits;
+use crate::StreamLimits;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, ErrorCode};
 use contracts::QUEUES;
@@ -36,7 +36,7 @@ pub struct TopologyError {
 pub const OUTSIDE_MESSAGE_BYTES: i32 = 256 << 10;
 
 /// All streams as they should be.
-pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
+pub fn streams(replicas: usize, limits: &StreamLimits) -> Vec<Config> {
     let base = |name: &str, subject: String| Config {
         name: name.to_owned(),
         subjects: vec![subject],
@@ -98,7 +98,7 @@ pub fn streams(replicas: usize, limits: &Limits) -> Vec<Config> {
 pub async fn reconcile(
     context: &jetstream::Context,
     replicas: usize,
-    limits: &Limits,
+    limits: &StreamLimits,
 ) -> Result<(), TopologyError> {
     for config in streams(replicas, limits) {
         let stream = config.name.clone();

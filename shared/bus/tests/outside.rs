@@ -197,7 +197,7 @@ async fn what_cannot_be_taken_is_a_dead_letter_without_its_headers() {
 #[tokio::test]
 async fn a_full_stream_says_no_to_the_sender() {
     let nats = NatsServer::start().await;
-    let limits = bus::Limits { outside_bytes: 64 << 10, ..bus::Limits::default() };
+    let limits = bus::StreamLimits { outside_bytes: 64 << 10, ..bus::StreamLimits::default() };
     let settings = bus::BusSettings { limits, ..nats.settings() };
     let connection = Connection::open(&settings, "test", Report::none()).await.expect("our own server");
     let mut refused = None;

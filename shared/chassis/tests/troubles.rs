@@ -1,7 +1,7 @@
 //! What keeps a service from working is said by name in its health, and passes by itself when the cause is gone.
 
 use async_trait::async_trait;
-use bus::{BusSettings, Cause, Desk, Failure, Handle, Limits, Subscriptions, Trouble, Work};
+use bus::{BusSettings, Cause, Desk, Failure, Handle, StreamLimits, Subscriptions, Trouble, Work};
 use chassis::{Chassis, ChassisSettings};
 use contracts::scheduler::v1::{Instance, InstanceChanged, StartInstance};
 use sqlx::AssertSqlSafe;
@@ -37,7 +37,7 @@ struct Process {
     _keys: tempfile::TempDir,
 }
 
-async fn process(nats: &NatsServer, limits: Limits, database_url: &str) -> Process {
+async fn process(nats: &NatsServer, limits: StreamLimits, database_url: &str) -> Process {
     let keys = tempfile::tempdir().expect("folder");
     let settings = ChassisSettings {
         bus: BusSettings { limits, ..nats.settings() },
@@ -118,7 +118,7 @@ async fn a_disk_that_fills_up_and_has_room_again() {
     let (nats, folder) = (NatsServer::start().await, tempfile::tempdir().expect("folder"));
     let disk = SmallDisk::mount(&folder.path().join("disk"), 3 << 20);
     let url = format!("sqlite://{}/disk/test.db", folder.path().display());
-    let process = process(&nats, Limits::default(), &url).await;
+    let process = process(&nats, StreamLimits::default(), &url).await;
     process.serve();
     process.tell(20).await.expect("room");
     disk.fill();
@@ -138,7 +138,7 @@ async fn a_disk_that_fills_up_and_has_room_again() {
 #[tokio::test]
 async fn a_database_that_another_process_holds_locked() {
     let (nats, database) = (NatsServer::start().await, Database::sqlite(TABLES).await);
-    let process = process(&nats, Limits::default(), &database.url).await;
+    let process = process(&nats, StreamLimits::default(), &database.url).await;
     let other =
         Store::open(&database.url, &[bus::MIGRATIONS, TABLES].concat()).await.expect("another process");
     let lock = other.begin().await.expect("the write lock");
@@ -152,7 +152,7 @@ async fn a_database_that_another_process_holds_locked() {
 #[tokio::test]
 async fn a_server_that_takes_no_writes_and_one_that_lets_nobody_in() {
     let (nats, database) = (NatsServer::start().await, Database::postgres(TABLES).await);
-    let process = process(&nats, Limits::default(), &database.url).await;
+    let process = process(&nats, StreamLimits::default(), &database.url).await;
     process.serve();
     let (server, name) = database.url.rsplit_once('/').expect("a name");
     let admin = Store::open(&format!("{server}/postgres"), &[]).await.expect("the server");
@@ -179,7 +179,7 @@ async fn a_server_that_takes_no_writes_and_one_that_lets_nobody_in() {
 #[tokio::test]
 async fn a_work_queue_at_its_limit_holds_up_nothing_else_and_drops_nothing() {
     let (nats, database) = (NatsServer::start().await, Database::sqlite(TABLES).await);
-    let limits = Limits { queue_messages: 60, ..Limits::default() };
+    let limits = StreamLimits { queue_messages: 60, ..StreamLimits::default() };
     let process = process(&nats, limits, &database.url).await;
     process.tell(1_500).await.expect("the outbox takes them");
     let detail = process.in_trouble("scheduler.relay", Trouble::BrokerFull).await;
@@ -199,12 +199,12 @@ async fn a_work_queue_at_its_limit_holds_up_nothing_else_and_drops_nothing() {
 async fn a_broker_out_of_storage_and_one_that_is_away() {
     let small = "jetstream { max_file_store: 6MB }";
     let (mut nats, database) = (NatsServer::start_with(small).await, Database::sqlite(TABLES).await);
-    let limits = Limits {
+    let limits = StreamLimits {
         queue_bytes: -1,
         outside_bytes: -1,
         dead_bytes: -1,
         outbox_waiting: 20,
-        ..Limits::default()
+        ..StreamLimits::default()
     };
     let process = process(&nats, limits, &database.url).await;
     process.say_big(100).await;

@@ -14,7 +14,7 @@ const KEPT: usize = 1_000;
 
 /// What the log says of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownInstance {
     pub revision: u64,
     generation: u64,
     phase: InstancePhase,
@@ -33,7 +33,7 @@ pub struct Checker {
     last: u64,
     events: u64,
     places: Places,
-    pub(super) instances: HashMap<String, Known>,
+    pub(super) instances: HashMap<String, KnownInstance>,
     /// Newest revision of hosts and images.
     objects: HashMap<(&'static str, String), u64>,
     /// Newest revision of what a host says: about itself ("" as the instance) and about a VM.
@@ -178,7 +178,7 @@ impl Checker {
         for violation in self.places.instance(now) {
             self.find(violation);
         }
-        let known = Known { revision: now.revision, generation: now.generation, phase: now.phase() };
+        let known = KnownInstance { revision: now.revision, generation: now.generation, phase: now.phase() };
         self.instances.insert(now.id.clone(), known);
     }
 

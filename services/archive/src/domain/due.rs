@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// When a segment is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SegmentLimits {
     /// After so many events.
     pub events: u64,
     /// After so many bytes of payload.
@@ -36,7 +36,7 @@ pub enum Due {
     All,
 }
 
-impl Limits {
+impl SegmentLimits {
     /// What the backlog calls for.
     pub fn due(&self, backlog: Backlog, now: Timestamp) -> Due {
         let waited = backlog.since.is_some_and(|since| now.since(since) >= self.age);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_segment_is_due_when_it_is_full_or_old() {
-        let limits = Limits { events: 10, bytes: 100, age: Duration::from_secs(60) };
+        let limits = SegmentLimits { events: 10, bytes: 100, age: Duration::from_secs(60) };
         let backlog =
             |events, since: i64| Backlog { events, since: Some(Timestamp(since)), another_stream: false };
         let now = Timestamp(100_000_000);

@@ -4,7 +4,7 @@
 use crate::adapters::key::Key;
 use crate::adapters::seal::{self, Draft, Sealed};
 use crate::adapters::vault::Vault;
-use crate::domain::due::{Backlog, Due, Limits};
+use crate::domain::due::{Backlog, Due, SegmentLimits};
 use crate::metrics::Metrics;
 use crate::store::segments;
 use crate::translate;
@@ -26,7 +26,7 @@ pub struct Archiving {
     /// Signs them.
     pub(crate) key: Key,
     /// When they are sealed.
-    pub(crate) limits: Limits,
+    pub(crate) limits: SegmentLimits,
     /// Numbers for operators.
     pub(crate) metrics: Metrics,
     /// Since when there are events that are not archived.

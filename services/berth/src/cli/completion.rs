@@ -15,11 +15,11 @@ use client::Failure;
 pub struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]
-    shell: Known,
+    shell: OfferedShell,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Known {
+enum OfferedShell {
     Bash,
     Zsh,
     Fish,
@@ -27,9 +27,9 @@ enum Known {
 
 pub(super) fn run(args: &CompletionArgs) -> Result<(), Failure> {
     let shell = match args.shell {
-        Known::Bash => Shell::Bash,
-        Known::Zsh => Shell::Zsh,
-        Known::Fish => Shell::Fish,
+        OfferedShell::Bash => Shell::Bash,
+        OfferedShell::Zsh => Shell::Zsh,
+        OfferedShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);

@@ -3,7 +3,7 @@
 use super::operation::in_order;
 use super::{GlobalArgs, arguments::WaitArgs};
 use crate::config::{ClientSettings, Environment, load};
-use crate::output::{Format, Progress, note, refusal_line, word};
+use crate::output::{Format, ProgressLine, note, refusal_line, word};
 use client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
 use contracts::gateway::v1::{GetInstanceRequest, GetOperationResponse, Operation, OperationResponse};
 use std::time::Duration;
@@ -45,8 +45,8 @@ impl Session {
     }
 
     /// Progress of one wait.
-    pub fn progress(&self) -> Progress {
-        Progress::new(self.quiet)
+    pub fn progress(&self) -> ProgressLine {
+        ProgressLine::new(self.quiet)
     }
 
     /// After a request was accepted: wait for its end when that was asked for, and print where it stands.

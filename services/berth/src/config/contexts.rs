@@ -55,7 +55,7 @@ pub struct Context {
 
 /// A context and the file it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct ListedContext {
     /// How to talk to the gateway.
     pub context: Context,
     /// Where it is written.
@@ -68,14 +68,14 @@ pub struct Known {
 pub fn known_contexts(
     flags: &super::ClientFlags,
     environment: &Environment,
-) -> Result<BTreeMap<String, Known>, Failure> {
+) -> Result<BTreeMap<String, ListedContext>, Failure> {
     let files = super::client::files(flags, environment)?;
     let current = super::client::chosen_context(flags, environment, &files).map(|(name, _)| name);
     let mut known = BTreeMap::new();
     for (file, read) in files {
         for (name, context) in read.content.contexts {
             let current = current.as_deref() == Some(name.as_str());
-            known.insert(name, Known { context, file: file.clone(), current });
+            known.insert(name, ListedContext { context, file: file.clone(), current });
         }
     }
     Ok(known)

@@ -8,7 +8,7 @@ mod table;
 
 pub use document::json_of;
 pub use human::{age, bytes, local_time, milliseconds, refusal_line, resources, since, word};
-pub use progress::Progress;
+pub use progress::ProgressLine;
 pub use table::{Table, fields, lines_of};
 
 use client::{Exit, Failure};

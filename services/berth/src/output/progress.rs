@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Progress of one wait, on standard error. Clones show the same.
 #[derive(Clone)]
-pub struct Progress {
+pub struct ProgressLine {
     shown: Shown,
 }
 
@@ -19,7 +19,7 @@ enum Shown {
     Nothing,
 }
 
-impl Progress {
+impl ProgressLine {
     /// `quiet` shows nothing.
     pub fn new(quiet: bool) -> Self {
         let shown = match (quiet, std::io::stderr().is_terminal()) {
@@ -58,7 +58,7 @@ impl Progress {
         }
     }
 
-    /// From now on `total` bytes are on their way; see [`Progress::moved`].
+    /// From now on `total` bytes are on their way; see [`ProgressLine::moved`].
     pub fn bytes(&self, what: &str, total: u64) {
         match &self.shown {
             Shown::Bar(bar) => {
@@ -82,7 +82,7 @@ impl Progress {
         }
     }
 
-    /// Back to words after [`Progress::bytes`].
+    /// Back to words after [`ProgressLine::bytes`].
     pub fn words(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.set_style(ProgressStyle::default_spinner());

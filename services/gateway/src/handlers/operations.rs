@@ -48,17 +48,17 @@ async fn find(work: &mut Work, id: &str) -> Result<Option<Operation>, Failure> {
 }
 
 /// An event that only moves operations on.
-pub(super) struct Progress<M> {
+pub(super) struct Advance<M> {
     on: Projection,
     open: fn(M) -> Vec<OperationProgress>,
 }
 
-pub(super) fn progress<M: Message>(on: &Projection, open: fn(M) -> Vec<OperationProgress>) -> Progress<M> {
-    Progress { on: on.clone(), open }
+pub(super) fn progress<M: Message>(on: &Projection, open: fn(M) -> Vec<OperationProgress>) -> Advance<M> {
+    Advance { on: on.clone(), open }
 }
 
 #[async_trait]
-impl<M: Message> Handle<M> for Progress<M> {
+impl<M: Message> Handle<M> for Advance<M> {
     async fn handle(&self, work: &mut Work, message: M) -> Result<(), Failure> {
         let progress = (self.open)(message);
         self.on.advance(work, &progress, |_| {}).await

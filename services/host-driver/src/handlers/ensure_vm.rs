@@ -2,7 +2,7 @@
 
 use crate::hosts::Hosts;
 use crate::reconcilers::attention::Attention;
-use crate::store::orders::{self, Known};
+use crate::store::orders::{self, KnownVm};
 use crate::store::{VmKey, hosts, vms};
 use crate::translate::{incoming, outgoing};
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ impl Handle<EnsureVm> for EnsureVmHandler {
             // the host may come with the next start of this process, under other settings
             return Err(Failure::Transient(format!("host {} is not one of this process", key.host)));
         }
-        let Known { intent: known, progress } = orders::known(unit, key).await?;
+        let KnownVm { intent: known, progress } = orders::known(unit, key).await?;
         if !order.intent.supersedes(known) {
             if message.answer_again && known == Some(order.intent) {
                 answer_again(unit, key).await?;

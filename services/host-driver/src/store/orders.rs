@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What is known of a VM.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct KnownVm {
     /// Its order.
     pub intent: Option<IntentKey>,
     /// How far it came.
@@ -22,7 +22,7 @@ pub struct Known {
 /// What a unit of work knows, and what it takes.
 #[derive(Default)]
 struct Orders {
-    seen: HashMap<VmKey, Known>,
+    seen: HashMap<VmKey, KnownVm>,
     taken: BTreeMap<VmKey, (VmRow, Progress, Cause)>,
 }
 
@@ -49,14 +49,14 @@ pub async fn read_ahead(unit: &mut Work, keys: &[VmKey]) -> Result<(), StoreErro
     let intents = vms::intents(tx, &unseen).await?;
     let mut progress = work::find(tx, &unseen).await?;
     for key in unseen {
-        let known = Known { intent: intents.get(&key).copied(), progress: progress.remove(&key) };
+        let known = KnownVm { intent: intents.get(&key).copied(), progress: progress.remove(&key) };
         orders.seen.insert(key, known);
     }
     Ok(())
 }
 
 /// What is known of a VM.
-pub async fn known(unit: &mut Work, key: VmKey) -> Result<Known, StoreError> {
+pub async fn known(unit: &mut Work, key: VmKey) -> Result<KnownVm, StoreError> {
     read_ahead(unit, &[key]).await?;
     Ok(unit.late::<Orders>().seen.get(&key).cloned().unwrap_or_default())
 }
@@ -65,6 +65,6 @@ pub async fn known(unit: &mut Work, key: VmKey) -> Result<Known, StoreError> {
 pub fn take(unit: &mut Work, order: VmRow, progress: Progress) {
     let (key, cause) = (order.key, unit.cause().clone());
     let orders = unit.late::<Orders>();
-    orders.seen.insert(key, Known { intent: Some(order.intent), progress: Some(progress.clone()) });
+    orders.seen.insert(key, KnownVm { intent: Some(order.intent), progress: Some(progress.clone()) });
     orders.taken.insert(key, (order, progress, cause));
 }

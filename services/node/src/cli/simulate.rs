@@ -5,7 +5,7 @@ use crate::simulate::platform::Folder;
 use crate::simulate::{Options, Report, Workload, read, render, run};
 use berth::cli::GlobalArgs;
 use berth::cli::local::{GenerateArgs, RunArgs, SimulateArgs, SimulateCommand, policy_name};
-use berth::output::{Progress, note, print};
+use berth::output::{ProgressLine, note, print};
 use chassis::{Telemetry, TelemetrySettings};
 use client::{Exit, Failure};
 use contracts::scheduler::v1::PlacementPolicy;
@@ -76,7 +76,7 @@ async fn one(
         Some(path) => Folder::Kept(path.join(policy_name(policy))),
         None => Folder::Temporary,
     };
-    let progress = Progress::new(global.quiet);
+    let progress = ProgressLine::new(global.quiet);
     let name = policy_name(policy);
     let report = run(workload, &options, folder, |text| progress.say(&format!("{name}: {text}"))).await;
     progress.done();

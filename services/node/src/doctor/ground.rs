@@ -1,6 +1,6 @@
 //! What there is to look at: settings, folders, what gateway and broker say. Gathered once, without changing anything.
 
-use super::{Limits, SystemTime, Time};
+use super::{SystemTime, Thresholds, Time};
 use crate::{
     broker_settings,
     settings::{NodeDriver, NodeSettings},
@@ -43,7 +43,7 @@ pub struct Ground {
     /// Where a broker that somebody else runs shows its settings, "" = nowhere.
     pub nats_monitor: String,
     /// Thresholds.
-    pub limits: Limits,
+    pub limits: Thresholds,
     /// The time.
     pub time: Box<dyn Time>,
 }
@@ -61,7 +61,7 @@ impl Ground {
             status: Err(nobody()),
             broker: Err(nobody()),
             nats_monitor: String::new(),
-            limits: Limits::default(),
+            limits: Thresholds::default(),
             time: Box::new(SystemTime),
         }
     }

@@ -7,13 +7,13 @@ pub mod checks;
 mod finding;
 mod ground;
 mod http;
-mod limits;
+mod thresholds;
 mod time;
 
 pub use checks::{ALL, Check};
 pub use finding::{Finding, Report, State};
 pub use ground::{Ground, Wanted};
-pub use limits::Limits;
+pub use thresholds::Thresholds;
 pub use time::{SystemTime, Time};
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Steps of an instance's life, with everything that follows from them: the row, the events, the order to its host.
 
 use super::Context;
-use crate::domain::lifecycle::{self, Event, Input, Intent, Progress};
+use crate::domain::lifecycle::{self, Event, Input, Intent, OperationStep};
 use crate::quota;
 use crate::store::{hosts, instances};
 use crate::translate::{instance as snapshot, lifecycle as translate};
@@ -146,7 +146,7 @@ pub async fn tell_by_table(work: &mut Work, instance: &Instance, intent: Intent)
     Ok(())
 }
 
-fn say(work: &mut Work, event: Event, instance: &Instance, operations: &[Progress]) {
+fn say(work: &mut Work, event: Event, instance: &Instance, operations: &[OperationStep]) {
     let tenant = instance.tenant.as_str();
     let operations: Vec<OperationProgress> = operations.iter().map(translate::progress_out).collect();
     if event == Event::RequestRefused {

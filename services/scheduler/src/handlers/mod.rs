@@ -37,7 +37,7 @@ pub use tenant_quota_set::OnTenantQuotaSet;
 pub use uncordon_host::OnUncordonHost;
 pub use vm_observed::OnVmObserved;
 
-use crate::domain::lifecycle::Limits;
+use crate::domain::lifecycle::LifecycleLimits;
 use crate::fleet::FleetMemory;
 use crate::heartbeats::Heartbeats;
 use crate::metrics::Metrics;
@@ -50,7 +50,7 @@ use tokio::sync::Notify;
 #[derive(Clone)]
 pub struct Context {
     /// The numbers behind the life of an instance.
-    pub limits: Limits,
+    pub limits: LifecycleLimits,
     /// How far new hosts' resources may be promised.
     pub overcommit: Overcommit,
     /// Which database the tables are in: only one of them has row locks.

@@ -1,7 +1,7 @@
 //! What goes into the life of an instance and what comes out of it.
 
 use super::{Invalid, instance as snapshot, names, required, spec};
-use crate::domain::lifecycle::{Intent, Observation, Progress};
+use crate::domain::lifecycle::{Intent, Observation, OperationStep};
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as vm;
 use scheduler_placement::instance::Instance;
@@ -30,7 +30,7 @@ pub fn observed(from: vm::VmObserved) -> Result<vm::VmObservation, Invalid> {
 }
 
 /// How far an operation got.
-pub fn progress_out(from: &Progress) -> common::OperationProgress {
+pub fn progress_out(from: &OperationStep) -> common::OperationProgress {
     common::OperationProgress {
         operation_id: from.operation.to_string(),
         state: names::standing_out(from.standing).into(),

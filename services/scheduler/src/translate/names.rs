@@ -1,7 +1,7 @@
 //! Enumerations on the wire and in the domain.
 
 use super::Invalid;
-use crate::domain::lifecycle::{Power, Seen, Standing};
+use crate::domain::lifecycle::{OperationStanding, Power, Seen};
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as wire;
@@ -226,12 +226,12 @@ pub fn power_out(power: Power) -> i32 {
 }
 
 /// Where an operation stands.
-pub fn standing_out(standing: Standing) -> common::OperationState {
+pub fn standing_out(standing: OperationStanding) -> common::OperationState {
     match standing {
-        Standing::Running => common::OperationState::Running,
-        Standing::Succeeded => common::OperationState::Succeeded,
-        Standing::Failed => common::OperationState::Failed,
-        Standing::Superseded => common::OperationState::Superseded,
+        OperationStanding::Running => common::OperationState::Running,
+        OperationStanding::Succeeded => common::OperationState::Succeeded,
+        OperationStanding::Failed => common::OperationState::Failed,
+        OperationStanding::Superseded => common::OperationState::Superseded,
     }
 }
 

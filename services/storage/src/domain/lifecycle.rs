@@ -47,7 +47,7 @@ pub enum Event {
 
 /// Where an operation stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub enum OperationStage {
     /// Work goes on.
     Running,
     /// Done.
@@ -64,7 +64,7 @@ pub struct Said {
     /// Which event.
     pub event: Event,
     /// Operation id, the step just done, and where the operation stands.
-    pub operations: Vec<(String, &'static str, Progress)>,
+    pub operations: Vec<(String, &'static str, OperationStage)>,
 }
 
 /// At most so many users are named in a refusal.
@@ -96,7 +96,7 @@ pub fn begin(request: Request, verdict: Result<(), Refusal>, now: Timestamp) -> 
     match verdict {
         Ok(()) => {
             let operation = image.operation_id.clone();
-            said(image, now, Event::ImportStarted, vec![(operation, "accepted", Progress::Running)])
+            said(image, now, Event::ImportStarted, vec![(operation, "accepted", OperationStage::Running)])
         }
         Err(refusal) => reject(image, refusal, now),
     }
@@ -111,7 +111,7 @@ pub fn step(image: &Image, input: Input, now: Timestamp) -> Option<(Image, Said)
             image.phase = Phase::Ready;
             image.artifacts = artifacts;
             image.operation_id.clear();
-            Some(said(image, now, Event::Imported, vec![(operation, "verified", Progress::Succeeded)]))
+            Some(said(image, now, Event::Imported, vec![(operation, "verified", OperationStage::Succeeded)]))
         }
         (Phase::Importing, Input::Refused(refusal)) => Some(reject(image, refusal, now)),
         // called off, or already decided by another replica
@@ -127,13 +127,13 @@ pub fn step(image: &Image, input: Input, now: Timestamp) -> Option<(Image, Said)
             image,
             now,
             Event::Kept,
-            vec![(operation_id, "checked", Progress::Failed(in_use(&users)))],
+            vec![(operation_id, "checked", OperationStage::Failed(in_use(&users)))],
         )),
         (Phase::Importing | Phase::Ready | Phase::Deleting, Input::Delete { operation_id, .. }) => {
-            let mut operations = vec![(operation_id.clone(), "accepted", Progress::Running)];
+            let mut operations = vec![(operation_id.clone(), "accepted", OperationStage::Running)];
             if !operation.is_empty() {
                 let refusal = Refusal::new(code::SUPERSEDED, "a later request deletes the image");
-                operations.push((operation, "called off", Progress::Superseded(refusal)));
+                operations.push((operation, "called off", OperationStage::Superseded(refusal)));
             }
             image.phase = Phase::Deleting;
             image.operation_id = operation_id;
@@ -142,7 +142,7 @@ pub fn step(image: &Image, input: Input, now: Timestamp) -> Option<(Image, Said)
         // nothing of it is kept: there is nothing to wait for
         (Phase::Rejected | Phase::Deleted, Input::Delete { operation_id, .. }) => {
             image.phase = Phase::Deleted;
-            Some(said(image, now, Event::Deleted, vec![(operation_id, "removed", Progress::Succeeded)]))
+            Some(said(image, now, Event::Deleted, vec![(operation_id, "removed", OperationStage::Succeeded)]))
         }
 
         (Phase::Deleting, Input::StillUsed { users }) if !image.artifacts.is_empty() && !users.is_empty() => {
@@ -152,13 +152,13 @@ pub fn step(image: &Image, input: Input, now: Timestamp) -> Option<(Image, Said)
                 image,
                 now,
                 Event::Kept,
-                vec![(operation, "checked", Progress::Failed(in_use(&users)))],
+                vec![(operation, "checked", OperationStage::Failed(in_use(&users)))],
             ))
         }
         (Phase::Deleting, Input::FilesGone) => {
             image.phase = Phase::Deleted;
             image.operation_id.clear();
-            Some(said(image, now, Event::Deleted, vec![(operation, "removed", Progress::Succeeded)]))
+            Some(said(image, now, Event::Deleted, vec![(operation, "removed", OperationStage::Succeeded)]))
         }
         (_, Input::StillUsed { .. } | Input::FilesGone) => None,
     }
@@ -168,7 +168,7 @@ fn reject(mut image: Image, refusal: Refusal, now: Timestamp) -> (Image, Said) {
     image.phase = Phase::Rejected;
     image.refusal = Some(refusal.clone());
     let operation = std::mem::take(&mut image.operation_id);
-    said(image, now, Event::Rejected, vec![(operation, "refused", Progress::Failed(refusal))])
+    said(image, now, Event::Rejected, vec![(operation, "refused", OperationStage::Failed(refusal))])
 }
 
 fn in_use(users: &[String]) -> Refusal {
@@ -187,7 +187,7 @@ fn said(
     mut image: Image,
     now: Timestamp,
     event: Event,
-    operations: Vec<(String, &'static str, Progress)>,
+    operations: Vec<(String, &'static str, OperationStage)>,
 ) -> (Image, Said) {
     image.revision += 1;
     image.updated_at = now;

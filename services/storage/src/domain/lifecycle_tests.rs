@@ -47,11 +47,11 @@ fn delete(operation: &str, users: &[&str]) -> Input {
 fn an_import_ends_ready_or_rejected() {
     let (image, said) = begin(request(), Ok(()), NOW);
     assert_eq!((image.phase, image.revision, said.event), (Phase::Importing, 1, Event::ImportStarted));
-    assert_eq!(said.operations, [("import-1".to_owned(), "accepted", Progress::Running)]);
+    assert_eq!(said.operations, [("import-1".to_owned(), "accepted", OperationStage::Running)]);
 
     let (done, said) = step(&image, Input::Verified(vec![artifact()]), NOW).expect("ready");
     assert_eq!((done.phase, done.revision, said.event), (Phase::Ready, 2, Event::Imported));
-    assert_eq!(said.operations, [("import-1".to_owned(), "verified", Progress::Succeeded)]);
+    assert_eq!(said.operations, [("import-1".to_owned(), "verified", OperationStage::Succeeded)]);
     assert_eq!((done.min_disk_bytes(), done.operation_id.as_str()), (10, ""));
 
     let refusal = Refusal::new(code::TRUNCATED, "cut");
@@ -60,14 +60,16 @@ fn an_import_ends_ready_or_rejected() {
         (not.phase, not.refusal, said.event),
         (Phase::Rejected, Some(refusal.clone()), Event::Rejected)
     );
-    assert_eq!(said.operations, [("import-1".to_owned(), "refused", Progress::Failed(refusal))]);
+    assert_eq!(said.operations, [("import-1".to_owned(), "refused", OperationStage::Failed(refusal))]);
 }
 
 #[test]
 fn a_taken_name_is_an_answer() {
     let (image, said) = begin(request(), Err(name_taken("debian-12")), NOW);
     assert_eq!((image.phase, image.revision, said.event), (Phase::Rejected, 1, Event::Rejected));
-    let Some((operation, _, Progress::Failed(refusal))) = said.operations.first() else { panic!("{said:?}") };
+    let Some((operation, _, OperationStage::Failed(refusal))) = said.operations.first() else {
+        panic!("{said:?}")
+    };
     assert_eq!((operation.as_str(), refusal.code.as_str()), ("import-1", code::NAME_TAKEN));
 }
 
@@ -75,7 +77,7 @@ fn a_taken_name_is_an_answer() {
 fn a_used_image_is_kept_and_the_users_are_named() {
     let (image, said) = step(&ready(), delete("delete-1", &["web-1", "web-2"]), NOW).expect("answer");
     assert_eq!((image.phase, said.event), (Phase::Ready, Event::Kept));
-    let Some((_, _, Progress::Failed(refusal))) = said.operations.first() else { panic!("{said:?}") };
+    let Some((_, _, OperationStage::Failed(refusal))) = said.operations.first() else { panic!("{said:?}") };
     assert_eq!(refusal.code, code::IMAGE_IN_USE);
     assert_eq!(refusal.reasons, ["instance web-1", "instance web-2"]);
     let many: Vec<String> = (0..25).map(|n| format!("i{n}")).collect();
@@ -89,7 +91,7 @@ fn a_deletion_ends_when_the_files_are_gone() {
     assert_eq!(step(&deleting, delete("delete-1", &[]), NOW), None, "the same request again");
     let (gone, said) = step(&deleting, Input::FilesGone, NOW).expect("gone");
     assert_eq!((gone.phase, said.event), (Phase::Deleted, Event::Deleted));
-    assert_eq!(said.operations, [("delete-1".to_owned(), "removed", Progress::Succeeded)]);
+    assert_eq!(said.operations, [("delete-1".to_owned(), "removed", OperationStage::Succeeded)]);
 }
 
 #[test]
@@ -97,14 +99,14 @@ fn an_instance_accepted_meanwhile_calls_the_deletion_off() {
     let (deleting, _) = step(&ready(), delete("delete-1", &[]), NOW).expect("deleting");
     let (image, said) = step(&deleting, Input::StillUsed { users: vec!["web-1".into()] }, NOW).expect("kept");
     assert_eq!((image.phase, said.event, image.operation_id.as_str()), (Phase::Ready, Event::Kept, ""));
-    assert!(matches!(&said.operations[..], [(op, _, Progress::Failed(_))] if op == "delete-1"));
+    assert!(matches!(&said.operations[..], [(op, _, OperationStage::Failed(_))] if op == "delete-1"));
 }
 
 #[test]
 fn deleting_an_import_calls_it_off() {
     let (image, said) = step(&importing(), delete("delete-1", &[]), NOW).expect("deleting");
     assert_eq!(image.phase, Phase::Deleting);
-    assert!(matches!(&said.operations[1], (op, _, Progress::Superseded(_)) if op == "import-1"));
+    assert!(matches!(&said.operations[1], (op, _, OperationStage::Superseded(_)) if op == "import-1"));
     assert_eq!(step(&image, Input::Verified(vec![artifact()]), NOW), None, "too late");
     assert_eq!(
         step(&image, Input::StillUsed { users: vec!["x".into()] }, NOW),
@@ -151,7 +153,7 @@ proptest! {
             prop_assert!(next.phase != Phase::Ready || !next.artifacts.is_empty());
             for (operation, _, progress) in said.operations {
                 prop_assert!(!ended.contains(&operation), "{} moved after its end", operation);
-                if progress != Progress::Running {
+                if progress != OperationStage::Running {
                     ended.insert(operation);
                 }
             }

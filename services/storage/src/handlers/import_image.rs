@@ -4,7 +4,7 @@ use crate::Wakes;
 use crate::domain::image::Phase;
 use crate::domain::lifecycle;
 use crate::store::{images, quotas, work as attempts};
-use crate::translate::{self, Limits};
+use crate::translate::{self, ImportLimits};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::storage::v1::ImportImage;
@@ -16,7 +16,7 @@ pub struct ImportImageHandler {
     /// Of this service.
     pub store: Store,
     /// What a request may ask for.
-    pub limits: Limits,
+    pub limits: ImportLimits,
     /// Woken when there is something to fetch.
     pub wakes: Wakes,
 }

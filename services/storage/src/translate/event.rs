@@ -3,18 +3,18 @@
 use super::to_wire;
 use crate::domain::code;
 use crate::domain::image::Image;
-use crate::domain::lifecycle::{Event, Progress, Said};
+use crate::domain::lifecycle::{Event, OperationStage, Said};
 use bus::Work;
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::storage::v1 as wire;
 use kernel::Refusal;
 
-fn progress((operation_id, step, progress): (String, &'static str, Progress)) -> OperationProgress {
+fn progress((operation_id, step, progress): (String, &'static str, OperationStage)) -> OperationProgress {
     let (state, refusal) = match progress {
-        Progress::Running => (OperationState::Running, None),
-        Progress::Succeeded => (OperationState::Succeeded, None),
-        Progress::Failed(refusal) => (OperationState::Failed, Some(refusal)),
-        Progress::Superseded(refusal) => (OperationState::Superseded, Some(refusal)),
+        OperationStage::Running => (OperationState::Running, None),
+        OperationStage::Succeeded => (OperationState::Succeeded, None),
+        OperationStage::Failed(refusal) => (OperationState::Failed, Some(refusal)),
+        OperationStage::Superseded(refusal) => (OperationState::Superseded, Some(refusal)),
     };
     OperationProgress {
         operation_id,
@@ -47,6 +47,7 @@ pub fn not_found(work: &mut Work, message: &wire::DeleteImage) {
         tenant: message.tenant.clone(),
         ..wire::Image::default()
     };
-    let operations = vec![progress((message.operation_id.clone(), "checked", Progress::Failed(refusal)))];
+    let operations =
+        vec![progress((message.operation_id.clone(), "checked", OperationStage::Failed(refusal)))];
     work.say_for(&message.tenant, &wire::ImageKept { image: Some(image), operations });
 }

@@ -6,4 +6,4 @@ mod request;
 
 pub use event::{not_found, say};
 pub use image::{from_wire, to_wire};
-pub use request::{Limits, request};
+pub use request::{ImportLimits, request};

@@ -12,7 +12,7 @@ use reqwest::Url;
 
 /// What a request may ask for.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ImportLimits {
     /// Bytes of one file.
     pub max_file_bytes: u64,
 }
@@ -26,7 +26,7 @@ const MAX_CMDLINE: usize = 2048;
 
 /// The request, and whether it can be met. What cannot be understood is left out of it, so that the answer can be
 /// kept like any other image. The outer error: a message that nobody can be answered for.
-pub fn request(message: ImportImage, limits: Limits) -> Result<(Request, Result<(), Refusal>), String> {
+pub fn request(message: ImportImage, limits: ImportLimits) -> Result<(Request, Result<(), Refusal>), String> {
     let id = message.image_id.parse().map_err(|e: kernel::InvalidId| e.to_string())?;
     for (what, text) in [("tenant", &message.tenant), ("operation_id", &message.operation_id)] {
         if text.is_empty() {
@@ -114,7 +114,7 @@ fn cmdline_problem(cmdline: &str, sources: &[Source]) -> Option<String> {
     (!cmdline.is_empty() && !has_kernel).then(|| "kernel_cmdline: only an image with a kernel has one".into())
 }
 
-fn sources(given: &[ArtifactSource], limits: Limits) -> Result<Vec<Source>, String> {
+fn sources(given: &[ArtifactSource], limits: ImportLimits) -> Result<Vec<Source>, String> {
     if given.len() > MAX_SOURCES {
         return Err(format!("sources: {} files; an image has one of each role at most", given.len()));
     }
@@ -123,7 +123,7 @@ fn sources(given: &[ArtifactSource], limits: Limits) -> Result<Vec<Source>, Stri
     given.iter().enumerate().map(read).collect()
 }
 
-fn source(source: &ArtifactSource, limits: Limits) -> Result<Source, String> {
+fn source(source: &ArtifactSource, limits: ImportLimits) -> Result<Source, String> {
     let role = role_from_wire(source.role()).ok_or("role: say disk, kernel or initramfs")?;
     let sha256 = source.sha256.to_ascii_lowercase();
     if !sha256.is_empty() && (sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit())) {

@@ -32,13 +32,13 @@ fn message() -> ImportImage {
 }
 
 fn problem(message: ImportImage) -> String {
-    let (_, verdict) = request(message, Limits { max_file_bytes: 1000 }).expect("answerable");
+    let (_, verdict) = request(message, ImportLimits { max_file_bytes: 1000 }).expect("answerable");
     verdict.err().map(|r| r.reasons.join("; ")).unwrap_or_default()
 }
 
 #[test]
 fn a_good_request_is_read() {
-    let (read, verdict) = request(message(), Limits { max_file_bytes: 1000 }).expect("read");
+    let (read, verdict) = request(message(), ImportLimits { max_file_bytes: 1000 }).expect("read");
     assert_eq!(verdict, Ok(()));
     assert_eq!(read.sources[0].sha256, "ab".repeat(32));
     assert_eq!(read.architecture, Architecture::X86_64);
@@ -95,7 +95,7 @@ fn every_mistake_is_named() {
 
 #[test]
 fn what_cannot_be_answered_is_poison() {
-    let limits = Limits { max_file_bytes: 1 };
+    let limits = ImportLimits { max_file_bytes: 1 };
     assert!(request(ImportImage { image_id: "web".into(), ..message() }, limits).is_err());
     assert!(request(ImportImage { operation_id: String::new(), ..message() }, limits).is_err());
     assert!(request(ImportImage { tenant: String::new(), ..message() }, limits).is_err());

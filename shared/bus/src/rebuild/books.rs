@@ -7,7 +7,7 @@ use store::{Store, StoreError};
 
 /// How far a rebuild has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct RebuildProgress {
     pub incarnation: String,
     pub after: u64,
     pub events: u64,
@@ -24,14 +24,14 @@ fn column(value: u64) -> i64 {
 }
 
 /// The rebuild that is under way; none: the tables are whole.
-pub(super) async fn progress(store: &Store) -> Result<Option<Progress>, StoreError> {
+pub(super) async fn progress(store: &Store) -> Result<Option<RebuildProgress>, StoreError> {
     let row = sqlx::query(
         "SELECT incarnation, after_sequence, events, unreadable, began_at FROM rebuild WHERE id = 1",
     )
     .fetch_optional(store.reader())
     .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(Progress {
+    Ok(Some(RebuildProgress {
         incarnation: row.try_get("incarnation")?,
         after: number(row.try_get("after_sequence")?),
         events: number(row.try_get("events")?),
@@ -40,7 +40,10 @@ pub(super) async fn progress(store: &Store) -> Result<Option<Progress>, StoreErr
     }))
 }
 
-pub(super) async fn put_progress(tx: &mut AnyConnection, progress: &Progress) -> Result<(), StoreError> {
+pub(super) async fn put_progress(
+    tx: &mut AnyConnection,
+    progress: &RebuildProgress,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO rebuild (id, incarnation, after_sequence, events, unreadable, began_at) VALUES (1, $1, $2, $3, $4, $5)
          ON CONFLICT (id) DO UPDATE SET incarnation = $1, after_sequence = $2, events = $3, unreadable = $4",

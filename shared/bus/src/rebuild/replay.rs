@@ -1,6 +1,6 @@
 //! Making the tables: every event of the stream, in order, many in one transaction.
 
-use super::books::{self, Progress};
+use super::books::{self, RebuildProgress};
 use super::{Rebuild, RebuildError};
 use crate::watch::{self, Cursor, Item, Query};
 use crate::{Cause, Connection, Desk, Envelope, Work, topology};
@@ -41,10 +41,10 @@ pub async fn rebuild(
             extent.first
         )));
     }
-    let fresh = Progress {
+    let fresh = RebuildProgress {
         incarnation: extent.incarnation.clone(),
         began_at: desk.clock().now(),
-        ..Progress::default()
+        ..RebuildProgress::default()
     };
     let begun = books::progress(desk.store()).await?;
     let mut progress = begun.filter(|p| p.incarnation == extent.incarnation).unwrap_or(fresh);
@@ -85,7 +85,7 @@ async fn keep(
     desk: &Desk,
     tables: &dyn Rebuild,
     batch: &[(u64, Box<Envelope>)],
-    progress: &mut Progress,
+    progress: &mut RebuildProgress,
 ) -> Result<Vec<String>, RebuildError> {
     let (mut work, unreadable) = apply(desk, tables, batch).await?;
     let own = |event: &Envelope| {
@@ -170,7 +170,7 @@ async fn one(work: &mut Work, tables: &dyn Rebuild, event: &Envelope) -> Result<
     applied
 }
 
-async fn finish(desk: &Desk, tables: &dyn Rebuild, progress: &Progress) -> Result<u64, RebuildError> {
+async fn finish(desk: &Desk, tables: &dyn Rebuild, progress: &RebuildProgress) -> Result<u64, RebuildError> {
     let store_id = super::store_id(desk.store()).await?;
     let mut work = desk.begin(Cause::own(tables.service())).await?;
     desk.store().lock(work.tx(), "rebuild").await?;

@@ -6,7 +6,7 @@ use store::Store;
 
 /// A stream as it was known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct KnownStream {
     /// "EVENTS".
     pub stream: String,
     /// When it was made, in nanoseconds since the epoch; "" = never looked at.
@@ -20,7 +20,7 @@ pub(super) struct Known {
 }
 
 /// All streams that are known.
-pub(super) async fn all(store: &Store) -> Result<Vec<Known>, RelayError> {
+pub(super) async fn all(store: &Store) -> Result<Vec<KnownStream>, RelayError> {
     let rows = sqlx::query(
         "SELECT stream, incarnation, last_sequence, absent, audited FROM relay_stream ORDER BY stream",
     )
@@ -28,7 +28,7 @@ pub(super) async fn all(store: &Store) -> Result<Vec<Known>, RelayError> {
     .await?;
     let mut known = Vec::with_capacity(rows.len());
     for row in rows {
-        known.push(Known {
+        known.push(KnownStream {
             stream: row.try_get("stream")?,
             incarnation: row.try_get("incarnation")?,
             last: row.try_get("last_sequence")?,
@@ -53,7 +53,7 @@ pub(super) async fn reached(tx: &mut AnyConnection, stream: &str, last: i64) -> 
 }
 
 /// Remembers a stream as it is now.
-pub(super) async fn keep(tx: &mut AnyConnection, known: &Known) -> Result<(), sqlx::Error> {
+pub(super) async fn keep(tx: &mut AnyConnection, known: &KnownStream) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO relay_stream (stream, incarnation, last_sequence, absent, audited) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (stream) DO UPDATE SET incarnation = $2, last_sequence = $3, absent = $4, audited = $5",

@@ -33,7 +33,7 @@ impl Relay {
         }
     }
 
-    /// Removes what nobody will ask for again: see [`INBOX_KEEP`] and `Limits::outbox_keep_days`.
+    /// Removes what nobody will ask for again: see [`INBOX_KEEP`] and `StreamLimits::outbox_keep_days`.
     async fn prune(&self, pulse: &Pulse) -> Result<(), store::StoreError> {
         let now = self.desk.clock().now().micros();
         let before = |age: Duration| Timestamp(now - age.as_micros() as i64);

@@ -1,7 +1,7 @@
 //! The broker is transport and log, never the only copy: what a stream lost is published again from the outbox, and an
 //! event says so.
 
-use super::memory::{self, Known};
+use super::memory::{self, KnownStream};
 use super::prune::INBOX_KEEP;
 use super::{Relay, RelayError};
 use crate::{Cause, outbox, topology};
@@ -25,7 +25,12 @@ pub(super) struct Loss {
 
 impl Relay {
     /// Lost rows wait again, behind them the event that says so; both or neither.
-    pub(super) async fn refill(&self, known: &Known, present: &str, loss: Loss) -> Result<(), RelayError> {
+    pub(super) async fn refill(
+        &self,
+        known: &KnownStream,
+        present: &str,
+        loss: Loss,
+    ) -> Result<(), RelayError> {
         let stream = known.stream.as_str();
         let now = self.desk.clock().now();
         let oldest = if stream == topology::EVENTS {
@@ -46,7 +51,8 @@ impl Relay {
         rows += outbox::unpublish(work.tx(), stream, &single).await?;
         // rows too old to be sent again keep their places, of which the stream knows nothing any more
         let last = outbox::last_place(work.tx(), stream).await?.min(loss.after);
-        memory::keep(work.tx(), &Known { incarnation: present.to_owned(), last, ..known.clone() }).await?;
+        memory::keep(work.tx(), &KnownStream { incarnation: present.to_owned(), last, ..known.clone() })
+            .await?;
         if rows > 0 {
             tracing::error!(
                 service = self.desk.service(),

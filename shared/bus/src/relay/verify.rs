@@ -3,7 +3,7 @@
 //! It finds a stream that was made anew, one that lost its end, and rows that are in the stream though nobody marked
 //! them. What is missing in the middle is found by the audit, which reads everything.
 
-use super::memory::{self, Known};
+use super::memory::{self, KnownStream};
 use super::refill::Loss;
 use super::{Relay, RelayError};
 use crate::fail::FailPoint;
@@ -46,7 +46,7 @@ impl Relay {
         pulse.works(|_| "comparing the streams with what is known of them".to_owned());
         let mut known = memory::all(self.desk.store()).await?;
         if !known.is_empty() && known.iter().all(|k| k.stream != WITNESS) {
-            known.push(Known { stream: WITNESS.to_owned(), ..Known::default() });
+            known.push(KnownStream { stream: WITNESS.to_owned(), ..KnownStream::default() });
         }
         let mut looked_at = Vec::with_capacity(known.len());
         for known in known {
@@ -55,7 +55,7 @@ impl Relay {
             looked_at.push((known, found));
         }
         FailPoint::StreamsSeen.reached().await;
-        let anew = |known: &Known, found: &Stream| {
+        let anew = |known: &KnownStream, found: &Stream| {
             !known.incarnation.is_empty() && known.incarnation != incarnation(found)
         };
         // a stream without messages of ours may be older than what we know of it: it proves nothing
@@ -90,7 +90,7 @@ impl Relay {
     /// What the end of a stream lacks.
     async fn lost_end(
         &self,
-        known: &Known,
+        known: &KnownStream,
         found: &Stream,
         pulse: &Pulse,
     ) -> Result<Option<Loss>, RelayError> {
@@ -155,7 +155,7 @@ impl Relay {
     /// Writes down a loss, takes note of rows that are there already, and remembers the stream as it is.
     async fn settle(
         &self,
-        known: &Known,
+        known: &KnownStream,
         found: &Stream,
         loss: Option<Loss>,
         pulse: &Pulse,
@@ -167,7 +167,7 @@ impl Relay {
             FailPoint::RefillWritten.reached().await;
         } else if known.incarnation != present {
             let mut tx = self.desk.store().begin().await?;
-            let now = Known { incarnation: present, ..known.clone() };
+            let now = KnownStream { incarnation: present, ..known.clone() };
             memory::keep(&mut tx, &now).await?;
             tx.commit().await?;
         }

@@ -1,7 +1,7 @@
 //! Whether the clocks agree: this machine's, the gateway's, the database's, the broker's; and whether this one is steady.
 
 use super::Check;
-use crate::doctor::{Finding, Ground, Limits, Time};
+use crate::doctor::{Finding, Ground, Thresholds, Time};
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::process::Command;
@@ -49,7 +49,7 @@ fn offsets(ground: &Ground) -> Vec<Finding> {
     found
 }
 
-fn offset(who: &str, theirs_us: i64, ours_us: i64, limits: &Limits) -> Finding {
+fn offset(who: &str, theirs_us: i64, ours_us: i64, limits: &Thresholds) -> Finding {
     let apart = Duration::from_micros(theirs_us.abs_diff(ours_us));
     let which = if theirs_us < ours_us { "behind" } else { "ahead" };
     let text = format!("the clock of {who} is {} ms {which}", apart.as_millis());
@@ -65,7 +65,7 @@ fn offset(who: &str, theirs_us: i64, ours_us: i64, limits: &Limits) -> Finding {
 }
 
 /// The wall clock must gain nothing on the clock that only goes forward.
-async fn steady(time: &dyn Time, limits: &Limits) -> Finding {
+async fn steady(time: &dyn Time, limits: &Thresholds) -> Finding {
     let (wall, mono) = (time.now().micros(), time.elapsed());
     tokio::time::sleep(WATCH).await;
     let (walked, went) = (time.now().micros() - wall, time.elapsed().saturating_sub(mono));

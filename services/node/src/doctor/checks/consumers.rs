@@ -1,7 +1,7 @@
 //! Whether every reader keeps up with its stream.
 
 use super::{Check, or_ok};
-use crate::doctor::{Finding, Ground, Limits};
+use crate::doctor::{Finding, Ground, Thresholds};
 use async_trait::async_trait;
 use contracts::gateway::v1::{ConsumerDiagnosis, StreamDiagnosis};
 
@@ -34,7 +34,7 @@ impl Check for Consumers {
     }
 }
 
-fn judge(stream: &StreamDiagnosis, consumer: &ConsumerDiagnosis, limits: &Limits) -> Option<Finding> {
+fn judge(stream: &StreamDiagnosis, consumer: &ConsumerDiagnosis, limits: &Thresholds) -> Option<Finding> {
     let (name, behind) = (format!("{} on {}", consumer.name, stream.name), consumer.pending);
     let text = format!("{name} is {behind} messages behind, {} are with it", consumer.unacknowledged);
     // a reader that listens has a request waiting, or messages in hand
@@ -80,7 +80,7 @@ mod tests {
         }
         let look = async |lag| {
             let broker = Ok(gateway::broker_diagnosis(connection.survey().await));
-            let limits = Limits { lag, ..Limits::default() };
+            let limits = Thresholds { lag, ..Thresholds::default() };
             Consumers.look(&Ground { broker, limits, ..Ground::empty() }).await
         };
         let says = "scheduler on EVENTS is 20 messages behind and nobody listens";

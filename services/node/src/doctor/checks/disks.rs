@@ -1,7 +1,7 @@
 //! Whether there is room, and room for files.
 
 use super::{Check, no_node};
-use crate::doctor::{Finding, Ground, Limits};
+use crate::doctor::{Finding, Ground, Thresholds};
 use async_trait::async_trait;
 use nix::sys::statvfs::statvfs;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl Check for Disks {
     }
 }
 
-fn judge(path: &Path, limits: &Limits) -> Finding {
+fn judge(path: &Path, limits: &Thresholds) -> Finding {
     let facts = match statvfs(path) {
         Ok(facts) => facts,
         Err(error) => {

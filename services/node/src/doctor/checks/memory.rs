@@ -1,7 +1,7 @@
 //! Whether there is memory for the node and its guests.
 
 use super::Check;
-use crate::doctor::{Finding, Ground, Limits};
+use crate::doctor::{Finding, Ground, Thresholds};
 use async_trait::async_trait;
 
 /// See the module.
@@ -23,7 +23,7 @@ impl Check for Memory {
     }
 }
 
-fn judge(meminfo: &str, limits: &Limits) -> Finding {
+fn judge(meminfo: &str, limits: &Thresholds) -> Finding {
     let line = |name: &str| {
         let rest = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
         Some(rest.split_whitespace().next()?.parse::<u64>().ok()? * 1024)

@@ -1,7 +1,7 @@
 //! Whether the node may open as many files as it needs: connections, databases, disks.
 
 use super::Check;
-use crate::doctor::{Finding, Ground, Limits};
+use crate::doctor::{Finding, Ground, Thresholds};
 use async_trait::async_trait;
 
 /// See the module.
@@ -25,7 +25,7 @@ impl Check for OpenFiles {
     }
 }
 
-fn judge(text: &str, process: &str, limits: &Limits) -> Finding {
+fn judge(text: &str, process: &str, limits: &Thresholds) -> Finding {
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|line| line.split_whitespace().next());
     let Some(soft) = soft else {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn limits_are_read() {
-        let limits = Limits::default();
+        let limits = Thresholds::default();
         let line =
             |soft: &str| format!("Limit  Soft  Hard\nMax open files            {soft}  1048576  files\n");
         assert_eq!(judge(&line("1024"), "7", &limits).state, State::Warning);

@@ -1,6 +1,6 @@
 //! One step under way: the instance as it becomes, and what will have to be said and done about it.
 
-use super::{Event, Intent, Limits, Outputs, Power, Progress, Standing};
+use super::{Event, Intent, LifecycleLimits, OperationStanding, OperationStep, Outputs, Power};
 use kernel::{OperationId, Refusal, Timestamp};
 use scheduler_placement::instance::{Desired, Instance, Operation, OperationKind, Phase, Step};
 
@@ -11,15 +11,15 @@ pub(super) struct Course<'a> {
     before: Instance,
     pub instance: Instance,
     pub now: Timestamp,
-    pub limits: &'a Limits,
-    operations: Vec<Progress>,
+    pub limits: &'a LifecycleLimits,
+    operations: Vec<OperationStep>,
     intend: bool,
     refused: bool,
     pub request_placement: bool,
 }
 
 impl<'a> Course<'a> {
-    pub fn new(instance: Instance, now: Timestamp, limits: &'a Limits) -> Self {
+    pub fn new(instance: Instance, now: Timestamp, limits: &'a LifecycleLimits) -> Self {
         Self {
             before: instance.clone(),
             instance,
@@ -37,7 +37,7 @@ impl<'a> Course<'a> {
         if let Some(old) = self.instance.operation.take() {
             let message = format!("a later request to {} it took over", kind.verb());
             let refusal = Some(Refusal::new("SUPERSEDED", message));
-            self.report(old.id, Standing::Superseded, refusal);
+            self.report(old.id, OperationStanding::Superseded, refusal);
         }
         let patience = match kind {
             OperationKind::Create | OperationKind::Start | OperationKind::Reboot => {
@@ -60,31 +60,31 @@ impl<'a> Course<'a> {
     pub fn succeed(&mut self, kinds: &[OperationKind]) {
         if let Some(operation) = self.instance.operation.take_if(|operation| kinds.contains(&operation.kind))
         {
-            self.report(operation.id, Standing::Succeeded, None);
+            self.report(operation.id, OperationStanding::Succeeded, None);
         }
     }
 
     /// The operation the instance is busy with failed, if there is one.
     pub fn fail(&mut self, refusal: &Refusal) {
         if let Some(operation) = self.instance.operation.take() {
-            self.report(operation.id, Standing::Failed, Some(refusal.clone()));
+            self.report(operation.id, OperationStanding::Failed, Some(refusal.clone()));
         }
     }
 
     /// A request that is already fulfilled succeeds at once; nothing else changes.
     pub fn already(&mut self, operation: OperationId) {
-        self.report(operation, Standing::Succeeded, None);
+        self.report(operation, OperationStanding::Succeeded, None);
     }
 
     /// A request that makes no sense now.
     pub fn refuse(&mut self, operation: OperationId, code: &str, message: String) {
         self.refused = true;
-        self.report(operation, Standing::Failed, Some(Refusal::new(code, message)));
+        self.report(operation, OperationStanding::Failed, Some(Refusal::new(code, message)));
     }
 
-    fn report(&mut self, operation: OperationId, standing: Standing, refusal: Option<Refusal>) {
+    fn report(&mut self, operation: OperationId, standing: OperationStanding, refusal: Option<Refusal>) {
         let step = self.instance.steps.last().map(|step| step.name.clone()).unwrap_or_default();
-        self.operations.push(Progress { operation, standing, step, refusal });
+        self.operations.push(OperationStep { operation, standing, step, refusal });
     }
 
     /// What the host should do changed: it will be told, whatever it turns out to be at the end of the step.
@@ -150,7 +150,7 @@ impl<'a> Course<'a> {
         let Some(operation) = self.instance.operation else { return };
         let began = self.before.operation.map(|before| before.id) != Some(operation.id);
         if began || self.before.steps.last() != self.instance.steps.last() {
-            self.report(operation.id, Standing::Running, None);
+            self.report(operation.id, OperationStanding::Running, None);
         }
     }
 }

@@ -172,7 +172,7 @@ pub enum Event {
 
 /// Where an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum OperationStanding {
     /// Somebody works on it, or waits.
     Running,
     /// Done.
@@ -183,20 +183,20 @@ pub enum Standing {
     Superseded,
 }
 
-impl Standing {
+impl OperationStanding {
     /// The operation is over.
     pub fn is_end(self) -> bool {
-        self != Standing::Running
+        self != OperationStanding::Running
     }
 }
 
 /// How far an operation got.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct OperationStep {
     /// Which.
     pub operation: OperationId,
     /// Where it stands.
-    pub standing: Standing,
+    pub standing: OperationStanding,
     /// The step just done.
     pub step: String,
     /// Why it failed or was superseded.
@@ -243,7 +243,7 @@ pub struct Outputs {
     /// The one event that tells of it; none: nothing happened.
     pub say: Option<Event>,
     /// The operations that the event moves on.
-    pub operations: Vec<Progress>,
+    pub operations: Vec<OperationStep>,
     /// What its host is told.
     pub tell: Option<Intent>,
     /// It waits for a host: ask the solver.
@@ -252,7 +252,7 @@ pub struct Outputs {
 
 /// The numbers behind the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct LifecycleLimits {
     /// A create, start or reboot that is not done by then is failed; the work goes on.
     pub start_deadline: Duration,
     /// The same for everything else (a stop gets its grace time on top).
@@ -263,7 +263,7 @@ pub struct Limits {
     pub default_grace_s: u32,
 }
 
-impl Default for Limits {
+impl Default for LifecycleLimits {
     fn default() -> Self {
         Self {
             start_deadline: Duration::from_secs(600),
@@ -275,7 +275,12 @@ impl Default for Limits {
 }
 
 /// One step of an instance's life.
-pub fn step(instance: Instance, input: Input, now: Timestamp, limits: &Limits) -> (Instance, Outputs) {
+pub fn step(
+    instance: Instance,
+    input: Input,
+    now: Timestamp,
+    limits: &LifecycleLimits,
+) -> (Instance, Outputs) {
     let mut course = Course::new(instance, now, limits);
     match input {
         Input::Accept { operation } => placement::accept(&mut course, operation),

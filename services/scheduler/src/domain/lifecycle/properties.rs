@@ -8,7 +8,7 @@ use scheduler_placement::resources::{Gpus, Resources};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const HOST: HostId = HostId::from_u128(1);
-pub(super) const SPEC: Limits = Limits {
+pub(super) const SPEC: LifecycleLimits = LifecycleLimits {
     start_deadline: Duration::from_secs(600),
     action_deadline: Duration::from_secs(300),
     max_hosts: 3,
@@ -21,7 +21,7 @@ pub(super) struct Life {
     pub instance: Instance,
     pub now: Timestamp,
     operations: u128,
-    said: Vec<Progress>,
+    said: Vec<OperationStep>,
 }
 
 pub(super) fn life() -> Life {

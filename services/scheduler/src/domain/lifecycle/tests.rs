@@ -5,21 +5,22 @@ use super::*;
 use kernel::HostId;
 use scheduler_placement::instance::{Desired, Phase, RestartPolicy};
 
-fn codes(outputs: &Outputs) -> Vec<(Standing, String)> {
-    let code = |progress: &Progress| progress.refusal.as_ref().map(|r| r.code.clone()).unwrap_or_default();
+fn codes(outputs: &Outputs) -> Vec<(OperationStanding, String)> {
+    let code =
+        |progress: &OperationStep| progress.refusal.as_ref().map(|r| r.code.clone()).unwrap_or_default();
     outputs.operations.iter().map(|progress| (progress.standing, code(progress))).collect()
 }
 
-fn ended(outputs: &Outputs) -> Vec<(Standing, String)> {
+fn ended(outputs: &Outputs) -> Vec<(OperationStanding, String)> {
     codes(outputs).into_iter().filter(|(standing, _)| standing.is_end()).collect()
 }
 
-fn succeeded() -> Vec<(Standing, String)> {
-    vec![(Standing::Succeeded, String::new())]
+fn succeeded() -> Vec<(OperationStanding, String)> {
+    vec![(OperationStanding::Succeeded, String::new())]
 }
 
-fn failed(code: &str) -> Vec<(Standing, String)> {
-    vec![(Standing::Failed, code.to_owned())]
+fn failed(code: &str) -> Vec<(OperationStanding, String)> {
+    vec![(OperationStanding::Failed, code.to_owned())]
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_stop_ends_when_the_guest_is_down() {
     assert_eq!(life.instance.phase, Phase::Stopping);
     let outputs = life.see(Seen::Stopped, |_| {});
     assert_eq!((outputs.say, ended(&outputs)), (Some(Event::Stopped), succeeded()));
-    assert_eq!(life.stop().operations[0].standing, Standing::Succeeded, "stopped already");
+    assert_eq!(life.stop().operations[0].standing, OperationStanding::Succeeded, "stopped already");
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn an_impatient_stop_reaches_the_host() {
     let operation = life.operation();
     let outputs = life.input(Input::Stop { operation, grace_s: 0 });
     assert_eq!(outputs.tell.map(|intent| intent.stop_grace_s), Some(0));
-    assert_eq!(codes(&outputs)[0], (Standing::Superseded, "SUPERSEDED".to_owned()));
+    assert_eq!(codes(&outputs)[0], (OperationStanding::Superseded, "SUPERSEDED".to_owned()));
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn an_instance_that_was_never_placed_is_deleted_and_stopped_at_once() {
     assert_eq!(outputs.say, Some(Event::Deleted));
     assert_eq!(
         codes(&outputs),
-        [(Standing::Superseded, "SUPERSEDED".into()), (Standing::Succeeded, String::new())]
+        [(OperationStanding::Superseded, "SUPERSEDED".into()), (OperationStanding::Succeeded, String::new())]
     );
     let outputs = stopped.stop();
     assert_eq!((outputs.say, stopped.instance.waits_for_host()), (Some(Event::Stopped), false));
@@ -307,7 +308,7 @@ fn a_start_takes_over_from_a_stop() {
     let mut life = life().up();
     life.stop();
     let outputs = life.start();
-    assert_eq!(codes(&outputs)[0].0, Standing::Superseded);
+    assert_eq!(codes(&outputs)[0].0, OperationStanding::Superseded);
     assert_eq!(outputs.tell.map(|intent| intent.power), Some(Power::Running));
 }
 

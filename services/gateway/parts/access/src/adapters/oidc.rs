@@ -60,11 +60,11 @@ pub struct Provider {
     settings: ProviderSettings,
     issuer: IssuerUrl,
     http: reqwest::Client,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Discovered>>,
     room: Semaphore,
 }
 
-struct Known {
+struct Discovered {
     metadata: Arc<CoreProviderMetadata>,
     at: Instant,
     /// When keys that nobody knew were last asked for.
@@ -265,7 +265,7 @@ impl Provider {
         })?;
         let metadata = Arc::new(metadata);
         let again_at = again.then(Instant::now);
-        *known = Some(Known { metadata: metadata.clone(), at: Instant::now(), again_at });
+        *known = Some(Discovered { metadata: metadata.clone(), at: Instant::now(), again_at });
         Ok(metadata)
     }
 

@@ -35,7 +35,7 @@ pub struct Doorkeeper {
     desk: Desk,
     key: Arc<TokenKey>,
     /// By hash and tenant asked for: who it is, and until when that counts (microseconds since the epoch).
-    lately: Mutex<HashMap<(String, String), (Known, i64)>>,
+    lately: Mutex<HashMap<(String, String), (KnownToken, i64)>>,
     /// By token: when its use was noted.
     noted: Mutex<HashMap<String, i64>>,
     pace: Pace,
@@ -43,7 +43,7 @@ pub struct Doorkeeper {
 
 /// Somebody whose token was looked up.
 #[derive(Clone)]
-struct Known {
+struct KnownToken {
     caller: Caller,
     /// The tenant in which it acts takes no changes.
     disabled: bool,
@@ -55,7 +55,7 @@ struct Known {
 enum Found {
     Nobody,
     NoSuchTenant,
-    Known(Box<Known>),
+    KnownToken(Box<KnownToken>),
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,7 +84,7 @@ impl Doorkeeper {
         if let Some((known, until)) = locked(&self.lately).get(&place)
             && now.micros() < *until
         {
-            return Ok(Found::Known(Box::new(known.clone())));
+            return Ok(Found::KnownToken(Box::new(known.clone())));
         }
         let (found, expires_at_us) = self.look_up(&place.0, wanted).await?;
         let mut lately = locked(&self.lately);
@@ -92,10 +92,10 @@ impl Doorkeeper {
             lately.clear();
         }
         match &found {
-            Found::Known(known) => {
+            Found::KnownToken(known) => {
                 let until = now.after(MEMORY).micros();
                 let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
-                lately.insert(place, (Known::clone(known), until));
+                lately.insert(place, (KnownToken::clone(known), until));
             }
             _ => drop(lately.remove(&place)),
         }
@@ -127,8 +127,8 @@ impl Doorkeeper {
             let limit = quota.and_then(|quota| quota.limits?.requests_per_second);
             requests_per_second = limit.and_then(NonZeroU32::new);
         }
-        let known = Known { caller, disabled, requests_per_second };
-        Ok((Found::Known(Box::new(known)), token.expires_at_us))
+        let known = KnownToken { caller, disabled, requests_per_second };
+        Ok((Found::KnownToken(Box::new(known)), token.expires_at_us))
     }
 
     /// Writes down, once a minute at most and beside the request, that a token was used.
@@ -174,8 +174,8 @@ impl Admit for Doorkeeper {
         }
         let hash = self.key.hash(bearer(headers)?);
         let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
-        let Known { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
-            Found::Known(known) => *known,
+        let KnownToken { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
+            Found::KnownToken(known) => *known,
             Found::Nobody => {
                 return Err(unauthenticated("this token is not known, has expired or was revoked"));
             }
@@ -201,7 +201,7 @@ impl Admit for Doorkeeper {
     async fn identify(&self, headers: &HeaderMap) -> Option<Caller> {
         let hash = self.key.hash(bearer(headers).ok()?);
         match self.find(hash, "").await.ok()? {
-            Found::Known(known) => Some(known.caller),
+            Found::KnownToken(known) => Some(known.caller),
             _ => None,
         }
     }

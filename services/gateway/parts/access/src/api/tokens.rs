@@ -10,7 +10,7 @@ use contracts::gateway::v1::token_service_server::TokenService;
 use gateway_api::adapters::keys::random_hex;
 use gateway_api::api::accept::{Accepted, Asked, Entered};
 use gateway_api::api::caller;
-use gateway_api::domain::caller::{Caller, Limits};
+use gateway_api::domain::caller::{Caller, TokenScope};
 use gateway_api::domain::names;
 use gateway_api::domain::page::Page;
 use gateway_api::domain::permissions::{self, GRANTING};
@@ -136,7 +136,7 @@ fn narrowed(caller: &Caller, owner: &wire::User, asked: Vec<String>) -> Result<V
     if asked.is_empty() {
         return Ok(caller.narrowed_to.clone());
     }
-    let everything = Limits { tenant: caller.tenant.clone(), permissions: Vec::new() };
+    let everything = TokenScope { tenant: caller.tenant.clone(), permissions: Vec::new() };
     let held = access::standing(owner).permissions(&everything, &caller.tenant);
     for (index, permission) in asked.iter().enumerate() {
         let wrong = |text: String| status::invalid(Violation::new(format!("permissions[{index}]"), text));

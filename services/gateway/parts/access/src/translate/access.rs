@@ -2,7 +2,7 @@
 
 use crate::domain::accounts;
 use contracts::gateway::v1::{self as wire, TenantState, TokenKind};
-use gateway_api::domain::caller::{Caller, Limits, Standing};
+use gateway_api::domain::caller::{Caller, Membership, TokenScope};
 use gateway_api::domain::permissions::{Role, Scope, rules};
 use gateway_api::domain::violation::{Violation, excerpt};
 use gateway_api::translate::status;
@@ -10,14 +10,14 @@ use kernel::{PLATFORM, Refusal, Timestamp};
 use tonic::{Code, Status};
 
 /// Where a user is at home and what it is. Roles that this gateway does not know count for nothing.
-pub fn standing(user: &wire::User) -> Standing {
+pub fn standing(user: &wire::User) -> Membership {
     let bindings = user.roles.iter().filter_map(|b| Some((Role::of(&b.role)?, b.tenant.clone()))).collect();
-    Standing { home: user.tenant.clone(), bindings }
+    Membership { home: user.tenant.clone(), bindings }
 }
 
 /// How a token narrows what its user may.
-pub fn limits(token: &wire::Token) -> Limits {
-    Limits { tenant: token.tenant.clone(), permissions: token.permissions.clone() }
+pub fn limits(token: &wire::Token) -> TokenScope {
+    TokenScope { tenant: token.tenant.clone(), permissions: token.permissions.clone() }
 }
 
 /// How a user is called in records: "ann@acme".

@@ -54,7 +54,7 @@ impl Caller {
 
 /// Where somebody is at home and what they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct Membership {
     /// Tenant of the user; "platform" = of none.
     pub home: String,
     /// Its roles.
@@ -63,17 +63,17 @@ pub struct Standing {
 
 /// How a token narrows what its user may.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct TokenScope {
     /// The one tenant in which it opens anything; "platform" = wherever its user may.
     pub tenant: String,
     /// What it may do; empty = whatever its user may.
     pub permissions: Vec<String>,
 }
 
-impl Standing {
+impl Membership {
     /// In which tenant a request acts that asks for `wanted` ("" = says nothing). `None`: none that this caller could
     /// know of, whether there is one of that name or not.
-    pub fn acts_in(&self, limits: &Limits, wanted: &str) -> Option<String> {
+    pub fn acts_in(&self, limits: &TokenScope, wanted: &str) -> Option<String> {
         let free = limits.tenant == PLATFORM;
         let everywhere = self.bindings.iter().any(|(_, at)| at == PLATFORM);
         let reaches = |tenant: &str| {
@@ -96,7 +96,7 @@ impl Standing {
     }
 
     /// What the caller may do in `tenant` with a token of these limits.
-    pub fn permissions(&self, limits: &Limits, tenant: &str) -> BTreeSet<&'static str> {
+    pub fn permissions(&self, limits: &TokenScope, tenant: &str) -> BTreeSet<&'static str> {
         let mut held = permissions::held(&self.bindings, tenant);
         held.retain(|permission| {
             let scope = permissions::find(permission).map(|rule| rule.scope);
@@ -117,14 +117,14 @@ mod tests {
     use super::super::permissions::Role;
     use super::*;
 
-    fn standing(home: &str, bindings: &[(Role, &str)]) -> Standing {
+    fn standing(home: &str, bindings: &[(Role, &str)]) -> Membership {
         let bindings = bindings.iter().map(|(role, at)| (*role, (*at).to_owned())).collect();
-        Standing { home: home.into(), bindings }
+        Membership { home: home.into(), bindings }
     }
 
-    fn limits(tenant: &str, permissions: &[&str]) -> Limits {
+    fn limits(tenant: &str, permissions: &[&str]) -> TokenScope {
         let permissions = permissions.iter().map(|p| (*p).to_owned()).collect();
-        Limits { tenant: tenant.into(), permissions }
+        TokenScope { tenant: tenant.into(), permissions }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Step {
 
 /// What a service says about an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct OperationNews {
     /// `None`: only a step.
     pub state: Option<State>,
     /// "" = none.
@@ -65,7 +65,7 @@ pub struct Progress {
 
 /// The part of an operation that progress changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct OperationStatus {
     /// Where it stands.
     pub state: State,
     /// What was done, in order of time.
@@ -78,7 +78,7 @@ pub struct Standing {
     pub revision: u64,
 }
 
-impl Standing {
+impl OperationStatus {
     /// An operation that was just accepted.
     pub fn accepted(at: Timestamp) -> Self {
         let steps = vec![Step { name: ACCEPTED.into(), at }];
@@ -86,7 +86,7 @@ impl Standing {
     }
 
     /// Takes progress in. `None`: nothing new in it.
-    pub fn fold(&self, progress: &Progress) -> Option<Self> {
+    pub fn fold(&self, progress: &OperationNews) -> Option<Self> {
         let name = match progress.state {
             _ if !progress.step.is_empty() => progress.step.clone(),
             Some(state) => state.word().to_owned(),
@@ -134,13 +134,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn progress(state: State, step: &str, at: i64) -> Progress {
+    fn progress(state: State, step: &str, at: i64) -> OperationNews {
         let refusal = (state == State::Failed).then(|| Refusal::new("BOOT_FAILED", "it did not boot"));
-        Progress { state: Some(state), step: step.into(), refusal, at: Timestamp(at) }
+        OperationNews { state: Some(state), step: step.into(), refusal, at: Timestamp(at) }
     }
 
-    fn folded(all: &[Progress]) -> Standing {
-        let mut standing = Standing::accepted(Timestamp(1));
+    fn folded(all: &[OperationNews]) -> OperationStatus {
+        let mut standing = OperationStatus::accepted(Timestamp(1));
         for progress in all {
             standing = standing.fold(progress).unwrap_or(standing);
         }
@@ -175,13 +175,15 @@ mod tests {
 
     #[test]
     fn a_reason_to_wait_goes_when_the_work_goes_on() {
-        let waits =
-            Progress { refusal: Some(Refusal::new("NO_ROOM", "no host")), ..progress(State::Running, "", 2) };
+        let waits = OperationNews {
+            refusal: Some(Refusal::new("NO_ROOM", "no host")),
+            ..progress(State::Running, "", 2)
+        };
         assert!(folded(std::slice::from_ref(&waits)).refusal.is_some());
         assert!(folded(&[waits, progress(State::Running, "placed", 3)]).refusal.is_none());
     }
 
-    fn any_progress() -> impl Strategy<Value = Progress> {
+    fn any_progress() -> impl Strategy<Value = OperationNews> {
         let state = prop_oneof![Just(State::Running), Just(State::Succeeded), Just(State::Pending)];
         (state, prop_oneof![Just(""), Just("accepted"), Just("placed"), Just("booted")], 1..6i64)
             .prop_map(|(state, step, at)| progress(state, step, at))
@@ -207,7 +209,7 @@ mod tests {
 
         #[test]
         fn work_never_goes_back(all in proptest::collection::vec(any_progress(), 0..8)) {
-            let mut standing = Standing::accepted(Timestamp(1));
+            let mut standing = OperationStatus::accepted(Timestamp(1));
             for progress in &all {
                 if let Some(next) = standing.fold(progress) {
                     prop_assert!(next.state >= standing.state && next.revision > standing.revision);

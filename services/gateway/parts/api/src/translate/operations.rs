@@ -1,6 +1,6 @@
 //! Operations on the wire, and folding progress into them.
 
-use crate::domain::operation::{Progress, Standing, State, Step, measure};
+use crate::domain::operation::{OperationNews, OperationStatus, State, Step, measure};
 use contracts::common::v1::{self as common, OperationProgress, OperationState};
 use contracts::gateway::v1::Operation;
 use kernel::Timestamp;
@@ -39,7 +39,7 @@ pub fn accepted(new: New<'_>, at: Timestamp) -> Operation {
         deadline_us: new.deadline_us,
         ..Operation::default()
     };
-    with(operation, Standing::accepted(at))
+    with(operation, OperationStatus::accepted(at))
 }
 
 /// An operation that a service spoke of before its acceptance arrived (replay of two streams in another order).
@@ -52,7 +52,7 @@ pub fn merged(early: &Operation, accepted: Operation) -> Operation {
     let mut standing = standing(&accepted);
     let heard = self::standing(early);
     for step in &heard.steps {
-        let step = Progress { state: None, step: step.name.clone(), refusal: None, at: step.at };
+        let step = OperationNews { state: None, step: step.name.clone(), refusal: None, at: step.at };
         standing = standing.fold(&step).unwrap_or(standing);
     }
     standing.state = heard.state.max(standing.state);
@@ -76,8 +76,8 @@ pub fn is_final(operation: &Operation) -> bool {
     state(operation.state).is_some_and(State::is_final)
 }
 
-fn read(progress: &OperationProgress, at: Timestamp) -> Progress {
-    Progress {
+fn read(progress: &OperationProgress, at: Timestamp) -> OperationNews {
+    OperationNews {
         state: state(progress.state),
         step: progress.step.clone(),
         refusal: progress.refusal.clone().map(Into::into),
@@ -96,9 +96,9 @@ fn state(number: i32) -> Option<State> {
     }
 }
 
-fn standing(operation: &Operation) -> Standing {
+fn standing(operation: &Operation) -> OperationStatus {
     let step = |s: &common::Step| Step { name: s.name.clone(), at: Timestamp(s.at_us) };
-    Standing {
+    OperationStatus {
         state: state(operation.state).unwrap_or(State::Pending),
         steps: operation.steps.iter().map(step).collect(),
         refusal: operation.refusal.clone().map(Into::into),
@@ -107,7 +107,7 @@ fn standing(operation: &Operation) -> Standing {
     }
 }
 
-fn with(mut operation: Operation, standing: Standing) -> Operation {
+fn with(mut operation: Operation, standing: OperationStatus) -> Operation {
     let state = match standing.state {
         State::Pending => OperationState::Pending,
         State::Running => OperationState::Running,

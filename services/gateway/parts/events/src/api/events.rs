@@ -5,7 +5,7 @@ mod open;
 mod reading;
 mod wanted;
 
-pub use open::{Limits, OpenStreams};
+pub use open::{OpenStreams, ReaderLimits};
 
 use crate::translate::{catalogue, cloudevents};
 use bus::watch::Item;

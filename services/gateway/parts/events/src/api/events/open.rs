@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 /// How much readers of events may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ReaderLimits {
     /// Streams of events at once, of all callers.
     pub streams: usize,
     /// Streams of events at once, of the callers of one tenant.
@@ -22,7 +22,7 @@ pub struct Limits {
 
 /// The open streams of events of this process.
 pub struct OpenStreams {
-    limits: Limits,
+    limits: ReaderLimits,
     by_tenant: Mutex<HashMap<String, usize>>,
     open: UpDownCounter<i64>,
     sent: Counter<u64>,
@@ -31,7 +31,7 @@ pub struct OpenStreams {
 
 impl OpenStreams {
     /// None is open.
-    pub fn new(limits: Limits, meter: &Meter) -> Arc<Self> {
+    pub fn new(limits: ReaderLimits, meter: &Meter) -> Arc<Self> {
         Arc::new(Self {
             limits,
             by_tenant: Mutex::default(),
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn places_are_counted_by_tenant_and_together_and_given_back() {
         let meter = opentelemetry::global::meter("test");
-        let limits = Limits { streams: 3, streams_of_a_tenant: 2, patience: Duration::ZERO };
+        let limits = ReaderLimits { streams: 3, streams_of_a_tenant: 2, patience: Duration::ZERO };
         let streams = OpenStreams::new(limits, &meter);
         let (first, second) = (streams.enter("acme"), streams.enter("acme"));
         assert!(first.is_ok() && second.is_ok());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Thresholds of all checks.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct Thresholds {
     /// Percent of a disk, or of its inodes, that should be free; below the second it is a problem.
     pub free_percent: (u64, u64),
     /// Bytes of memory that should be available; below the second it is a problem.
@@ -25,7 +25,7 @@ pub struct Limits {
     pub outbox_age: (Duration, Duration),
 }
 
-impl Default for Limits {
+impl Default for Thresholds {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {

@@ -27,26 +27,33 @@ debian_mirror() { # where this machine has its packages from
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | sed -n 1p
 }
 
-# debian NAME SUITE: the smallest Debian that apt works in
-debian() {
+# into LOG COMMAND...: what it says is long and only of interest when it fails
+into() {
+  local log=$1
+  shift
+  "$@" >>"$log" 2>&1 && return
+  tail -n 20 "$log" >&2
+  exit 1
+}
+
+debian() { # debian NAME SUITE: the smallest Debian that apt works in
+  local root=$folder/$2 log=$folder/debootstrap-$2.log
   there_is "$1" && return
-  debootstrap --variant=minbase "$2" "$folder/$2" "$(debian_mirror)" >"$folder/debootstrap-$2.log" 2>&1 || {
-    tail -n 20 "$folder/debootstrap-$2.log" >&2
-    exit 1
-  }
-  rm -rf "$folder/$2"/var/cache/apt/archives/*.deb "$folder/$2"/var/lib/apt/lists/*
-  tar -C "$folder/$2" -c . | docker import - "$1" >/dev/null
-  rm -rf "${folder:?}/$2"
+  into "$log" debootstrap --variant=minbase --foreign "$2" "$root" "$(debian_mirror)"
+  # two settings of the real image: without the first every package waits for the disk, and nothing here survives a power cut
+  echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/docker-apt-speedup"
+  echo 'Acquire::Languages "none";' >"$root/etc/apt/apt.conf.d/docker-no-languages"
+  into "$log" chroot "$root" /debootstrap/debootstrap --second-stage
+  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+  tar -C "$root" -c . | docker import - "$1" >/dev/null
+  rm -rf "$root"
   echo "$1"
 }
 
 # build NAME KIND BASE: by stand-ins/KIND.Dockerfile; what it copies was put into $folder/KIND
 build() {
   cp "$HERE/stand-ins/$2".* "$folder/$2"
-  docker build --build-arg "BASE=$3" -f "$folder/$2/$2.Dockerfile" -t "$1" "$folder/$2" >"$folder/build-$2.log" 2>&1 || {
-    tail -n 20 "$folder/build-$2.log" >&2
-    exit 1
-  }
+  into "$folder/build-$2.log" docker build --build-arg "BASE=$3" -f "$folder/$2/$2.Dockerfile" -t "$1" "$folder/$2"
   rm -rf "${folder:?}/$2"
   echo "$1"
 }

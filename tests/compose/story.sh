@@ -31,7 +31,7 @@ log_in() {
   as_administrator tenant create acme
   as_administrator --tenant acme user create ann --role admin --password-stdin <<<"$PASSWORD"
   berth login ann@acme --password-stdin <<<"$PASSWORD"
-  berth whoami
+  berth whoami | sed -n '/^user/p;/^roles/p'
 }
 
 # --- an instance ---------------------------------------------------------------------------------------------------
@@ -50,10 +50,10 @@ one_instance() {
   # hosts are simulated: a disk with a file system is image enough
   truncate --size 64M "$scratch/disk.raw"
   mke2fs -q -t ext4 -F "$scratch/disk.raw"
-  berth image import tiny --file "$scratch/disk.raw" --without-guest-agent
+  berth image import tiny --file "$scratch/disk.raw"
   eventually 60 "three hosts are up" hosts_are_up
   berth instance create web-1 --image tiny --flavor micro --wait
-  ready 1
+  eventually 10 "it is ready, for all who ask" ready 1
   berth instance show web-1
 }
 

@@ -17,7 +17,7 @@ export BERTH_CARGO_PROFILE=$profile COMPOSE_PROJECT_NAME=berth-test BUILDKIT_PRO
 
 scratch=$(mktemp -d /var/tmp/berth-compose.XXXXXX)
 readonly scratch clone=$scratch/berth
-own_engine=0 times=()
+engine=none times=()
 
 # shellcheck source=tests/compose/story.sh
 source tests/compose/story.sh
@@ -56,14 +56,15 @@ prerequisites() {
   done
 }
 
-engine() {
+find_engine() {
   if docker info >/dev/null 2>&1; then
     say "using the engine that runs"
     # they would get other contents, and be removed at the end
     [ -z "$(docker image ls --quiet 'berth/*')" ] || die "it has images berth/… already: docker image rm them first"
+    engine=of_others
     return
   fi
-  own_engine=1
+  engine=own
   DOCKER_HOST=$(tests/compose/engine.sh start "$scratch/engine")
   export DOCKER_HOST
   say "started one: $(docker version --format '{{.Server.Version}}'), $(docker compose version)"
@@ -105,10 +106,9 @@ keep_logs() {
 
 remove_all() {
   [ ! -f "$clone/compose.yaml" ] || compose down --volumes --remove-orphans --timeout 10 >"$scratch/down.log" 2>&1
-  if [ "$own_engine" = 1 ]; then
-    tests/compose/engine.sh stop "$scratch/engine"
-  else
-    # the engine's cache of builds belongs to whoever runs it
+  if [ "$engine" = own ]; then tests/compose/engine.sh stop "$scratch/engine"; fi
+  if [ "$engine" = of_others ]; then
+    # its cache of builds belongs to whoever runs it
     docker image ls --format '{{.Repository}}:{{.Tag}}' 'berth/*' | cat - "$scratch/stand-ins.txt" 2>/dev/null \
       | xargs --no-run-if-empty docker image rm >/dev/null
   fi
@@ -119,7 +119,7 @@ finish() {
   local status=$?
   set +e
   printf '\n== end\n'
-  [ "$status" = 0 ] || keep_logs
+  if [ "$status" != 0 ] && [ -e "$clone" ]; then keep_logs; fi
   remove_all
   printf '%s\n' "${times[@]}"
   if [ "$status" = 0 ]; then say "compose-test passed"; else say "compose-test FAILED"; fi
@@ -130,7 +130,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 phase "prerequisites" prerequisites
-phase "Docker engine" engine
+phase "Docker engine" find_engine
 phase "clean clone" clean_clone
 phase "stand-ins for base images" stand_ins
 phase "docker compose up --build --wait" up

@@ -150,11 +150,11 @@ nothing_is_lost() {
 
 # --- down and up --------------------------------------------------------------------------------------------------------------
 
-inventory() { # what is there: tenants, users, images, instances and where they are, events of other systems
+inventory() { # what is there: tenants, users, images, instances (and since when they run), events of other systems
   as_administrator tenant list -o json | jq --compact-output '.tenants[].name'
   berth user list -o json | jq --compact-output '.users[] | [.name, .id]'
   berth image list -o json | jq --compact-output '.images[] | [.name, .id, .phase]'
-  berth instance list -o json | jq --compact-output '.instances[] | [.name, .id, .phase, .host_name]' | sort
+  berth instance list -o json | jq --compact-output '.instances[] | [.name, .id, .phase, .steps]' | sort
   berth events --type gateway.ExternalEventReceived -o json | jq --compact-output '.event.data.event.id'
 }
 

@@ -118,6 +118,7 @@ remove_all() {
 finish() {
   local status=$?
   set +e
+  trap '' PIPE # nobody may be reading any more; what was made is removed all the same
   printf '\n== end\n'
   if [ "$status" != 0 ] && [ -e "$clone" ]; then keep_logs; fi
   remove_all
@@ -127,7 +128,7 @@ finish() {
 }
 
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP PIPE
 
 phase "prerequisites" prerequisites
 phase "Docker engine" find_engine

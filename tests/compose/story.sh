@@ -89,22 +89,21 @@ let_others_in() {
   into "$scratch/restart.log" compose restart nats
 }
 
-# published SUBJECT TEXT: the broker answered that it keeps it. The protocol of NATS is lines of text.
-published() {
-  local line
-  exec 3<>/dev/tcp/127.0.0.1/4222 || return 1
+# published SUBJECT TEXT: the broker answered that it keeps it. The protocol of NATS is lines of text. In a shell of its
+# own, because a broker that is just starting hangs up, and who writes on is ended by that.
+published() (
+  exec 3<>/dev/tcp/127.0.0.1/4222 || exit 1
   printf 'CONNECT {"verbose":false,"pedantic":false,"user":"acme","pass":"%s"}\r\n' "$(cat "$scratch/robot.token")" >&3
   printf 'SUB _INBOX.acme.test 1\r\nPUB %s _INBOX.acme.test %d\r\n%s\r\n' "$1" "${#2}" "$2" >&3
   while read -r -t 5 line <&3; do
     case "$line" in
       PING*) printf 'PONG\r\n' >&3 ;;
       -ERR*) break ;;
-      *'"stream":"EXT"'*) exec 3>&- && return ;;
+      *'"stream":"EXT"'*) exit 0 ;;
     esac
   done
-  exec 3>&-
-  return 1
-}
+  exit 1
+)
 
 event_over_nats() {
   let_others_in

@@ -1,6 +1,6 @@
 # The menu of things people do. Every target is one readable line or one script.
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test lint bench image-small image-debian clean
+.PHONY: help demo stop test compose-test lint bench image-small image-debian clean
 
 help: ## what can be done here
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -13,6 +13,9 @@ stop: ## end the node that `make demo` started (its data stay in .berth)
 
 test: ## all tests: prerequisites, guest image, databases, broker, real guests
 	tests/run.sh
+
+compose-test: ## compose.yaml from a clean clone: images built, services up, one killed, down and up (not part of `make test`)
+	tests/compose/run.sh
 
 bench: ## what Berth costs against the bare things it is made of (tests/benches/README.md)
 	tests/benches/run.sh

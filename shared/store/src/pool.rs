@@ -96,6 +96,10 @@ impl Store {
             }
             begun => begun?,
         };
+        if self.inner.dialect == Dialect::Postgres {
+            // that the table is there already would be in the log every few seconds
+            tx.execute("SET LOCAL client_min_messages = warning").await?;
+        }
         tx.execute("CREATE TABLE IF NOT EXISTS store_check (id BIGINT PRIMARY KEY, at BIGINT NOT NULL)")
             .await?;
         tx.execute("INSERT INTO store_check (id, at) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET at = store_check.at + 1")

@@ -27,7 +27,7 @@ fn container(service: &Service) -> String {
         "  {program}:
     <<: *service
     image: berth/{program}
-    build: {{ context: ., dockerfile: deploy/Dockerfile, target: {program} }}
+    build: {{ <<: *build, target: {program} }}
     command: [\"/etc/berth/{program}.toml\"]
     environment:
 {password}",

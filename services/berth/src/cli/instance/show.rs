@@ -110,7 +110,12 @@ pub(super) fn came_up(instance: &Instance) -> String {
     } else {
         format!(", {}", instance.addresses.join(", "))
     };
-    let head = format!("{} is {} on {}{addresses}\n", instance.name, phase(instance), instance.host_name);
+    // whoever may not see hosts is not told
+    let host = match instance.host_name.as_str() {
+        "" => String::new(),
+        host => format!(" on {host}"),
+    };
+    let head = format!("{} is {}{host}{addresses}\n", instance.name, phase(instance));
     format!("{head}{}", steps(begun(instance), &instance.steps))
 }
 
@@ -173,6 +178,8 @@ mod tests {
             came_up(&instance()),
             "web-1 is ready on h1, 192.0.2.7\nSTEP     TOOK     AFTER\nplaced   0 ms     0 ms\nready    3.00 s   3.00 s\nin all 3.00 s\n"
         );
+        let of_a_tenant = came_up(&Instance { host_name: String::new(), ..instance() });
+        assert!(of_a_tenant.starts_with("web-1 is ready, 192.0.2.7\n"), "{of_a_tenant}");
     }
 
     #[test]

@@ -4,11 +4,11 @@ use super::{Tree, Violation, check, finds};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-const SHARED: [&str; 9] =
-    ["kernel", "contracts", "store", "bus", "objects", "chassis", "client", "checker", "testkit"];
+const SHARED: [&str; 10] =
+    ["kernel", "contracts", "store", "bus", "objects", "chassis", "client", "terminal", "checker", "testkit"];
 
 /// What each shared crate may import of the others: always what is below it, never what is above.
-const SHARED_IMPORTS: [(&str, &[&str]); 9] = [
+const SHARED_IMPORTS: [(&str, &[&str]); 10] = [
     ("kernel", &[]),
     ("contracts", &["kernel"]),
     ("store", &["kernel"]),
@@ -16,6 +16,7 @@ const SHARED_IMPORTS: [(&str, &[&str]); 9] = [
     ("objects", &["kernel", "contracts", "store", "bus"]),
     ("chassis", &["kernel", "contracts", "store", "bus"]),
     ("client", &["kernel", "contracts"]),
+    ("terminal", &["kernel", "contracts", "client"]),
     ("checker", &["kernel", "contracts", "store", "bus"]),
     ("testkit", &["kernel", "contracts", "store", "bus", "objects", "chassis"]),
 ];
@@ -29,7 +30,11 @@ const RESERVED: [(&str, &[&str], &str); 4] = [
     ),
     ("virt", &["host-driver-adapters", "stories", "benches"], "only host-driver meets hypervisors"),
     ("axum", &["gateway-api", "chassis", "stories"], "gateway is the only public door"),
-    ("clap", &["berth", "benches"], "services are told things by settings, only berth has a command line"),
+    (
+        "clap",
+        &["berth", "terminal", "benches"],
+        "services are told things by settings, only berth has a command line",
+    ),
 ];
 
 /// The crates that may put services together.
@@ -48,7 +53,7 @@ pub const PURE_PARTS: [(&str, &str); 1] =
     [("scheduler-placement", "services/scheduler/parts/placement/src/")];
 
 /// The client is for any machine: what it may use of our own crates.
-const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client"]);
+const CLIENT: (&str, &[&str]) = ("berth", &["kernel", "contracts", "client", "terminal"]);
 
 /// The crates that are tests as a whole.
 const TESTS: [&str; 2] = ["stories", "benches"];

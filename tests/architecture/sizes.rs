@@ -8,8 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const LARGEST: usize = 9_500;
 
 /// Crates with a limit of their own, and why. It is lowered when the crate shrinks and never raised.
-const LIMITS: [(&str, usize, &str); 1] =
-    [("services/gateway", 5_800, "it puts its parts together; what it serves by itself is to become less")];
+const LIMITS: [(&str, usize, &str); 2] = [
+    ("services/gateway", 5_800, "it puts its parts together; what it serves by itself is to become less"),
+    (
+        "services/berth",
+        7_300,
+        "verbs of declared kinds are made from their declarations; those written by hand become fewer",
+    ),
+];
 
 /// How far below its own limit a crate may be before the limit has to follow.
 const SLACK: usize = 250;

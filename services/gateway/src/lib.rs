@@ -209,8 +209,9 @@ pub fn tables(store: &::store::Store) -> Box<dyn Rebuild> {
     Box::new(FromHandlers { tables: STATE_TABLES, subscriptions })
 }
 
-/// How long calls may take that are under way when the gateway stops.
-const LAST_CALLS: Duration = Duration::from_secs(10);
+/// How long calls may take, after the listener's farewell, that are under way when the gateway stops. With it, it is less than
+/// the chassis waits.
+const LAST_CALLS: Duration = Duration::from_secs(3);
 /// How long a pass may take that removes many files or rows.
 const MANY_FILES: Duration = Duration::from_secs(300);
 
@@ -350,7 +351,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
     let (ledger, clerk) = audit::ledger(&desk, &chassis.meter);
     chassis.tasks.spawn(Stage::Work, "gateway audit", |stop| clerk.run(stop));
     let drafts = Arc::new(Drafts::new(ledger, desk.clock().clone(), admit.clone()));
-    let (sockets, calls) = (TaskTracker::new(), drafts.under_way().clone());
+    let (sockets, calls) = (TaskTracker::new(), drafts.clone());
     let doors = Doors::new(routes.routes(), kinds, &admit, &admission, &drafts, &sockets, &chassis.meter);
 
     let callout = CalloutKey::from_file(&settings.nats_callout_file())?;
@@ -376,10 +377,7 @@ pub async fn start(settings: &Settings, chassis: &Chassis) -> anyhow::Result<Soc
         });
         listen::serve(listener, tls, doors, sockets, stopping).await;
         // whose caller went away is done and recorded all the same
-        calls.close();
-        if tokio::time::timeout(LAST_CALLS, calls.wait()).await.is_err() {
-            tracing::warn!(calls = calls.len(), "calls did not end in time");
-        }
+        calls.end(LAST_CALLS).await;
     });
     Ok(address)
 }

@@ -2,11 +2,11 @@
 
 use crate::of_services;
 use crate::settings::{NodeDriver, NodeSettings, WebhookSettings};
-use berth::config::layer::{self, Layer};
-use berth::config::{Effective, Environment, leaves};
 use client::{Exit, Failure};
 use config::{Config, Source as _, Value};
 use std::path::PathBuf;
+use terminal::config::layer::{self, Layer};
+use terminal::config::{Effective, Environment, leaves};
 
 /// What the command line says: paths of settings, values and the flag; e.g. `(["nats", "url"], "nats://…", "--nats-url")`.
 pub type Flag = (&'static [&'static str], String, &'static str);

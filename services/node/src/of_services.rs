@@ -3,9 +3,9 @@
 use crate::assembly::{given, leaves, said_by_the_node};
 use crate::services::{SERVICES, named};
 use crate::settings::NodeSettings;
-use berth::config::Effective;
 use chassis::Service;
 use serde_json::Value;
+use terminal::config::Effective;
 
 /// A variable of the environment knows no dashes: "services.host_driver.concurrency" is "services.host-driver.concurrency".
 pub(crate) fn with_program(key: &str) -> String {

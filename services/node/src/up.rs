@@ -8,9 +8,9 @@ use crate::pki::{self, Pki};
 use crate::services::SERVICES;
 use crate::settings::NodeSettings;
 use anyhow::Context;
-use berth::config::Ready;
 use chassis::{Chassis, Telemetry};
 use std::net::SocketAddr;
+use terminal::config::Ready;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the node until `stop` is cancelled, then shuts it down in order and returns.

@@ -17,6 +17,9 @@ const OF_HOSTS: [&str; 10] = [
     "hypervisor_id",
 ];
 
+/// Kinds without declared methods that the gateway finds in tables of their own.
+const OWN_TABLES: [&str; 3] = ["host", "image", "instance"];
+
 fn said(pool: &DescriptorPool, field: &FieldDescriptor) -> Option<DynamicMessage> {
     let extension = pool.get_extension_by_name("berth.options.v1.field")?;
     let options = field.options();
@@ -57,6 +60,11 @@ pub fn wrong(pool: &DescriptorPool, found: &Declared) -> Vec<String> {
                     let why = format!("refers in `{}` to a {:?}, which is no kind", one.field, one.kind);
                     wrong.push(sentence(&message, &why));
                 }
+                for one in &references {
+                    if let Err(why) = reachable(found, &message, one) {
+                        wrong.push(sentence(&message, &why));
+                    }
+                }
                 let read = found.kinds.iter().any(|kind| kind.message == message)
                     || found.ops.iter().any(|op| op.method.input() == message);
                 if let Some(one) = references.first().filter(|_| !read) {
@@ -72,6 +80,30 @@ pub fn wrong(pool: &DescriptorPool, found: &Declared) -> Vec<String> {
         wrong.extend(unguarded(pool, found, &message).map(|why| sentence(&message, &why)));
     }
     wrong
+}
+
+/// Whether whoever reads a reference can find what it leads to.
+fn reachable(found: &Declared, from: &MessageDescriptor, reference: &Reference) -> Result<(), String> {
+    let Some(place) = found.kinds.iter().position(|kind| kind.kind == reference.kind) else { return Ok(()) };
+    let kind = &found.kinds[place];
+    let (field, name) = (&reference.field, &kind.kind);
+    let served = found.ops.iter().any(|op| op.kind == place);
+    if !served && !OWN_TABLES.contains(&name.as_str()) {
+        return Err(format!(
+            "refers in `{field}` to a {name}, which has no declared methods: nobody finds it"
+        ));
+    }
+    if !served && kind.message.package_name() == from.package_name() {
+        return Err(format!(
+            "refers in `{field}` to a {name}, which its own service keeps in a table of its own: look it up there"
+        ));
+    }
+    let about = found.ops.iter().find(|op| op.method.input() == *from).map(|op| &found.kinds[op.kind]);
+    let about = about.or_else(|| found.kinds.iter().find(|kind| kind.message == *from));
+    if kind.scope == "TENANT" && about.is_some_and(|about| about.scope == "PLATFORM") {
+        return Err(format!("is the platform's and refers in `{field}` to a {name}, which is a tenant's"));
+    }
+    Ok(())
 }
 
 /// Events and objects are shown to tenants: a field that names a host says who may see it.

@@ -91,6 +91,15 @@ fn texts(option: &DynamicMessage, field: &str) -> Vec<String> {
 
 /// Whether objects of a kind say in a field to which objects of another they refer.
 fn can_refer(found: &Declared, other: &str, kind: &str) -> Result<(), String> {
+    let package = |name: &str| {
+        let kind = found.kinds.iter().find(|known| known.kind == name);
+        kind.map(|known| known.message.package_name().to_owned())
+    };
+    if package(other).is_some_and(|other| Some(other) != package(kind)) {
+        return Err(format!(
+            "is refused while a {other:?} refers to it, which another service owns: what it has is not known in time"
+        ));
+    }
     let refers = found
         .kinds
         .iter()

@@ -12,6 +12,9 @@ use prost_reflect::{
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+/// Most objects that one field refers to.
+pub const REFERENCES: usize = 64;
+
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
@@ -117,6 +120,9 @@ pub fn check(message: &DynamicMessage) -> Result<(), Wrong> {
                     None => at(why),
                     Some(key) => Wrong { field: format!("{}.{key}", field.name()), why },
                 })?;
+            }
+            (Value::List(items), _) if rules.refers.is_some() && items.len() > REFERENCES => {
+                return Err(at(format!("names {} objects: at most {REFERENCES}", items.len())));
             }
             (Value::List(items), _) => {
                 for (index, item) in items.iter().enumerate() {

@@ -293,6 +293,17 @@ fn references_lead_from_objects_and_requests_to_kinds() {
     wrong(&number, "which is no text");
     wrong(&format!("{TOLD} message Stray {{ string pool = 1{}", refers("pool")), "where nobody looks");
 
+    let unserved = "message Lake { option (berth.options.v1.object) = {kind: \"lake\" scope: SCOPE_TENANT}; \
+                    string id = 1; string tenant = 2; uint64 revision = 3; int64 created_at_us = 4; int64 updated_at_us = 5; }";
+    wrong(&(in_request("lake") + unserved), "has no declared methods");
+    let of_platform = "message Sea { option (berth.options.v1.object) = {kind: \"sea\" scope: SCOPE_PLATFORM}; \
+                       string id = 1; uint64 revision = 3; int64 created_at_us = 4; int64 updated_at_us = 5; \
+                       string pool = 6 [(berth.options.v1.field) = {refers: \"pool\"}]; }";
+    wrong(
+        &format!("{TOLD}{of_platform}"),
+        "is the platform's and refers in `pool` to a pool, which is a tenant's",
+    );
+
     // what stands in the way of a request refers to its object
     let delete = |kind: &str| {
         let rpc = format!(

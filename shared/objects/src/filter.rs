@@ -164,6 +164,8 @@ mod tests {
             ("spec.user_data = x", "no field"),
             ("name.first = x", "nothing within"),
             ("= x", "a field"),
+            ("steps.name = placed", "cannot be filtered by"),
+            ("name = \"a\u{0}b\"", "control characters"),
         ] {
             assert!(why(text).contains(part), "{text}: {}", why(text));
         }

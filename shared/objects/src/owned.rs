@@ -9,6 +9,7 @@ use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::options::v1::Scope;
 use contracts::{Command, Object, ObjectKind, OwnObject, Stamp};
 use kernel::{PLATFORM, Refusal, Timestamp};
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 /// A kind of object of a service. A type of the service's own stands for it.
@@ -96,9 +97,8 @@ impl<K: Kind> Owned<K> {
         let kind = K::Object::KIND;
         let (tenant, id) = (owner_of::<K::Object>(work), work.key().to_owned());
         let creates = command.verb() == "Create";
-        if creates {
-            // two of the same name at once: the second sees the first
-            self.store.lock(work.tx(), &format!("objects {} {tenant}", kind.name)).await?;
+        for lock in locks::<K::Object>(&command, &tenant, &id) {
+            self.store.lock(work.tx(), &lock).await?;
         }
         let found = store::find_by_id(&mut *work.tx(), kind, &tenant, &id).await?;
         let before = found.as_ref().map(read::<K::Object>).transpose()?;
@@ -174,19 +174,16 @@ impl<K: Kind> Owned<K> {
         Ok(Ok(()))
     }
 
-    /// What a command refers to. Who refers to an object, and who removes it, wait for each other.
+    /// What a command refers to.
     async fn referenced(
         &self,
         work: &mut Work,
         tenant: &str,
         command: &<K::Object as OwnObject>::Command,
     ) -> Result<Result<Vec<Referenced>, Refusal>, Failure> {
-        let mut wanted = command.references();
-        // all in one order, so that two never wait for each other
-        wanted.sort_by_key(|(_, kind, id)| (kind.name, *id));
+        let wanted = command.references();
         let mut found = Vec::with_capacity(wanted.len());
         for (field, kind, id) in wanted {
-            self.store.lock(work.tx(), &reference(kind, id)).await?;
             let owner = if kind.scope == Scope::Platform { PLATFORM } else { tenant };
             match store::find_by_id(&mut *work.tx(), kind, owner, id).await? {
                 Some(Found { gone: false, snapshot, .. }) => found.push(Referenced { field, kind, snapshot }),
@@ -213,7 +210,6 @@ impl<K: Kind> Owned<K> {
         const NAMED: usize = 5;
         let kind = K::Object::KIND;
         for from in command.refuse_while_referred() {
-            self.store.lock(work.tx(), &reference(kind, object.id())).await?;
             let mut names = store::referring(work.tx(), from, kind, object.id(), NAMED + 1).await?;
             if names.is_empty() {
                 continue;
@@ -320,9 +316,21 @@ fn missing<O: Object>(id: &str) -> Refusal {
     Refusal::new(&format!("{}_NOT_FOUND", name.to_uppercase()), text)
 }
 
-/// What is locked by whoever refers to an object or removes it.
-fn reference(kind: &ObjectKind, id: &str) -> String {
-    format!("reference {} {id}", kind.name)
+/// What a command locks before it looks, in one order, so that two commands never wait for each other in a circle. (Two
+/// batches of commands may: PostgreSQL ends one of them, which is tried again.)
+fn locks<O: OwnObject>(command: &O::Command, tenant: &str, id: &str) -> BTreeSet<String> {
+    let reference = |kind: &ObjectKind, id: &str| format!("reference {} {id}", kind.name);
+    // who refers to an object and who removes it wait for each other
+    let mut locks: BTreeSet<String> =
+        command.references().into_iter().map(|(_, kind, id)| reference(kind, id)).collect();
+    if !command.refuse_while_referred().is_empty() {
+        locks.insert(reference(O::KIND, id));
+    }
+    if command.verb() == "Create" {
+        // two of the same name at once: the second sees the first
+        locks.insert(format!("objects {} {tenant}", O::KIND.name));
+    }
+    locks
 }
 
 /// "berth.network.v1".

@@ -3,6 +3,7 @@
 use crate::config::ClientFlags;
 use crate::output::Format;
 use clap::Args;
+use client::Failure;
 use kernel::{Bytes, MilliVcpus};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,8 +84,12 @@ pub struct ListArgs {
 
 impl ListArgs {
     /// The labels.
-    pub fn labels(&self) -> BTreeMap<String, String> {
-        self.labels.iter().cloned().collect()
+    pub fn labels(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let labels: BTreeMap<String, String> = self.labels.iter().cloned().collect();
+        if labels.len() < self.labels.len() {
+            return Err(Failure::usage("--label names one label twice: nothing has both values"));
+        }
+        Ok(labels)
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
         HostCommand::List(which) => {
             let mut all = ListHostsResponse::default();
             all_pages(async |page_token| {
-                let (labels, filter) = (which.labels(), which.filter.clone());
+                let (labels, filter) = (which.labels()?, which.filter.clone());
                 let request = ListHostsRequest { page_size: 1000, page_token, labels, filter };
                 let page = gateway.read(request, async |r| gateway.hosts().list_hosts(r).await).await?;
                 all.hosts.extend(page.hosts);

@@ -28,7 +28,7 @@ async fn accepting() -> Fake {
     let fake = Fake::start().await;
     fake.answer(
         "CreateInstance",
-        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into() },
+        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into(), outcome: None },
     );
     fake
 }
@@ -40,7 +40,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_key() {
     fake.refuse("CreateInstance", tonic::Status::unavailable("restarting"));
     fake.answer(
         "CreateInstance",
-        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into() },
+        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into(), outcome: None },
     );
     let outcome = Berth::at(&fake).run(CREATE).await;
     assert_eq!(

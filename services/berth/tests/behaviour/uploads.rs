@@ -43,7 +43,7 @@ async fn taking(bytes: &[u8]) -> Fake {
     fake.answer("UploadFile", &staged(bytes));
     fake.answer(
         "ImportImage",
-        &ImportImageResponse { image_id: "img-1".into(), operation_id: "op-1".into() },
+        &ImportImageResponse { image_id: "img-1".into(), operation_id: "op-1".into(), outcome: None },
     );
     let done = Operation { state: OperationState::Succeeded.into(), revision: 1, ..Operation::default() };
     fake.answer("WaitOperation", &GetOperationResponse { operation: Some(done) });

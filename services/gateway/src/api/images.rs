@@ -47,8 +47,8 @@ impl ImageService for Api {
     ) -> Answer<wire::ImportImageResponse> {
         let asked = self.requests.asked(&request, "ImportImage")?;
         let accepted = self.requests.once(&asked, self.import(&asked, request.into_inner())).await?;
-        let answer =
-            wire::ImportImageResponse { image_id: accepted.object_id, operation_id: accepted.operation_id };
+        let Accepted { object_id: image_id, operation_id, outcome } = accepted;
+        let answer = wire::ImportImageResponse { image_id, operation_id, outcome };
         Ok(Response::new(answer))
     }
 

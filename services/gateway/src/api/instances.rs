@@ -106,6 +106,7 @@ impl InstanceService for Api {
         let answer = wire::CreateInstanceResponse {
             instance_id: accepted.object_id,
             operation_id: accepted.operation_id,
+            outcome: accepted.outcome,
         };
         Ok(Response::new(answer))
     }

@@ -7,8 +7,10 @@ pub mod receiver;
 
 use bus::{Cause, Desk};
 use chassis::{Chassis, ChassisSettings};
+use contracts::gateway::v1::audit_service_client::AuditServiceClient;
 use contracts::gateway::v1::instance_service_client::InstanceServiceClient;
 use contracts::gateway::v1::operation_service_client::OperationServiceClient;
+use contracts::gateway::v1::{AuditRecord, ExportAuditRequest};
 use contracts::scheduler::v1 as scheduler;
 use contracts::storage::v1 as storage;
 use gateway::Settings;
@@ -126,6 +128,19 @@ impl Gateway {
             ..Settings::default()
         };
         self.address = gateway::start(&settings, &self.chassis).await.expect("the gateway starts");
+    }
+
+    /// All records of calls.
+    pub async fn records(&self) -> Vec<AuditRecord> {
+        let (channel, bearer) = self.signed_in().await;
+        let mut client = AuditServiceClient::with_interceptor(channel, bearer);
+        let mut stream =
+            client.export_audit(ExportAuditRequest::default()).await.expect("a stream").into_inner();
+        let mut all = Vec::new();
+        while let Some(answer) = stream.message().await.expect("readable") {
+            all.extend(answer.record);
+        }
+        all
     }
 
     /// Stops it in order.

@@ -7,9 +7,9 @@ use archive::adapters::vault::Vault;
 use archive::{Verdict, verify as prove};
 use berth::cli::GlobalArgs;
 use berth::cli::local::{KeyArgs, VerifyArgs};
-use berth::config::Environment;
-use berth::output::fields;
 use client::{Exit, Failure};
+use terminal::config::Environment;
+use terminal::output::fields;
 
 fn of_node(global: &GlobalArgs) -> Result<Archive, Failure> {
     let loaded = config::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;

@@ -5,10 +5,10 @@ use crate::in_force::read as settings_in_force;
 use crate::{config, settings::NodeSettings};
 use berth::cli::GlobalArgs;
 use berth::cli::local::DoctorArgs;
-use berth::config::{Environment, load};
-use berth::output::{Format, Table};
 use client::{Exit, Failure, Gateway};
 use std::time::Duration;
+use terminal::config::{Environment, load};
+use terminal::output::{Format, Table};
 
 /// How long the gateway may take for an answer: a doctor does not wait a minute.
 const PATIENCE: Duration = Duration::from_secs(10);

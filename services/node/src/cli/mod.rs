@@ -8,8 +8,8 @@ mod simulate;
 mod up;
 
 use berth::cli::{AuditCommand, Cli, Command, ConfigCommand, print_settings};
-use berth::config::Environment;
 use client::Failure;
+use terminal::config::Environment;
 
 /// Does what the command line says. Exit code of the program when nothing failed.
 pub async fn run(cli: Cli) -> Result<u8, Failure> {

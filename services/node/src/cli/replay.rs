@@ -6,11 +6,11 @@ use crate::services::named as service_named;
 use crate::settings::NodeSettings;
 use berth::cli::GlobalArgs;
 use berth::cli::local::ReplayCommand;
-use berth::config::Environment;
-use berth::output::{Table, local_time, note};
 use chassis::Service;
 use checker::Judgement;
 use client::{Exit, Failure};
+use terminal::config::Environment;
+use terminal::output::{Table, local_time, note};
 
 pub(super) async fn run(command: ReplayCommand, global: &GlobalArgs) -> Result<(), Failure> {
     let loaded = config::load(global.data_dir.as_ref(), &[], &Environment::of_process())?;

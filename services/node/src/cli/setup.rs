@@ -1,8 +1,8 @@
 //! `berth setup`: the streams of a broker whose services may not make them.
 
 use berth::cli::local::SetupArgs;
-use berth::output::note;
 use client::{Exit, Failure};
+use terminal::output::note;
 
 pub(super) async fn setup(args: &SetupArgs) -> Result<(), Failure> {
     let made = crate::setup(args.settings.as_deref()).await;

@@ -5,11 +5,11 @@ use crate::simulate::platform::Folder;
 use crate::simulate::{Options, Report, Workload, read, render, run};
 use berth::cli::GlobalArgs;
 use berth::cli::local::{GenerateArgs, RunArgs, SimulateArgs, SimulateCommand, policy_name};
-use berth::output::{ProgressLine, note, print};
 use chassis::{Telemetry, TelemetrySettings};
 use client::{Exit, Failure};
 use contracts::scheduler::v1::PlacementPolicy;
 use std::path::Path;
+use terminal::output::{ProgressLine, note, print};
 
 pub(super) async fn simulate(args: SimulateArgs, global: &GlobalArgs) -> Result<(), Failure> {
     match args.command {

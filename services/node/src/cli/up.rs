@@ -4,8 +4,6 @@ use crate::config::{self, Flag};
 use crate::settings::NodeSettings;
 use berth::cli::GlobalArgs;
 use berth::cli::local::{DownArgs, UpArgs};
-use berth::config::{Environment, Ready, write_local_context};
-use berth::output::{note, print};
 use client::{Exit, Failure};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +14,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use terminal::config::{Environment, Ready, write_local_context};
+use terminal::output::{note, print};
 use tokio_util::sync::CancellationToken;
 
 /// What the command line says of the node's settings.

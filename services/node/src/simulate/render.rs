@@ -2,7 +2,7 @@
 
 use super::measure::Shares;
 use super::report::{Reason, Report};
-use berth::output::Table;
+use terminal::output::Table;
 
 /// Violations that are shown; `-o json` has all of them.
 const SHOWN: usize = 20;

@@ -25,6 +25,9 @@ pub fn terms(
     if text.len() > LIMIT {
         return Err(format!("a filter has at most {LIMIT} bytes"));
     }
+    if text.chars().any(char::is_control) {
+        return Err("a filter is one line, without control characters".to_owned());
+    }
     let (mut rest, mut terms) = (text.trim(), Vec::new());
     while !rest.is_empty() {
         if terms.len() == TERMS {
@@ -125,12 +128,13 @@ fn place(
                 way.push(name.to_owned());
                 (at, rest) = (inner, left);
             }
+            (Kind::Message(_), _) if field.is_list() => {
+                return Err(format!("`{path}` leads into several messages: they cannot be filtered by"));
+            }
             (Kind::Message(inner), _) => {
-                let within = inner.fields().find(is_told).map(|f| f.name().to_owned());
-                let why = if field.is_list() { "are several messages" } else { "is a message" };
-                let within = within.unwrap_or_default();
+                let within = inner.fields().find(is_told).map(|f| f.name().to_owned()).unwrap_or_default();
                 return Err(format!(
-                    "`{path}` {why}, not a value: name a field within, as `{path}.{within}`"
+                    "`{path}` is a message, not a value: name a field within, as `{path}.{within}`"
                 ));
             }
             (_, Some(_)) => return Err(format!("`{name}` in `{path}` is a value, with nothing within")),

@@ -237,7 +237,7 @@ pub async fn find(
     }
 }
 
-/// Names of living objects of a kind that refer to an object, at most so many.
+/// Names of other living objects of a kind that refer to an object, at most so many.
 pub(crate) async fn referring(
     tx: &mut AnyConnection,
     from: &ObjectKind,
@@ -251,7 +251,7 @@ pub(crate) async fn referring(
             "SELECT objects.name FROM object_terms JOIN objects
                ON objects.kind = object_terms.kind AND objects.id = object_terms.id
              WHERE object_terms.kind = $1 AND object_terms.field = $2 AND object_terms.value = $3
-               AND objects.gone_at_us = 0
+               AND objects.id <> $3 AND objects.gone_at_us = 0
              ORDER BY objects.name, objects.id LIMIT $4",
         )
         .bind(from.name)

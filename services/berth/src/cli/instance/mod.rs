@@ -71,7 +71,7 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
         InstanceCommand::List { which, all: include_deleted } => {
             let mut all = ListInstancesResponse::default();
             all_pages(async |page_token| {
-                let (labels, filter) = (which.labels(), which.filter.clone());
+                let (labels, filter) = (which.labels()?, which.filter.clone());
                 let request =
                     ListInstancesRequest { page_size: 1000, page_token, include_deleted, labels, filter };
                 let page =

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use client::{Exit, Failure};
 use contracts::common::v1::{GetRequest, ListRequest};
 use contracts::{Does, Method, ObjectKind, events_of};
+use prost_reflect::DynamicMessage;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -69,24 +70,32 @@ pub(super) async fn wait(
     let (get, list) = (method(kind, Does::Get)?, method(kind, Does::List)?);
     let limit = given.get_one::<Duration>("timeout").copied();
     let end = limit.map(|limit| Instant::now() + limit);
-    let until = given.get_one::<String>("for");
-    let found = match ask(get, session, &GetRequest { name: name.clone() }).await {
-        Err(failure) if failure.exit == Exit::NotFound && until.is_none() => None,
-        found => Some(found?),
-    };
-    let id = found.as_ref().and_then(|object| object.get_field_by_name("id").map(|id| id.into_owned()));
+    let until = given.get_one::<String>("for").map(|filter| filter.trim());
+    if until.is_some_and(str::is_empty) {
+        return Err(Failure::usage("--for wants a filter, such as 'revision > 3'"));
+    }
+    let object = ask(get, session, &GetRequest { name: name.clone() }).await?;
+    let id = object.get_field_by_name("id").map(|id| id.into_owned());
     let id = id.as_ref().and_then(|id| id.as_str()).unwrap_or_default().to_owned();
-    let filter = until.map_or_else(|| format!("id = {id}"), |until| format!("id = {id} AND {until}"));
     loop {
-        let there = match id.as_str() {
-            "" => Vec::new(),
-            _ => all(list, ListRequest { filter: filter.clone(), ..ListRequest::default() }, session).await?,
+        let looked =
+            ListRequest { filter: format!("id = {id}"), include_gone: true, ..ListRequest::default() };
+        let gone = all(list, looked.clone(), session).await?.first().is_none_or(is_gone);
+        let so = match until {
+            None => gone,
+            Some(until) => {
+                let filter = format!("{} AND {until}", looked.filter);
+                !all(list, ListRequest { filter, ..looked }, session).await?.is_empty()
+            }
         };
-        if there.is_empty() == until.is_none() {
-            let what = until.map_or("it is gone", String::as_str);
+        if so {
+            let what = until.unwrap_or("it is gone");
             return session
                 .format
                 .print_value(&serde_json::json!({"id": id}), || format!("{name}: {what}\n"));
+        }
+        if gone {
+            return Err(Failure::new(Exit::NotFound, format!("{name} was deleted meanwhile")));
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             let seconds = limit.unwrap_or_default().as_secs();
@@ -95,6 +104,12 @@ pub(super) async fn wait(
         let pause = end.map_or(PAUSE, |end| PAUSE.min(end.saturating_duration_since(Instant::now())));
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether an object says of itself when it was deleted.
+fn is_gone(object: &DynamicMessage) -> bool {
+    let at = object.get_field_by_name("deleted_at_us").and_then(|at| at.as_i64());
+    at.is_some_and(|at| at != 0)
 }
 
 pub(super) async fn watch(

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches, Subcommand, error::ErrorKind};
 use client::{Exit, Failure};
 use contracts::check::{Rules, rules};
-use contracts::common::v1::{GetRequest, ListRequest, OperationOutcome, OperationResponse};
+use contracts::common::v1::{GetRequest, ListRequest, OperationOutcome, OperationResponse, OperationState};
 use contracts::options::v1::Format;
 use contracts::{Does, Method, ObjectKind, Op, comments, dashed};
 use prost::Message as _;
@@ -234,7 +234,7 @@ fn decoded(method: &Method, answer: Bytes) -> Result<DynamicMessage, Failure> {
 async fn list(method: &Method, op: Op, given: &ArgMatches, session: &Session) -> Result<(), Failure> {
     let args = ListArgs::from_arg_matches(given).map_err(|error| Failure::usage(error.to_string()))?;
     let request = ListRequest {
-        labels: args.labels(),
+        labels: args.labels()?,
         filter: args.filter,
         order_by: given.get_one::<String>("order-by").cloned().unwrap_or_default(),
         include_gone: given.get_flag("all"),
@@ -302,9 +302,13 @@ async fn tell(
     if let Some(OperationOutcome { refusal: Some(refusal), .. }) = outcome {
         return Err(Failure::refused(Some(refusal), format!("{} failed", method.descriptor.name())));
     }
+    let ended = outcome.as_ref().is_some_and(|outcome| outcome.state() == OperationState::Succeeded);
     let answer = contracts::gateway::v1::OperationResponse { operation_id, object_id, outcome };
     let name = given.get_one::<String>("name").map_or("", String::as_str);
     let done = format!("{} {name}: {} is done", noun(op.kind), dashed(verb));
+    if ended && !wait.wait {
+        return session.format.print("OperationResponse", &answer, || format!("{done}\n"));
+    }
     session.accepted(&answer, &wait, &done).await
 }
 

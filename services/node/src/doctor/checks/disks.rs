@@ -47,7 +47,7 @@ fn judge(path: &Path, limits: &Thresholds) -> Finding {
     let space = percent(facts.blocks_available(), facts.blocks());
     // file systems that make inodes as they need them say 0 of 0
     let inodes = percent(facts.files_available(), facts.files());
-    let free = berth::output::bytes(facts.blocks_available() * facts.fragment_size());
+    let free = terminal::output::bytes(facts.blocks_available() * facts.fragment_size());
     let text = format!("{}: {space} % ({free}) and {inodes} % of the inodes are free", path.display());
     let (warning, problem) = limits.free_percent;
     match space.min(inodes) {

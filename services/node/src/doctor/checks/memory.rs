@@ -33,7 +33,7 @@ fn judge(meminfo: &str, limits: &Thresholds) -> Finding {
     };
     let (warning, problem) = limits.memory_bytes;
     let text =
-        format!("{} of {} are available", berth::output::bytes(available), berth::output::bytes(total));
+        format!("{} of {} are available", terminal::output::bytes(available), terminal::output::bytes(total));
     let advice = "stop or delete instances, or give the machine more memory: when none is left the kernel ends processes, guests first";
     match available {
         available if available < problem => Finding::problem(text, advice),

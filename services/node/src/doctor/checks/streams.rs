@@ -38,8 +38,11 @@ impl Check for Streams {
         }
         let messages: u64 = broker.streams.iter().map(|stream| stream.messages).sum();
         let bytes: u64 = broker.streams.iter().map(|stream| stream.bytes).sum();
-        let all =
-            format!("{} streams, {messages} messages, {}", broker.streams.len(), berth::output::bytes(bytes));
+        let all = format!(
+            "{} streams, {messages} messages, {}",
+            broker.streams.len(),
+            terminal::output::bytes(bytes)
+        );
         or_ok(found, all)
     }
 }

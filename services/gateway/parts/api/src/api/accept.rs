@@ -104,6 +104,14 @@ impl Asked {
         Some(AuditRecorded { record: Some(record) })
     }
 
+    /// Returns when the caller does not wait for the answer any more.
+    async fn left(&self) {
+        match &self.draft {
+            Some(draft) => draft.left().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// What was to be done was undone.
     pub fn undone(&self) {
         if let Some(draft) = &self.draft {
@@ -216,7 +224,9 @@ impl Requests {
             key,
             fingerprint: self.key.fingerprint(method, encoded),
             traceparent: header("traceparent").unwrap_or_default(),
-            wait: preference::wait(&header("prefer").unwrap_or_default()).map_err(status::invalid)?,
+            wait: preference::wait(
+                request.metadata().get_all("prefer").iter().filter_map(|v| v.to_str().ok()),
+            ),
             draft: request.extensions().get::<Arc<Draft>>().cloned(),
         })
     }
@@ -246,7 +256,14 @@ impl Requests {
         let mut listener = self.wakeups.listen();
         while !asked.wait.is_zero() {
             let (reader, id) = (self.desk.store().reader(), &accepted.operation_id);
-            let found = operations::get(reader, &asked.caller.tenant, id).await.map_err(status::broken)?;
+            let found = match operations::get(reader, &asked.caller.tenant, id).await {
+                Ok(found) => found,
+                Err(error) => {
+                    // it is accepted all the same
+                    tracing::warn!(%error, "an operation that is waited for could not be read");
+                    break;
+                }
+            };
             if let Some(Operation { state, refusal, .. }) = found.filter(translate::is_final) {
                 return Ok(Accepted { outcome: Some(OperationOutcome { state, refusal }), ..accepted });
             }
@@ -254,6 +271,7 @@ impl Requests {
                 () = listener.changed(id) => {}
                 () = tokio::time::sleep_until(end) => break,
                 () = self.stopping.cancelled() => break,
+                () = asked.left() => break,
             }
         }
         Ok(accepted)

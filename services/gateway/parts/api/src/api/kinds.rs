@@ -73,13 +73,16 @@ impl Kinds {
         };
         let found = objects::page(self.desk.store().reader(), &query).await.map_err(status::broken)?;
         let token = found.next.map(|(key, id)| Page::token(&name, [key, id])).unwrap_or_default();
-        Ok(translate::page(&found.objects, &token))
+        let shown = translate::shown(op.kind, &caller);
+        let objects: Vec<Bytes> = found.objects.into_iter().map(|one| shown(one.snapshot)).collect();
+        Ok(translate::page(&objects, &token))
     }
 
     async fn get(&self, op: Op, request: Request<Bytes>) -> Result<Bytes, Status> {
         let caller = caller(&request)?;
         let wish = GetRequest::decode(request.into_inner()).map_err(translate::unreadable)?;
-        Ok(self.lookup.find(op.kind, of(op.kind, &caller), ("name", &wish.name)).await?.snapshot.into())
+        let found = self.lookup.find(op.kind, of(op.kind, &caller), ("name", &wish.name)).await?;
+        Ok(translate::shown(op.kind, &caller)(found.snapshot))
     }
 
     async fn tell(

@@ -74,8 +74,8 @@ impl Door {
         inner.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         inner.insert(header::TE, HeaderValue::from_static("trailers"));
         for name in PASSED_ON {
-            if let Some(value) = parts.headers.get(name) {
-                inner.insert(name, value.clone());
+            for value in parts.headers.get_all(name) {
+                inner.append(name, value.clone());
             }
         }
         request.extensions_mut().insert(caller);

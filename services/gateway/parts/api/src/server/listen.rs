@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 /// How long a TLS handshake or the headers of a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests may take to finish when the gateway stops.
-const FAREWELL: Duration = Duration::from_secs(8);
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS: usize = 10_000;
 

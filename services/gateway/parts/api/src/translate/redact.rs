@@ -45,6 +45,21 @@ fn is_shown(field: &FieldDescriptor, may: &dyn Fn(&str) -> bool) -> bool {
     guarded.is_none_or(|(_, permission)| may(permission))
 }
 
+/// Whether something of such messages, however deep, is not for everybody.
+pub fn hides(message: &MessageDescriptor) -> bool {
+    fn look(message: &MessageDescriptor, seen: &mut Vec<String>) -> bool {
+        if seen.iter().any(|name| name == message.full_name()) {
+            return false;
+        }
+        seen.push(message.full_name().to_owned());
+        !check::guarded(message).is_empty()
+            || message.fields().any(|field| {
+                is_secret(&field) || matches!(field.kind(), Kind::Message(inner) if look(&inner, seen))
+            })
+    }
+    look(message, &mut Vec::new())
+}
+
 /// Clears every field that somebody may not see, however deep: what names hosts of the platform is not for tenants.
 pub fn hide(message: &mut DynamicMessage, may: &dyn Fn(&str) -> bool) {
     for (number, permission) in check::guarded(&message.descriptor()) {
@@ -120,6 +135,13 @@ mod tests {
     use super::*;
     use contracts::common::v1::Sealed;
     use contracts::scheduler::v1::{InstanceReady, InstanceSpec};
+
+    #[test]
+    fn what_is_not_for_everybody_is_known_however_deep_it_is() {
+        let hides = |name: &str| hides(&contracts::pool().get_message_by_name(name).expect("known"));
+        assert!(hides("berth.scheduler.v1.InstanceReady") && hides("berth.scheduler.v1.InstanceSpec"));
+        assert!(!hides("berth.scheduler.v1.SshKey") && !hides("berth.storage.v1.Image"));
+    }
 
     #[test]
     fn no_sealed_byte_is_left_anywhere() {

@@ -11,11 +11,14 @@ use http::{Extensions, HeaderMap, HeaderValue, header};
 use kernel::{AuditId, Clock, CorrelationId, PLATFORM};
 use prost_reflect::DynamicMessage;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
+/// How long it may take to record calls that are given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longest idempotency key in a record, in characters.
 const KEY_LIMIT: usize = 256;
 
@@ -43,6 +46,8 @@ pub struct Drafts {
     clock: Arc<dyn Clock>,
     door: Arc<dyn Admit>,
     under_way: TaskTracker,
+    /// The process ends: calls that have not ended are given up.
+    ending: CancellationToken,
 }
 
 /// What will be recorded of a call.
@@ -52,6 +57,8 @@ pub struct Draft {
     began: Instant,
     authorization: Option<HeaderValue>,
     drafts: Arc<Drafts>,
+    /// Nobody waits for the answer any more.
+    left: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -66,15 +73,29 @@ pub struct Answered {
     pub refusal: String,
 }
 
+impl Answered {
+    /// Without a refusal.
+    fn of(code: Code, name: &str) -> Self {
+        Self { code, name: name.to_owned(), refusal: String::new() }
+    }
+}
+
 impl Drafts {
     /// Drafts that end in this ledger.
     pub fn new(ledger: Ledger, clock: Arc<dyn Clock>, door: Arc<dyn Admit>) -> Self {
-        Self { ledger, clock, door, under_way: TaskTracker::new() }
+        Self { ledger, clock, door, under_way: TaskTracker::new(), ending: CancellationToken::new() }
     }
 
-    /// Calls that change something and have not ended.
-    pub fn under_way(&self) -> &TaskTracker {
-        &self.under_way
+    /// Waits for calls that have not ended; after this long they are given up, and recorded as that.
+    pub async fn end(&self, patience: Duration) {
+        self.under_way.close();
+        if tokio::time::timeout(patience, self.under_way.wait()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(calls = self.under_way.len(), "calls did not end in time and are given up");
+        self.ending.cancel();
+        // what is left is to say so
+        let _ = tokio::time::timeout(LAST_WORDS, self.under_way.wait()).await;
     }
 
     /// The draft of a call with these headers that came in by a door.
@@ -107,6 +128,7 @@ impl Drafts {
             began: Instant::now(),
             authorization: headers.get(header::AUTHORIZATION).cloned(),
             drafts: self.clone(),
+            left: CancellationToken::new(),
             state: Mutex::new(State { hand: Hand::Open, in_services: false, record }),
         })
     }
@@ -126,26 +148,40 @@ impl Draft {
     ) -> Result<T, Status> {
         let draft = self.clone();
         let whole = async move {
-            let (answer, how) = call.await;
-            match how {
-                Some(how) => draft.answered(how).await.map(|()| answer),
-                None => Ok(answer),
+            let ended = tokio::select! {
+                ended = call => Some(ended),
+                () = draft.drafts.ending.cancelled() => None,
+            };
+            match ended {
+                Some((answer, Some(how))) => draft.answered(how).await.map(|()| answer),
+                Some((answer, None)) => Ok(answer),
+                None => {
+                    draft.answered(Answered::of(Code::Cancelled, "CANCELLED")).await?;
+                    Err(Status::unavailable("the gateway is stopping; look before you ask again"))
+                }
             }
         };
         if !self.mutating {
             return whole.await;
         }
-        match self.drafts.under_way.spawn(whole.in_current_span()).await {
+        // dropped with this future: then nobody waits any more
+        let listens = self.left.clone().drop_guard();
+        let ended = self.drafts.under_way.spawn(whole.in_current_span()).await;
+        listens.disarm();
+        match ended {
             Ok(ended) => ended,
             Err(error) => {
+                // had it come to a transaction, that says whether something was done
                 tracing::error!(%error, method = self.method.descriptor.name(), "a call broke");
-                let how = Answered { code: Code::Internal, name: "INTERNAL".into(), refusal: String::new() };
-                // nothing of it was committed
-                self.undone();
-                self.answered(how).await?;
+                self.answered(Answered::of(Code::Internal, "INTERNAL")).await?;
                 Err(Status::internal("the call broke; look before you ask again"))
             }
         }
+    }
+
+    /// Returns when nobody waits for the answer any more.
+    pub async fn left(&self) {
+        self.left.cancelled().await;
     }
 
     /// The services have the call now.

@@ -23,6 +23,8 @@ use tonic::{Code, Status};
 const PREFIX: usize = 5;
 /// Longest request of one message.
 const LIMIT: usize = crate::api::REQUEST_LIMIT + PREFIX;
+/// How long a request may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest request of a caller who may not that is looked at, for the name of what it is about.
 const DENIED_LIMIT: usize = 64 << 10;
 /// How long it may take to arrive.
@@ -62,7 +64,8 @@ pub async fn note(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     // it is decoded here: what the method would not take is not looked at
     let limit = if method.op.is_some() { KIND_LIMIT + PREFIX } else { LIMIT };
-    let bytes = match Limited::new(body, limit).collect().await {
+    let whole = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, limit).collect());
+    let bytes = match whole.await.unwrap_or_else(|_| Err("it did not arrive in time".into())) {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             let text = format!("a request has at most {} bytes", limit - PREFIX);

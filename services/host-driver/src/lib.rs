@@ -161,8 +161,9 @@ pub async fn wire_hosts(
     tasks.spawn(Stage::Work, "vms", |stop| {
         reconcilers::vms::run(visitor, attention.clone(), settings.concurrency.max(1), visits, stop)
     });
+    let settle = Duration::from_millis(settings.events_settle_ms);
     tasks.spawn(Stage::Work, "hypervisor events", |stop| {
-        reconcilers::vms::listen(hosts.clone(), attention.clone(), stop)
+        reconcilers::vms::listen(hosts.clone(), attention.clone(), settle, stop)
     });
     let (store, full_pass) = (desk.store().clone(), Duration::from_secs(settings.full_pass_s.max(1)));
     tasks.spawn(Stage::Work, "full pass", |stop| {

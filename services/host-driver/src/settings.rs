@@ -50,6 +50,9 @@ pub struct Settings {
     pub full_pass_s: u64,
     /// Milliseconds between two signs of life.
     pub heartbeat_ms: u64,
+    /// Milliseconds after which a VM is looked at of which a hypervisor told something: it tells several things of one
+    /// action, and they are looked at together.
+    pub events_settle_ms: u64,
 }
 
 /// Simulated hosts in one process.
@@ -90,6 +93,7 @@ impl Default for Settings {
             concurrency: 8,
             full_pass_s: 30,
             heartbeat_ms: 3000,
+            events_settle_ms: 30,
         }
     }
 }

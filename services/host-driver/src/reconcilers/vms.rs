@@ -18,9 +18,6 @@ use tokio_util::sync::CancellationToken;
 /// A visit that the database did not allow is repeated after this time.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
-/// Events come in bursts, one action's worth of them: they are looked at together.
-const EVENTS_SETTLE: Duration = Duration::from_millis(30);
-
 /// How long a visit may take before it is said. Files of images are fetched and converted in it.
 const LONG_VISIT: Duration = Duration::from_secs(300);
 
@@ -132,15 +129,16 @@ fn tell(health: &HealthHandle, since: &BTreeMap<VmKey, Instant>) {
     }
 }
 
-/// Turns what hypervisors tell into attention, until told to stop.
-pub async fn listen(hosts: Arc<Hosts>, attention: Attention, stop: CancellationToken) {
+/// Turns what hypervisors tell into attention, until told to stop. Events come in bursts, one action's worth of them: they
+/// are looked at together, when they have settled for so long.
+pub async fn listen(hosts: Arc<Hosts>, attention: Attention, settle: Duration, stop: CancellationToken) {
     let mut listeners = JoinSet::new();
     for host in hosts.all() {
         for (_, backend) in &host.backends {
             let (mut changes, attention, host) = (backend.hypervisor.changes(), attention.clone(), host.id);
             listeners.spawn(async move {
                 while let Some(instance) = changes.recv().await {
-                    attention.look_at(VmKey { host, instance }, Instant::now() + EVENTS_SETTLE);
+                    attention.look_at(VmKey { host, instance }, Instant::now() + settle);
                 }
             });
         }

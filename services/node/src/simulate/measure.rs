@@ -103,6 +103,10 @@ impl Place {
 /// The whole fleet, as its reservations leave it.
 pub struct Fleet {
     places: HashMap<String, Place>,
+    /// What is promised of what may be promised, over all places: kept as they change, because it is asked for after
+    /// every change.
+    promised: [(u128, u128); 4],
+    hosts_used: u64,
     typical: Typical,
     typical_with_gpus: Typical,
     placed: u64,
@@ -121,8 +125,13 @@ impl Fleet {
             Place { limit, reserved: [0; 4], gpus_free, instances: 0 }
         };
         let rows = &workload.instances;
+        let places: HashMap<String, Place> =
+            ids.iter().cloned().zip(workload.hosts.iter().map(place)).collect();
+        let limit = |resource: usize| places.values().map(|place| u128::from(place.limit[resource])).sum();
         Self {
-            places: ids.iter().cloned().zip(workload.hosts.iter().map(place)).collect(),
+            promised: [0, 1, 2, 3].map(|resource: usize| (0, limit(resource))),
+            hosts_used: 0,
+            places,
             typical: Typical { gpus_milli: 0, ..Typical::of(rows.iter()) },
             typical_with_gpus: Typical::of(rows.iter().filter(|row| row.gpus > 0)),
             placed: 0,
@@ -140,10 +149,15 @@ impl Fleet {
         let sign = |value: &mut u64, by: u64| {
             *value = if change.comes { value.saturating_add(by) } else { value.saturating_sub(by) };
         };
-        for (reserved, amount) in place.reserved.iter_mut().zip(change.held.amounts) {
+        let amounts = place.reserved.iter_mut().zip(change.held.amounts);
+        for ((reserved, amount), (promised, _)) in amounts.zip(&mut self.promised) {
+            *promised -= u128::from(*reserved);
             sign(reserved, amount);
+            *promised += u128::from(*reserved);
         }
+        self.hosts_used -= u64::from(place.instances > 0);
         sign(&mut place.instances, 1);
+        self.hosts_used += u64::from(place.instances > 0);
         sign(&mut self.placed, 1);
         for index in &change.held.gpus {
             if let Some(free) = place.gpus_free.get_mut(*index as usize) {
@@ -155,32 +169,31 @@ impl Fleet {
 
     /// What is promised of what may be promised.
     pub fn utilisation(&self) -> Shares {
-        self.shares(|place, resource| (place.reserved[resource], place.limit[resource]))
+        self.shares(self.promised)
     }
 
-    /// What of the free capacity is of no use to a typical instance.
+    /// What of the free capacity is of no use to a typical instance. Costs a look at every host.
     pub fn fragmentation(&self) -> Shares {
-        self.shares(|place, resource| {
+        let of = |resource: usize| {
             let typical = if resource == 3 { self.typical_with_gpus } else { self.typical };
-            let free = place.free(resource);
-            (if place.fits(typical) { 0 } else { free }, free)
-        })
+            self.places.values().fold((0, 0), |(useless, all), place| {
+                let free = u128::from(place.free(resource));
+                (useless + if place.fits(typical) { 0 } else { free }, all + free)
+            })
+        };
+        self.shares([0, 1, 2, 3].map(of))
     }
 
-    fn shares(&self, of: impl Fn(&Place, usize) -> (u64, u64)) -> Shares {
-        let share = |resource: usize| {
-            let sums = self.places.values().map(|place| of(place, resource));
-            let (part, all) =
-                sums.fold((0u128, 0u128), |(part, all), (p, a)| (part + u128::from(p), all + u128::from(a)));
-            if all == 0 { 0.0 } else { part as f64 / all as f64 }
-        };
-        let has_gpus = self.places.values().any(|place| place.limit[3] > 0);
-        Shares { vcpus: share(0), memory: share(1), disk: share(2), gpus: has_gpus.then(|| share(3)) }
+    fn shares(&self, of: [(u128, u128); 4]) -> Shares {
+        let [vcpus, memory, disk, gpus] =
+            of.map(|(part, all)| if all == 0 { 0.0 } else { part as f64 / all as f64 });
+        let has_gpus = self.promised[3].1 > 0;
+        Shares { vcpus, memory, disk, gpus: has_gpus.then_some(gpus) }
     }
 
     /// Hosts with an instance.
     pub fn hosts_used(&self) -> u64 {
-        self.places.values().filter(|place| place.instances > 0).count() as u64
+        self.hosts_used
     }
 
     /// The fleet now.
@@ -267,8 +280,15 @@ mod tests {
         let used = fleet.utilisation();
         assert_eq!((used.vcpus, used.memory, used.gpus), (0.25, 0.125, Some(0.25)));
         assert_eq!(fleet.sample(0.0, 0).hosts_used, 1);
+        fleet.take(&change("a", true, 500, &[], 0));
+        fleet.take(&change("b", true, 500, &[], 0));
+        assert_eq!(fleet.hosts_used(), 2);
         fleet.take(&change("a", false, 4000, &[0], 1000));
+        assert_eq!((fleet.hosts_used(), fleet.utilisation().vcpus), (2, 1000.0 / 16_000.0));
+        fleet.take(&change("a", false, 500, &[], 0));
+        fleet.take(&change("b", false, 500, &[], 0));
         assert_eq!(fleet.utilisation(), Shares { gpus: Some(0.0), ..Shares::default() });
+        assert_eq!(fleet.hosts_used(), 0);
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl Platform {
         let hosts = Arc::new(fleet(&workload.hosts));
         let mut parts = Parts::default();
         for (service, chassis) in assembly::connected(&chassis, &access).await? {
+            if !takes_part(service.name) {
+                continue;
+            }
             parts.start(service, &settings, overcommit, &hosts, &chassis).await?;
         }
         let (scheduler, attention, address) = parts.all()?;
@@ -114,7 +117,8 @@ impl Platform {
             request_timeout: Duration::from_secs(60),
             attempts: 3,
         };
-        let databases = folders.databases();
+        let databases: Vec<Database> =
+            folders.databases().into_iter().filter(|database| takes_part(&database.service)).collect();
         let mut readers = Vec::new();
         for database in &databases {
             readers.push(Reader::open(&database.url).await?);
@@ -212,6 +216,12 @@ impl Platform {
     }
 }
 
+/// All but the archive: nobody proves what happened in a simulation, and reading, linking and packing every event is
+/// work of its own.
+fn takes_part(service: &str) -> bool {
+    service != archive::SERVICE.name
+}
+
 /// What a simulation keeps a hand on, of the services that were started.
 #[derive(Default)]
 struct Parts {
@@ -245,6 +255,10 @@ impl Parts {
                 reserve_memory_bytes: 0,
                 // nothing happens behind the back of a simulated host: nobody has to look for it
                 full_pass_s: 86_400,
+                // nor does it tell several things of one action: waiting for more of them would be most of a moment
+                events_settle_ms: 0,
+                // these wait for the database alone, and share its commits
+                concurrency: 256,
                 // words have no disk to come back with
                 deleted_keep_s: 0,
                 ..settings_of(service, settings)?

@@ -17,7 +17,7 @@ pub async fn quiet(platform: &Platform) -> anyhow::Result<()> {
         at_rest(platform).await?;
         let (desk, context) = &platform.scheduler;
         // room appeared, or somebody waits for it: the loop that listens for this is here
-        if context.placement.notified().now_or_never().is_none() {
+        if context.placement.notified().now_or_never().is_none() || platform.waiting().await? == 0 {
             return Ok(());
         }
         scheduler::reconcilers::placement::pass(desk, context).await?;

@@ -47,6 +47,12 @@ impl Census {
         self.verdicts.chunks(BYTES).map(|chunk| usize::from(in_chunk(chunk))).sum()
     }
 
+    /// The hosts that this filter rules out, in order.
+    pub fn rejected_by(&self, filter: Filter) -> impl Iterator<Item = usize> + '_ {
+        let verdicts = self.verdicts.iter().enumerate();
+        verdicts.filter(move |(_, verdict)| **verdict == filter as u8).map(|(host, _)| host)
+    }
+
     /// The hosts that are ruled out, in order.
     pub fn rejected(&self) -> impl Iterator<Item = usize> + '_ {
         let numbered = self.verdicts.chunks(BYTES).enumerate();

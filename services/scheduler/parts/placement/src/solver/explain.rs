@@ -22,7 +22,8 @@ pub fn decide(fleet: &Fleet, request: &Request) -> Decision {
     let rejected_by: Vec<(Filter, usize)> = by_filter.filter(|(_, count)| *count > 0).collect();
     let rejected = || census.iter().flat_map(Census::rejected);
     let refusal = index.is_none().then(|| {
-        let scarce = Scarce::of(fleet, &prepared, rejected());
+        let scarce =
+            census.as_ref().map_or_else(Scarce::default, |census| Scarce::of(fleet, &prepared, census));
         refusal(request, &rejected_by, scarce)
     });
     let candidate = |(score, host): (i64, u32)| {
@@ -59,17 +60,13 @@ struct Scarce {
 }
 
 impl Scarce {
-    fn of(fleet: &Fleet, prepared: &Prepared<'_>, rejected: impl Iterator<Item = usize>) -> Self {
+    fn of(fleet: &Fleet, prepared: &Prepared<'_>, census: &Census) -> Self {
         let mut scarce = Self::default();
-        for host in rejected {
-            match filters::first_against(fleet, prepared, host) {
-                Some(Filter::Gpu) => scarce.without_gpu += usize::from(fleet.gpus.count[host] == 0),
-                Some(Filter::Capacity) => {
-                    if let Some(kind) = filters::scarcest(fleet, prepared, host) {
-                        scarce.kinds[kind] += 1;
-                    }
-                }
-                _ => {}
+        let without_gpu = |host: &usize| fleet.gpus.count[*host] == 0;
+        scarce.without_gpu = census.rejected_by(Filter::Gpu).filter(without_gpu).count();
+        for host in census.rejected_by(Filter::Capacity) {
+            if let Some(kind) = filters::scarcest(fleet, prepared, host) {
+                scarce.kinds[kind] += 1;
             }
         }
         scarce

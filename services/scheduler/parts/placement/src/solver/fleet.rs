@@ -23,6 +23,8 @@ pub(super) const KINDS: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     rows: Vec<HostRow>,
+    /// Of the rows: looked for more often than these are read.
+    ids: Vec<HostId>,
     /// What is promised, by resource, by host.
     used: [Vec<u64>; KINDS],
     /// What is still free of the limit, by resource, by host. Zero when more is promised than the limit allows.
@@ -132,12 +134,11 @@ impl Fleet {
 
     /// Takes a host in, or what is new about it; answers what was known before.
     pub fn put(&mut self, row: HostRow) -> Option<HostRow> {
-        let known = self.index_of(row.id).map(|host| self.rows[host].clone());
-        let host = match self.rows.binary_search_by_key(&row.id, |known| known.id) {
-            Ok(host) => host,
+        let (known, host) = match self.ids.binary_search(&row.id) {
+            Ok(host) => (Some(self.rows[host].clone()), host),
             Err(host) => {
                 self.make_place(host, &row);
-                host
+                (None, host)
             }
         };
         let kind = (traits(&row), self.architecture_of(&row.architecture));
@@ -152,6 +153,11 @@ impl Fleet {
         }
         if known.as_ref().is_none_or(|known| known.labels != row.labels) {
             (self.index, self.by_label) = (None, None);
+        }
+        // another kind of machine belongs elsewhere in the index; one that is closed or silent stays where it is
+        let is = |row: &HostRow| (row.limit, row.gpus, row.architecture.clone());
+        if known.as_ref().is_some_and(|known| is(known) != is(&row)) {
+            self.index = None;
         }
         self.rows[host] = row;
         self.sum_up(host);
@@ -176,6 +182,7 @@ impl Fleet {
             self.anti_affinity.shift(first);
         }
         self.rows.insert(host, row.clone());
+        self.ids.insert(host, row.id);
         let strays: Vec<Resident> = self.residents.values().filter(|r| r.host == row.id).cloned().collect();
         for resident in strays {
             self.add(host, &resident);
@@ -203,6 +210,7 @@ impl Fleet {
             self.affinity.close_up(first);
             self.anti_affinity.close_up(first);
         }
+        self.ids.remove(host);
         Some(self.rows.remove(host))
     }
 
@@ -227,21 +235,27 @@ impl Fleet {
     /// Takes a resident's share off its host, so that the next decision sees it. One that is known already moves;
     /// answers what it held before. A reservation on an unknown host takes nothing until the host is known.
     pub fn reserve(&mut self, resident: Resident) -> Option<Resident> {
-        let before = self.release(resident.instance);
+        let before = self.residents.insert(resident.instance, resident.clone());
+        if let Some(before) = &before {
+            self.give_back(before);
+        }
         if let Some(host) = self.index_of(resident.host) {
             self.add(host, &resident);
         }
-        self.residents.insert(resident.instance, resident);
         before
     }
 
     /// Gives back what an instance holds, if it holds anything.
     pub fn release(&mut self, instance: InstanceId) -> Option<Resident> {
         let resident = self.residents.remove(&instance)?;
-        if let Some(host) = self.index_of(resident.host) {
-            self.take_off(host, &resident);
-        }
+        self.give_back(&resident);
         Some(resident)
+    }
+
+    fn give_back(&mut self, resident: &Resident) {
+        if let Some(host) = self.index_of(resident.host) {
+            self.take_off(host, resident);
+        }
     }
 
     fn take_off(&mut self, host: usize, resident: &Resident) {
@@ -312,7 +326,7 @@ impl Fleet {
 
     /// Where a host is.
     pub fn index_of(&self, host: HostId) -> Option<usize> {
-        self.rows.binary_search_by_key(&host, |row| row.id).ok()
+        self.ids.binary_search(&host).ok()
     }
 
     /// What is free on a host: thousandths of a CPU, bytes of memory, bytes of disk.

@@ -6,15 +6,18 @@
 //! (C) the decision depends on the set of hosts, not on their order, and is the same every time;
 //! (D) if any host would do, one is chosen.
 //!
-//! [`decide`] is the one way to decide. It finds the best hosts through a tree of bounds (`index`), which tells of whole
-//! parts of the fleet that none of their hosts would do or be better; without the tree it asks every host. How many
+//! [`decide`] is the one way to decide. It finds the best hosts through trees of bounds (`index`), which tell of whole
+//! parts of the fleet that none of their hosts would do or be better; without them it asks every host. How many
 //! hosts each filter ruled out is always counted, exactly and mostly without asking each (`tally`). Which hosts, and why,
 //! is told only where somebody reads it: when there is no host, and in fleets that a person knows by name; that takes a
 //! look at every host (`census`).
 
+mod best;
 mod bounds;
 mod census;
+mod class;
 mod decision;
+mod demand;
 mod explain;
 mod filters;
 mod fits;
@@ -42,8 +45,8 @@ pub use fleet::Fleet;
 pub use request::Request;
 pub use rows::{GroupKey, HostRow, Resident};
 
+use best::Best;
 use fleet::Slot;
-use index::Best;
 use request::Prepared;
 
 /// The best hosts with their scores, best first; fewer when fewer would do.

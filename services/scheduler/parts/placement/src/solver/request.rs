@@ -154,6 +154,11 @@ impl<'a> Prepared<'a> {
         Some(asked)
     }
 
+    /// Some of a GPU is asked for.
+    pub fn wants_gpus(&self) -> bool {
+        self.gpus_whole > 0 || self.gpu_share > 0
+    }
+
     /// One bit a driver that is on the host, right, and able to boot it.
     pub fn able(&self, traits: u32) -> u32 {
         (traits >> bit::HAS) & (traits >> self.boots) & self.drivers

@@ -124,7 +124,10 @@ impl Taken {
             return [in_whole(whole), in_whole(whole.saturating_sub(broken))];
         }
         let of_use = |free: u32| if free >= typical.milli { u64::from(free) } else { 0 };
-        let before: u64 = columns.free_of(host).map(of_use).sum();
+        // small numbers without jumps, several at a time
+        let before: u32 =
+            columns.free_of(host).map(|free| if free >= typical.milli { free } else { 0 }).sum();
+        let before = u64::from(before);
         let lost = (of_use(self.free) - of_use(stays)) * u64::from(self.gpus.count);
         [before, before.saturating_sub(lost)]
     }

@@ -10,14 +10,18 @@ pub(super) fn passes(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> boo
 
 /// The resource that is missing most, relative to what is asked for: 0 CPUs, 1 memory, 2 disk.
 pub(in crate::solver) fn scarcest(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> Option<usize> {
-    let missing = |kind: usize| {
-        let asked = prepared.amounts[kind];
+    let mut most = None;
+    for (kind, asked) in prepared.amounts.into_iter().enumerate() {
         let lack = asked.saturating_sub(fleet.free[kind][host]);
-        (lack > 0).then(|| u128::from(lack) * 1_000_000 / u128::from(asked))
-    };
-    let lacking = (0..KINDS).filter_map(|kind| missing(kind).map(|share| (kind, share)));
-    // `rev` because the last of equal elements wins: CPUs before memory before disk
-    lacking.collect::<Vec<_>>().into_iter().rev().max_by_key(|(_, share)| *share).map(|(kind, _)| kind)
+        if lack > 0 {
+            let share = u128::from(lack) * 1_000_000 / u128::from(asked);
+            // of equal ones the first: CPUs before memory before disk
+            if most.is_none_or(|(known, _)| share > known) {
+                most = Some((share, kind));
+            }
+        }
+    }
+    most.map(|(_, kind)| kind)
 }
 
 pub(super) fn reason(fleet: &Fleet, prepared: &Prepared<'_>, host: usize) -> String {

@@ -17,6 +17,8 @@ pub(in crate::solver) struct GpuColumns {
     pub reciprocal: Vec<u64>,
     /// Thousandths that are taken of each. May be longer than `count`: GPUs may vanish under their holders.
     taken: Vec<Vec<u32>>,
+    /// Thousandths that are free of each.
+    free: Vec<Vec<u32>>,
 }
 
 impl GpuColumns {
@@ -26,6 +28,7 @@ impl GpuColumns {
         }
         self.reciprocal.insert(host, 0);
         self.taken.insert(host, Vec::new());
+        self.free.insert(host, Vec::new());
         self.set_count(host, count);
     }
 
@@ -35,6 +38,7 @@ impl GpuColumns {
         }
         self.reciprocal.remove(host);
         self.taken.remove(host);
+        self.free.remove(host);
     }
 
     pub fn set_count(&mut self, host: usize, count: u32) {
@@ -89,11 +93,14 @@ impl GpuColumns {
 
     /// What is free of each.
     pub fn free_of(&self, host: usize) -> impl Iterator<Item = u32> + '_ {
-        let taken = self.taken[host].iter().copied().chain(std::iter::repeat(0));
-        (0..self.count[host]).zip(taken).map(|(_, taken)| Gpus::WHOLE.saturating_sub(taken))
+        self.free[host].iter().copied()
     }
 
     fn sum_up(&mut self, host: usize) {
+        let taken = self.taken[host].iter().copied().chain(std::iter::repeat(0));
+        let each = (0..self.count[host]).zip(taken).map(|(_, taken)| Gpus::WHOLE.saturating_sub(taken));
+        self.free[host].clear();
+        self.free[host].extend(each);
         let (mut whole, mut most, mut left) = (0, 0, 0);
         for free in self.free_of(host) {
             whole += u32::from(free == Gpus::WHOLE);

@@ -76,10 +76,7 @@ impl Index {
             }
         }
         // few of them are looked into: the best is looked for as often
-        let most = |left: &[((i64, Reverse<u32>), &Class, usize)]| {
-            (0..left.len()).max_by_key(|place| left[*place].0)
-        };
-        while let Some(place) = most(&promising) {
+        while let Some(place) = (0..promising.len()).max_by_key(|place| promising[*place].0) {
             let ((score, Reverse(first)), class, number) = promising.swap_remove(place);
             if !best.could_take(score, first) {
                 break;

@@ -36,7 +36,7 @@ step "a public key, kept under a name (its private half was thrown away)"
 if ! berth ssh-key show demo >/dev/null 2>&1; then
   berth ssh-key create demo --public-key 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINvN3ihV9QNsBB8U1HWVtupR4cJ0Hc/L1OATbGuR4Hy6 demo' --label made-by=demo --wait
 fi
-berth ssh-key list --label made-by=demo
+berth ssh-key list --filter 'labels.made-by = demo AND algorithm = ssh-ed25519' --order-by 'created_at_us desc'
 
 step "would it fit, and where"
 berth instance create would-fit --image berth-small --vcpus 1 --memory 128MiB --disk 1GiB --dry-run

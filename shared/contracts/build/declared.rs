@@ -151,12 +151,13 @@ fn sentence(message: &MessageDescriptor, why: &str) -> String {
 
 /// One of our options of a message.
 fn option(pool: &DescriptorPool, message: &MessageDescriptor, name: &str) -> Option<DynamicMessage> {
+    extension(pool, &message.options(), name)
+}
+
+/// One of our options among those of a message, a method or a field.
+fn extension(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
     let extension = pool.get_extension_by_name(&format!("berth.options.v1.{name}"))?;
-    let options = message.options();
-    if !options.has_extension(&extension) {
-        return None;
-    }
-    match options.get_extension(&extension).into_owned() {
+    match options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())? {
         Value::Message(option) => Some(option),
         _ => None,
     }

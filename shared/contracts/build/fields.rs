@@ -1,7 +1,7 @@
 //! What is declared of fields: by what objects are found, what they refer to, and who may see them.
 
-use super::{Declared, Reference, sentence, text};
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use super::{Declared, Reference, extension, sentence, text};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 
 /// Names of fields, or their ends after a '_', that tell a tenant something of the platform's hosts.
 const OF_HOSTS: [&str; 10] = [
@@ -21,12 +21,7 @@ const OF_HOSTS: [&str; 10] = [
 const OWN_TABLES: [&str; 3] = ["host", "image", "instance"];
 
 fn said(pool: &DescriptorPool, field: &FieldDescriptor) -> Option<DynamicMessage> {
-    let extension = pool.get_extension_by_name("berth.options.v1.field")?;
-    let options = field.options();
-    match options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())? {
-        Value::Message(said) => Some(said),
-        _ => None,
-    }
+    extension(pool, &field.options(), "field")
 }
 
 /// Whether objects are found by a field.

@@ -1,7 +1,7 @@
 //! What methods do with objects of a kind.
 
 use super::fields::references;
-use super::{BusMessage, Declared, ObjectKind, Reference, has, owner, text};
+use super::{BusMessage, Declared, ObjectKind, Reference, extension, has, owner, text};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
@@ -75,12 +75,7 @@ pub fn ops(pool: &DescriptorPool, found: &mut Declared) -> Vec<String> {
 }
 
 fn option(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<DynamicMessage> {
-    let extension = pool.get_extension_by_name("berth.options.v1.op")?;
-    let options = method.options();
-    match options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())? {
-        Value::Message(option) => Some(option),
-        _ => None,
-    }
+    extension(pool, &method.options(), "op")
 }
 
 fn texts(option: &DynamicMessage, field: &str) -> Vec<String> {

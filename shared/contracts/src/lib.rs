@@ -28,6 +28,6 @@ pub use command::{Command, Does, Op, OwnObject, Stamp};
 pub use object::{Object, ObjectKind};
 pub use op::{dashed, op};
 pub use question::Question;
-pub use redact::{REDACTED, redacted_json};
+pub use redact::{REDACTED, is_secret, redacted_json};
 pub use reflect::{Body, DESCRIPTORS, Method, json_of, json_of_struct, methods, pool, to_json, to_struct};
 pub use told::{Carried, Content, NotKnown, Told, known};

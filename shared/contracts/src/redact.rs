@@ -11,6 +11,14 @@ use std::sync::LazyLock;
 /// What stands for a secret in a record of a request.
 pub const REDACTED: &str = "[redacted]";
 
+/// Messages that are between services alone.
+const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
+
+/// Whether what stands in a field is told to nobody, not even sealed.
+pub fn is_secret(field: &FieldDescriptor) -> bool {
+    matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name()))
+}
+
 /// A message as JSON (see [`json_of`]) in which fields marked `berth.options.v1.secret` say [`REDACTED`] when they
 /// hold anything.
 pub fn redacted_json(message: &DynamicMessage) -> Result<serde_json::Value, String> {

@@ -2,6 +2,7 @@
 
 use super::term::{Operand, Place, Term, Test};
 use super::{LIMIT, TERMS};
+use contracts::is_secret;
 use kernel::format::excerpt;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
@@ -111,7 +112,7 @@ fn place(
     let (mut at, mut way, mut rest) = (message.clone(), Vec::new(), path);
     loop {
         let (name, left) = rest.split_once('.').map_or((rest, None), |(name, left)| (name, Some(left)));
-        let known = |field: &FieldDescriptor| is_told(field) && shown(field);
+        let known = |field: &FieldDescriptor| !is_secret(field) && shown(field);
         let field = at.get_field_by_name(name).filter(known).ok_or_else(|| {
             let all: Vec<String> = at.fields().filter(known).map(|field| field.name().to_owned()).collect();
             format!("{} has no field `{}`: it has {}", at.name(), excerpt(name, 40), all.join(", "))
@@ -132,7 +133,11 @@ fn place(
                 return Err(format!("`{path}` leads into several messages: they cannot be filtered by"));
             }
             (Kind::Message(inner), _) => {
-                let within = inner.fields().find(is_told).map(|f| f.name().to_owned()).unwrap_or_default();
+                let within = inner
+                    .fields()
+                    .find(|field| !is_secret(field))
+                    .map(|f| f.name().to_owned())
+                    .unwrap_or_default();
                 return Err(format!(
                     "`{path}` is a message, not a value: name a field within, as `{path}.{within}`"
                 ));
@@ -142,12 +147,6 @@ fn place(
             (_, None) => return Ok((Place::Field(way, name.to_owned()), field)),
         }
     }
-}
-
-/// Whether a field is told to anybody: sealed secrets are not.
-fn is_told(field: &FieldDescriptor) -> bool {
-    const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
-    !matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name()))
 }
 
 fn operand(

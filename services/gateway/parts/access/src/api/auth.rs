@@ -55,7 +55,7 @@ struct KnownToken {
 enum Found {
     Nobody,
     NoSuchTenant,
-    KnownToken(Box<KnownToken>),
+    Known(Box<KnownToken>),
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,7 +84,7 @@ impl Doorkeeper {
         if let Some((known, until)) = locked(&self.lately).get(&place)
             && now.micros() < *until
         {
-            return Ok(Found::KnownToken(Box::new(known.clone())));
+            return Ok(Found::Known(Box::new(known.clone())));
         }
         let (found, expires_at_us) = self.look_up(&place.0, wanted).await?;
         let mut lately = locked(&self.lately);
@@ -92,7 +92,7 @@ impl Doorkeeper {
             lately.clear();
         }
         match &found {
-            Found::KnownToken(known) => {
+            Found::Known(known) => {
                 let until = now.after(MEMORY).micros();
                 let until = if expires_at_us == 0 { until } else { until.min(expires_at_us) };
                 lately.insert(place, (KnownToken::clone(known), until));
@@ -128,7 +128,7 @@ impl Doorkeeper {
             requests_per_second = limit.and_then(NonZeroU32::new);
         }
         let known = KnownToken { caller, disabled, requests_per_second };
-        Ok((Found::KnownToken(Box::new(known)), token.expires_at_us))
+        Ok((Found::Known(Box::new(known)), token.expires_at_us))
     }
 
     /// Writes down, once a minute at most and beside the request, that a token was used.
@@ -175,7 +175,7 @@ impl Admit for Doorkeeper {
         let hash = self.key.hash(bearer(headers)?);
         let wanted = headers.get(TENANT_HEADER).map_or("", |value| value.to_str().unwrap_or("\u{fffd}"));
         let KnownToken { caller, disabled, requests_per_second } = match self.find(hash, wanted).await? {
-            Found::KnownToken(known) => *known,
+            Found::Known(known) => *known,
             Found::Nobody => {
                 return Err(unauthenticated("this token is not known, has expired or was revoked"));
             }
@@ -201,7 +201,7 @@ impl Admit for Doorkeeper {
     async fn identify(&self, headers: &HeaderMap) -> Option<Caller> {
         let hash = self.key.hash(bearer(headers).ok()?);
         match self.find(hash, "").await.ok()? {
-            Found::KnownToken(known) => Some(known.caller),
+            Found::Known(known) => Some(known.caller),
             _ => None,
         }
     }

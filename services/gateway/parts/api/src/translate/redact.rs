@@ -5,18 +5,11 @@ use crate::domain::violation::Violation;
 use contracts::check;
 use contracts::gateway::v1::Operation;
 use contracts::host_driver::v1::Quarantined;
+pub use contracts::is_secret;
 use contracts::scheduler::v1::{Instance, PlacementDecision};
 use objects::Filter;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
-
-/// Messages that are for the gateway alone.
-const SECRETS: [&str; 2] = ["berth.common.v1.Sealed", "berth.gateway.v1.KeyedHash"];
-
-/// Whether a field is for the gateway alone.
-pub fn is_secret(field: &FieldDescriptor) -> bool {
-    matches!(field.kind(), Kind::Message(inner) if SECRETS.contains(&inner.full_name()))
-}
 
 /// Clears every sealed field, however deep.
 pub fn strip(message: &mut DynamicMessage) {

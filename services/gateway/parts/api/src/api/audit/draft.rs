@@ -5,6 +5,7 @@ use crate::api::accept::Accepted;
 use crate::api::admit::{Admit, Peer};
 use crate::domain::audit::Outcome;
 use crate::translate::audit::{self as translate, Who};
+use crate::translate::status::code_name;
 use contracts::Method;
 use contracts::gateway::v1::{AuditObject, AuditRecord};
 use http::{Extensions, HeaderMap, HeaderValue, header};
@@ -75,8 +76,8 @@ pub struct Answered {
 
 impl Answered {
     /// Without a refusal.
-    fn of(code: Code, name: &str) -> Self {
-        Self { code, name: name.to_owned(), refusal: String::new() }
+    fn of(code: Code) -> Self {
+        Self { code, name: code_name(code).to_owned(), refusal: String::new() }
     }
 }
 
@@ -156,7 +157,7 @@ impl Draft {
                 Some((answer, Some(how))) => draft.answered(how).await.map(|()| answer),
                 Some((answer, None)) => Ok(answer),
                 None => {
-                    draft.answered(Answered::of(Code::Cancelled, "CANCELLED")).await?;
+                    draft.answered(Answered::of(Code::Cancelled)).await?;
                     Err(Status::unavailable("the gateway is stopping; look before you ask again"))
                 }
             }
@@ -173,7 +174,7 @@ impl Draft {
             Err(error) => {
                 // had it come to a transaction, that says whether something was done
                 tracing::error!(%error, method = self.method.descriptor.name(), "a call broke");
-                self.answered(Answered::of(Code::Internal, "INTERNAL")).await?;
+                self.answered(Answered::of(Code::Internal)).await?;
                 Err(Status::internal("the call broke; look before you ask again"))
             }
         }

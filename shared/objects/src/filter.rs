@@ -6,6 +6,7 @@
 mod read;
 mod term;
 
+use contracts::ObjectKind;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
 use std::collections::BTreeMap;
 pub(crate) use term::{Operand, Place, Term, Test};
@@ -48,9 +49,22 @@ impl Filter {
         self.0.iter().all(|term| term.holds(object))
     }
 
+    /// Whether an object of this kind is, as it is encoded. What cannot be read is shown rather than hidden.
+    pub fn takes_encoded(&self, kind: &ObjectKind, snapshot: &[u8]) -> bool {
+        let read =
+            || DynamicMessage::decode(contracts::pool().get_message_by_name(kind.message)?, snapshot).ok();
+        self.is_empty() || read().is_none_or(|object| self.takes(&object))
+    }
+
     /// Whether it takes everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Its terms of which this is true, and the others.
+    pub(crate) fn parted(&self, is: impl Fn(&Term) -> bool) -> (Self, Self) {
+        let (these, others) = self.0.iter().cloned().partition(is);
+        (Self(these), Self(others))
     }
 
     pub(crate) fn terms(&self) -> &[Term] {

@@ -11,8 +11,8 @@ pub use filter::Filter;
 pub use labels::relabelled;
 pub use owned::{Decision, Kind, Owned, Referenced, Seen};
 pub use store::{
-    Found, LOOKED_AT, Order, Page, Query, Row, TABLES, belongings, find, find_by_id, find_by_name, page, put,
-    restore,
+    Found, LOOKED_AT, Order, Page, Query, Row, TABLES, belongings, fill, find, find_by_id, find_by_name,
+    page, put, restore,
 };
 
 use ::store::MigrationFile;

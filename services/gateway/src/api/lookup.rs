@@ -12,18 +12,15 @@ use gateway_api::domain::caller::Caller;
 use gateway_api::translate::status;
 use kernel::{ObjectId, PLATFORM, Refusal};
 use objects::Found;
+use prost::Message as _;
 use tonic::{Code, Status};
 
 impl Api {
     /// An instance by name or id, deleted ones by id only.
     pub(super) async fn instance(&self, caller: &Caller, name: &str) -> Result<Instance, Status> {
-        self.found(&caller.tenant, ("instance", name)).await
-    }
-
-    /// An object by name or id, gone ones by id only.
-    async fn found<O: Object>(&self, tenant: &str, named: (&str, &str)) -> Result<O, Status> {
-        let found = self.lookup.find(O::KIND, tenant, named).await?;
-        O::decode(found.snapshot.as_slice()).map_err(status::broken)
+        let (db, tenant) = (self.desk.store().reader(), caller.tenant.as_str());
+        let look = || instances::find(db, tenant, name);
+        self.lookup.there(Instance::KIND, tenant, ("instance", name), look).await
     }
 
     /// An instance that is not deleted.
@@ -37,7 +34,8 @@ impl Api {
 
     /// An image by name or id.
     pub(super) async fn image(&self, caller: &Caller, name: &str) -> Result<Image, Status> {
-        self.found(&caller.tenant, ("image", name)).await
+        let (db, tenant) = (self.desk.store().reader(), caller.tenant.as_str());
+        self.lookup.there(Image::KIND, tenant, ("image", name), || images::find(db, tenant, name)).await
     }
 
     /// Public keys of which some are called by the names under which the tenant keeps them: all as keys.
@@ -55,10 +53,11 @@ impl Api {
                 continue;
             }
             let at = format!("ssh_authorized_keys[{index}]");
-            let kept: SshKey = self.found(&caller.tenant, (&at, &key)).await?;
-            if kept.gone_at_us() > 0 {
+            let kept = self.lookup.find(SshKey::KIND, &caller.tenant, (&at, &key)).await?;
+            if kept.gone {
                 return Err(status::not_found("ssh key", &at, &key));
             }
+            let kept = SshKey::decode(kept.snapshot.as_slice()).map_err(status::broken)?;
             lines.push(kept.public_key);
         }
         Ok(lines)
@@ -66,7 +65,8 @@ impl Api {
 
     /// A host by name or id.
     pub(super) async fn host(&self, name: &str) -> Result<Host, Status> {
-        self.found(PLATFORM, ("host", name)).await
+        let db = self.desk.store().reader();
+        self.lookup.there(Host::KIND, PLATFORM, ("host", name), || hosts::find(db, name)).await
     }
 
     /// The host on which an instance runs now; a refusal when it does not run.

@@ -7,8 +7,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row as _};
 use std::collections::BTreeSet;
 
+mod fill;
 mod page;
-pub use page::{LOOKED_AT, Order, Page, Query, page};
+pub use fill::{LOOKED_AT, fill};
+pub use page::{Order, Page, Query, page};
 
 /// The tables that a replay of the events must bring about again, row by row.
 pub const TABLES: &[&str] = &["objects", "object_terms"];

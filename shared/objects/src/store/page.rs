@@ -1,14 +1,11 @@
 //! Pages of lists.
 
-use super::{COLUMNS, Found, read};
+use super::{COLUMNS, Found, fill, read};
 use crate::filter::{Filter, Operand, Place, Term, Test};
 use contracts::ObjectKind;
-use prost_reflect::DynamicMessage;
 use sqlx::{AssertSqlSafe, Error};
 
-/// Objects that one page looks at where the database cannot tell which fit; a page that ends there is short.
-pub const LOOKED_AT: usize = 5_000;
-/// So many are read at once then.
+/// So many are read at once where the database cannot tell which fit.
 const CHUNK: usize = 1_000;
 
 /// Which page of which list.
@@ -84,38 +81,17 @@ pub struct Page {
 
 /// Reads a page.
 pub async fn page(db: &sqlx::AnyPool, query: &Query<'_>) -> Result<Page, Error> {
-    let (told, judged): (Vec<&Term>, Vec<&Term>) =
-        query.filter.terms().iter().partition(|term| condition(term, query).is_some());
-    let descriptor = contracts::pool().get_message_by_name(query.kind.message);
-    let descriptor = descriptor.ok_or_else(|| Error::Configuration("a kind without a message".into()))?;
-    let fits = |found: &Found| match judged.as_slice() {
-        [] => true,
-        // what cannot be read is shown rather than hidden
-        terms => DynamicMessage::decode(descriptor.clone(), found.snapshot.as_slice())
-            .map_or(true, |object| terms.iter().all(|term| term.holds(&object))),
-    };
+    let (told, judged) = query.filter.parted(|term| condition(term, query).is_some());
+    let fits = |found: &Found| judged.takes_encoded(query.kind, &found.snapshot);
     let chunk = if judged.is_empty() { query.size + 1 } else { CHUNK };
-    let mut after = query.after.map(|(key, id)| (key.to_owned(), id.to_owned()));
-    let (mut objects, mut looked_at) = (Vec::<Found>::new(), 0);
-    loop {
-        let rows = rows(db, query, &told, after.as_ref(), chunk).await?;
-        let (read, last) = (rows.len(), rows.last().map(|row| (query.order.key(row), row.id.clone())));
-        for row in rows.into_iter().filter(|row| fits(row)) {
-            if objects.len() == query.size {
-                let next = objects.last().map(|last| (query.order.key(last), last.id.clone()));
-                return Ok(Page { objects, next });
-            }
-            objects.push(row);
-        }
-        looked_at += read;
-        if read < chunk {
-            return Ok(Page { objects, next: None });
-        }
-        if looked_at >= LOOKED_AT {
-            return Ok(Page { objects, next: last });
-        }
-        after = last;
-    }
+    let after = query.after.map(|(key, id)| (key.to_owned(), id.to_owned()));
+    let told = &told;
+    let read = |after: Option<(String, String)>, most| async move {
+        rows(db, query, told, after.as_ref(), most).await
+    };
+    let key = |found: &Found| (query.order.key(found), found.id.clone());
+    let (objects, next) = fill(query.size, chunk, after, read, key, fits).await?;
+    Ok(Page { objects, next })
 }
 
 enum Bound {
@@ -148,7 +124,7 @@ impl Statement {
 async fn rows(
     db: &sqlx::AnyPool,
     query: &Query<'_>,
-    told: &[&Term],
+    told: &Filter,
     after: Option<&(String, String)>,
     most: usize,
 ) -> Result<Vec<Found>, Error> {
@@ -161,7 +137,7 @@ async fn rows(
     if !query.gone {
         statement.add(" AND gone_at_us = 0", []);
     }
-    for (sql, bound) in told.iter().filter_map(|term| condition(term, query)) {
+    for (sql, bound) in told.terms().iter().filter_map(|term| condition(term, query)) {
         statement.add(&sql, bound);
     }
     let Order { by, descending } = query.order;

@@ -137,7 +137,7 @@ fn narrowed(caller: &Caller, owner: &wire::User, asked: Vec<String>) -> Result<V
         return Ok(caller.narrowed_to.clone());
     }
     let everything = TokenScope { tenant: caller.tenant.clone(), permissions: Vec::new() };
-    let held = access::standing(owner).permissions(&everything, &caller.tenant);
+    let held = access::membership(owner).permissions(&everything, &caller.tenant);
     for (index, permission) in asked.iter().enumerate() {
         let wrong = |text: String| status::invalid(Violation::new(format!("permissions[{index}]"), text));
         if permissions::find(permission).is_none() {

@@ -10,13 +10,13 @@ use kernel::{PLATFORM, Refusal, Timestamp};
 use tonic::{Code, Status};
 
 /// Where a user is at home and what it is. Roles that this gateway does not know count for nothing.
-pub fn standing(user: &wire::User) -> Membership {
+pub fn membership(user: &wire::User) -> Membership {
     let bindings = user.roles.iter().filter_map(|b| Some((Role::of(&b.role)?, b.tenant.clone()))).collect();
     Membership { home: user.tenant.clone(), bindings }
 }
 
 /// How a token narrows what its user may.
-pub fn limits(token: &wire::Token) -> TokenScope {
+pub fn token_scope(token: &wire::Token) -> TokenScope {
     TokenScope { tenant: token.tenant.clone(), permissions: token.permissions.clone() }
 }
 
@@ -28,17 +28,17 @@ pub fn called(user: &wire::User) -> String {
 /// Who comes in with this token of this user and asks for `wanted` ("" = for no tenant in particular). `None`: for a
 /// tenant that they cannot know of.
 pub fn caller(user: &wire::User, token: &wire::Token, wanted: &str) -> Option<Caller> {
-    let (standing, limits) = (standing(user), limits(token));
-    let tenant = standing.acts_in(&limits, wanted)?;
+    let (membership, scope) = (membership(user), token_scope(token));
+    let tenant = membership.acts_in(&scope, wanted)?;
     Some(Caller {
         actor: called(user),
         user_id: user.id.clone(),
         token_id: token.id.clone(),
         token_name: token.name.clone(),
-        permissions: standing.permissions(&limits, &tenant),
+        permissions: membership.permissions(&scope, &tenant),
         tenant,
-        confined_to: limits.tenant,
-        narrowed_to: limits.permissions,
+        confined_to: scope.tenant,
+        narrowed_to: scope.permissions,
         address: String::new(),
     })
 }

@@ -5,7 +5,6 @@ use super::accept::{Accepted, Requests};
 use super::caller;
 use super::lookup::Lookup;
 use crate::domain::caller::Caller;
-use crate::domain::labels;
 use crate::domain::page::Page;
 use crate::domain::violation::Violation;
 use crate::translate::{kinds as translate, redact, status};
@@ -175,10 +174,7 @@ struct List {
 
 impl List {
     fn read(kind: &ObjectKind, wish: &ListRequest, caller: &Caller) -> Result<Self, Violation> {
-        labels::check("labels", &wish.labels)?;
-        let message = contracts::pool().get_message_by_name(kind.message);
-        let message = message.ok_or_else(|| Violation::new("", "a kind without a message"))?;
-        let filter = redact::filter(&wish.filter, &message, caller)?.labelled(&[], &wish.labels);
+        let filter = redact::filter(kind, &wish.filter, &wish.labels, &[], caller)?;
         let order = Order::read(&wish.order_by).map_err(|why| Violation::new("order_by", why))?;
         let name = format!("{} {order:?} {} {}", kind.name, wish.include_gone, filter.canonical());
         Ok(Self { filter, order, name })

@@ -49,9 +49,23 @@ impl Lookup {
         tenant: &str,
         (at, name): (&str, &str),
     ) -> Result<Found, Status> {
+        self.there(kind, tenant, (at, name), || self.look(kind, tenant, name)).await
+    }
+
+    /// The same for an object that `look` looks for.
+    pub async fn there<T, F>(
+        &self,
+        kind: &ObjectKind,
+        tenant: &str,
+        (at, name): (&str, &str),
+        look: impl Fn() -> F,
+    ) -> Result<T, Status>
+    where
+        F: Future<Output = Result<Option<T>, sqlx::Error>>,
+    {
         names::reference(at, name).map_err(status::invalid)?;
         let missing = || translate::not_found(kind, at, name);
-        if let Some(found) = self.look(kind, tenant, name).await? {
+        if let Some(found) = look().await.map_err(status::broken)? {
             return Ok(found);
         }
         if name.parse::<ObjectId>().is_err() {
@@ -62,21 +76,20 @@ impl Lookup {
         let mut listener = self.wakeups.listen();
         while self.is_being_made(kind, tenant, name).await? && Instant::now() < end {
             let _ = tokio::time::timeout_at(end, listener.changed(name)).await;
-            if let Some(found) = self.look(kind, tenant, name).await? {
+            if let Some(found) = look().await.map_err(status::broken)? {
                 return Ok(found);
             }
         }
-        self.look(kind, tenant, name).await?.ok_or_else(missing)
+        look().await.map_err(status::broken)?.ok_or_else(missing)
     }
 
-    async fn look(&self, kind: &ObjectKind, tenant: &str, name: &str) -> Result<Option<Found>, Status> {
+    async fn look(&self, kind: &ObjectKind, tenant: &str, name: &str) -> Result<Option<Found>, sqlx::Error> {
         let db = self.desk.store().reader();
-        let found = if kind.served {
+        if kind.served {
             objects::find(db, kind, tenant, name).await
         } else {
             self.own_tables.find(db, kind, tenant, name).await
-        };
-        found.map_err(status::broken)
+        }
     }
 
     async fn is_being_made(&self, kind: &ObjectKind, tenant: &str, id: &str) -> Result<bool, Status> {

@@ -117,20 +117,20 @@ mod tests {
     use super::super::permissions::Role;
     use super::*;
 
-    fn standing(home: &str, bindings: &[(Role, &str)]) -> Membership {
+    fn membership(home: &str, bindings: &[(Role, &str)]) -> Membership {
         let bindings = bindings.iter().map(|(role, at)| (*role, (*at).to_owned())).collect();
         Membership { home: home.into(), bindings }
     }
 
-    fn limits(tenant: &str, permissions: &[&str]) -> TokenScope {
+    fn token_scope(tenant: &str, permissions: &[&str]) -> TokenScope {
         let permissions = permissions.iter().map(|p| (*p).to_owned()).collect();
         TokenScope { tenant: tenant.into(), permissions }
     }
 
     #[test]
     fn a_member_acts_at_home_and_knows_of_nothing_else() {
-        let member = standing("acme", &[(Role::Admin, "acme")]);
-        for token in [limits("acme", &[]), limits(PLATFORM, &[])] {
+        let member = membership("acme", &[(Role::Admin, "acme")]);
+        for token in [token_scope("acme", &[]), token_scope(PLATFORM, &[])] {
             assert_eq!(member.acts_in(&token, "").as_deref(), Some("acme"));
             assert_eq!(member.acts_in(&token, "acme").as_deref(), Some("acme"));
             for other in ["other", "no-such-tenant", PLATFORM, DEFAULT_TENANT] {
@@ -141,12 +141,12 @@ mod tests {
 
     #[test]
     fn whoever_is_platform_wide_chooses() {
-        let admin = standing(PLATFORM, &[(Role::Admin, PLATFORM)]);
-        let whole = limits(PLATFORM, &[]);
+        let admin = membership(PLATFORM, &[(Role::Admin, PLATFORM)]);
+        let whole = token_scope(PLATFORM, &[]);
         assert_eq!(admin.acts_in(&whole, "").as_deref(), Some(DEFAULT_TENANT));
         assert_eq!(admin.acts_in(&whole, "acme").as_deref(), Some("acme"));
         assert_eq!(admin.acts_in(&whole, PLATFORM).as_deref(), Some(PLATFORM));
-        let confined = limits("acme", &[]);
+        let confined = token_scope("acme", &[]);
         assert_eq!(admin.acts_in(&confined, "").as_deref(), Some("acme"));
         assert_eq!(admin.acts_in(&confined, "other"), None);
         assert_eq!(admin.acts_in(&confined, PLATFORM), None);
@@ -156,21 +156,21 @@ mod tests {
 
     #[test]
     fn a_user_of_the_platform_may_have_a_role_in_some_tenants() {
-        let guest = standing(PLATFORM, &[(Role::Developer, "zeta"), (Role::Auditor, "acme")]);
-        let whole = limits(PLATFORM, &[]);
+        let guest = membership(PLATFORM, &[(Role::Developer, "zeta"), (Role::Auditor, "acme")]);
+        let whole = token_scope(PLATFORM, &[]);
         assert_eq!(guest.acts_in(&whole, "").as_deref(), Some("acme"));
         assert_eq!(guest.acts_in(&whole, "other"), None);
         assert!(!guest.permissions(&whole, "acme").contains("instance.create"));
         assert!(guest.permissions(&whole, "zeta").contains("instance.create"));
         assert!(!guest.permissions(&whole, "zeta").contains("host.read"));
-        let idle = standing(PLATFORM, &[]);
+        let idle = membership(PLATFORM, &[]);
         assert_eq!(idle.acts_in(&whole, "").as_deref(), Some(PLATFORM));
     }
 
     #[test]
     fn a_token_narrows_and_never_widens() {
-        let developer = standing("acme", &[(Role::Developer, "acme")]);
-        let narrow = limits("acme", &["instance.read", "host.read", "user.create"]);
+        let developer = membership("acme", &[(Role::Developer, "acme")]);
+        let narrow = token_scope("acme", &["instance.read", "host.read", "user.create"]);
         let expected = BTreeSet::from(["catalogue.read", "instance.read", "session.own"]);
         assert_eq!(developer.permissions(&narrow, "acme"), expected);
     }

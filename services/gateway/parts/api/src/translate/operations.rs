@@ -49,17 +49,17 @@ pub fn unheard_of(id: &str) -> Operation {
 
 /// Joins what was heard of an operation before its acceptance with the acceptance.
 pub fn merged(early: &Operation, accepted: Operation) -> Operation {
-    let mut standing = standing(&accepted);
-    let heard = self::standing(early);
+    let mut status = status(&accepted);
+    let heard = self::status(early);
     for step in &heard.steps {
         let step = OperationNews { state: None, step: step.name.clone(), refusal: None, at: step.at };
-        standing = standing.fold(&step).unwrap_or(standing);
+        status = status.fold(&step).unwrap_or(status);
     }
-    standing.state = heard.state.max(standing.state);
-    standing.refusal = heard.refusal;
-    standing.updated_at = heard.updated_at.max(standing.updated_at);
-    standing.revision = measure(standing.state, &standing.steps);
-    let mut whole = with(accepted, standing);
+    status.state = heard.state.max(status.state);
+    status.refusal = heard.refusal;
+    status.updated_at = heard.updated_at.max(status.updated_at);
+    status.revision = measure(status.state, &status.steps);
+    let mut whole = with(accepted, status);
     whole.output = early.output.clone();
     whole.exit_code = early.exit_code;
     whole
@@ -67,7 +67,7 @@ pub fn merged(early: &Operation, accepted: Operation) -> Operation {
 
 /// Folds what a service said at `at` into an operation. `None`: nothing new.
 pub fn advanced(operation: &Operation, progress: &OperationProgress, at: Timestamp) -> Option<Operation> {
-    let next = standing(operation).fold(&read(progress, at))?;
+    let next = status(operation).fold(&read(progress, at))?;
     Some(with(operation.clone(), next))
 }
 
@@ -96,7 +96,7 @@ fn state(number: i32) -> Option<State> {
     }
 }
 
-fn standing(operation: &Operation) -> OperationStatus {
+fn status(operation: &Operation) -> OperationStatus {
     let step = |s: &common::Step| Step { name: s.name.clone(), at: Timestamp(s.at_us) };
     OperationStatus {
         state: state(operation.state).unwrap_or(State::Pending),
@@ -107,8 +107,8 @@ fn standing(operation: &Operation) -> OperationStatus {
     }
 }
 
-fn with(mut operation: Operation, standing: OperationStatus) -> Operation {
-    let state = match standing.state {
+fn with(mut operation: Operation, status: OperationStatus) -> Operation {
+    let state = match status.state {
         State::Pending => OperationState::Pending,
         State::Running => OperationState::Running,
         State::Succeeded => OperationState::Succeeded,
@@ -117,10 +117,10 @@ fn with(mut operation: Operation, standing: OperationStatus) -> Operation {
     };
     operation.state = state as i32;
     operation.steps =
-        standing.steps.into_iter().map(|s| common::Step { name: s.name, at_us: s.at.micros() }).collect();
-    operation.refusal = standing.refusal.map(Into::into);
-    operation.updated_at_us = standing.updated_at.micros();
-    operation.revision = standing.revision;
+        status.steps.into_iter().map(|s| common::Step { name: s.name, at_us: s.at.micros() }).collect();
+    operation.refusal = status.refusal.map(Into::into);
+    operation.updated_at_us = status.updated_at.micros();
+    operation.revision = status.revision;
     operation
 }
 

@@ -1,7 +1,9 @@
 //! Sealed secrets never leave through the public door, not even sealed.
 
 use crate::domain::caller::Caller;
+use crate::domain::labels;
 use crate::domain::violation::Violation;
+use contracts::ObjectKind;
 use contracts::check;
 use contracts::gateway::v1::Operation;
 use contracts::host_driver::v1::Quarantined;
@@ -10,6 +12,7 @@ use contracts::scheduler::v1::{Instance, PlacementDecision};
 use objects::Filter;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
+use std::collections::BTreeMap;
 
 /// Clears every sealed field, however deep.
 pub fn strip(message: &mut DynamicMessage) {
@@ -26,10 +29,21 @@ fn strip_value(value: &mut Value) {
     each_message(value, &strip);
 }
 
-/// A filter of a list, over what the caller may see of its objects.
-pub fn filter(text: &str, message: &MessageDescriptor, caller: &Caller) -> Result<Filter, Violation> {
+/// What a list is of: a filter over what the caller may see of its objects, and `labels`, which stand in the map of
+/// that name of the object, or of a message `within`.
+pub fn filter(
+    kind: &ObjectKind,
+    text: &str,
+    labels: &BTreeMap<String, String>,
+    within: &[&str],
+    caller: &Caller,
+) -> Result<Filter, Violation> {
+    labels::check("labels", labels)?;
+    let message = contracts::pool().get_message_by_name(kind.message);
+    let message = message.ok_or_else(|| Violation::new("filter", "a kind without a message"))?;
     let shown = |field: &FieldDescriptor| is_shown(field, &|permission| caller.may(permission));
-    Filter::read(text, message, &shown).map_err(|why| Violation::new("filter", why))
+    let filter = Filter::read(text, &message, &shown).map_err(|why| Violation::new("filter", why))?;
+    Ok(filter.labelled(within, labels))
 }
 
 /// Whether somebody may see a field who holds these permissions.

@@ -12,7 +12,7 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
     let content = std::fs::read_to_string(text)
         .map_err(|error| explain(format!("neither a public key nor a file that can be read: {error}")))?;
-    if kernel::format::is_private_key(&content) {
+    if kernel::public_keys::is_private_key(&content) {
         return Err(explain(
             "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
         ));
@@ -23,7 +23,7 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
         return Err(explain("the file holds no key".into()));
     }
     // whatever it is, it does not leave this machine
-    if let Some(why) = keys.iter().find_map(|key| kernel::format::public_key(key).err()) {
+    if let Some(why) = keys.iter().find_map(|key| kernel::public_keys::public_key(key).err()) {
         return Err(explain(why));
     }
     Ok(keys)

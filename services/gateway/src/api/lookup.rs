@@ -48,7 +48,7 @@ impl Api {
         let mut lines = Vec::with_capacity(keys.len());
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name or an id has none
-            if kernel::format::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
+            if kernel::names::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
                 lines.push(key);
                 continue;
             }

@@ -8,4 +8,9 @@ deploy/prerequisites.sh run test
 export BERTH_TEST_IMAGE="${BERTH_TEST_IMAGE:-$PWD/target/guest/berth-small.json}"
 deploy/images/build-small.sh target/guest
 cargo build --release --workspace --bins
-RUST_BACKTRACE=0 exec target/release/benches --json target/bench.json "$@"
+scratch=$(mktemp -d /tmp/berth-bench.XXXXXX)
+chmod 755 "$scratch"
+trap 'tests/postgres.sh stop "$scratch/postgres" || true; rm -rf "$scratch"' EXIT
+BERTH_TEST_POSTGRES=$(tests/postgres.sh start "$scratch/postgres")
+export BERTH_TEST_POSTGRES
+RUST_BACKTRACE=0 target/release/benches --json target/bench.json "$@"

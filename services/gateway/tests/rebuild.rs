@@ -73,6 +73,16 @@ async fn the_tables_are_a_fold_over_the_stream() {
         gateway.say(&TokenCreated { record: Some(record) }).await;
         gateway.say(&TokensForgotten { name: "100".into(), expired_before_us: 100 }).await;
     }
+    // whichever is heard first
+    for (id, gone) in [("old", 50), ("of-late", 500)] {
+        let key =
+            scheduler::SshKey { id: id.into(), tenant: "acme".into(), name: id.into(), ..Default::default() };
+        let made = scheduler::SshKey { revision: 1, ..key.clone() };
+        gateway.say(&scheduler::SshKeyCreated { ssh_key: Some(made), operations: vec![] }).await;
+        let deleted = scheduler::SshKey { revision: 2, deleted_at_us: gone, ..key };
+        gateway.say(&scheduler::SshKeyDeleted { ssh_key: Some(deleted), operations: vec![] }).await;
+        gateway.say(&scheduler::ObjectsForgotten { kind: "ssh_key".into(), gone_before_us: 100 }).await;
+    }
     for id in ["kept", "dropped"] {
         let held =
             Quarantined { id: id.into(), state: QuarantineState::Held.into(), ..Quarantined::default() };

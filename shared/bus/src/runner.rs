@@ -6,8 +6,9 @@ mod pace;
 mod retry;
 mod sweep;
 
+use crate::connection::Turns;
 use crate::fail::FailPoint;
-use crate::wait::{Wait, flat};
+use crate::wait::{Wait, flat, renewed};
 use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{Connection, Desk, Report, Subscriptions, Trouble, topology};
 use async_nats::jetstream::AckKind;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use sweep::Sweep;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Messages taken at once at most.
@@ -140,11 +142,13 @@ impl Runner {
         let report = self.report.part(&source.stream);
         while !stop.is_cancelled() {
             source.pulse.works(|_| "opening the consumer".to_owned());
+            let mut turns = self.connection.turns();
+            let began = *turns.borrow_and_update();
             let outcome = match self.open(source).await {
                 Ok(messages) => {
                     failures = 0;
                     report.well("listening");
-                    self.pump(source, messages, stop).await
+                    self.pump(source, messages, (&mut turns, began), stop).await
                 }
                 Err(reason) => Err(reason),
             };
@@ -192,10 +196,14 @@ impl Runner {
         flat(wait.answer(messages).await)
     }
 
+    /// Handles what comes, until told to stop, or until there is another connection: what was asked of the server over the
+    /// one before may never be answered, and the client, which asks how things stand before it asks again, may wait long
+    /// for that answer when the connection breaks twice.
     async fn pump(
         &self,
         source: &Source,
         messages: pull::Stream,
+        (turns, began): (&mut watch::Receiver<Turns>, Turns),
         stop: &CancellationToken,
     ) -> Result<(), String> {
         // whatever is there already goes into one transaction; a lone message does not wait for others
@@ -206,6 +214,16 @@ impl Runner {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = renewed(turns, began.made, &self.connection) => {
+                    // what came over the old one is answered over the new one
+                    let mut left = coming.left();
+                    while !left.is_empty() {
+                        let rest = left.split_off(left.len().min(BATCH));
+                        self.process(source, left).await;
+                        left = rest;
+                    }
+                    return Ok(());
+                }
                 () = sweep.due() => {
                     source.pulse.works(|_| "clearing the queue of what was obeyed".to_owned());
                     sweep.run(&self.connection).await;

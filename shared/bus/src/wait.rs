@@ -71,6 +71,16 @@ pub(crate) fn flat<T, E: std::fmt::Display>(answer: Result<Result<T, E>, String>
     answer?.map_err(|error| error.to_string())
 }
 
+/// Resolves when there is another connection than the one that was there when so many had been made.
+pub(crate) async fn renewed(turns: &mut watch::Receiver<Turns>, made: u64, connection: &Connection) {
+    while turns.borrow_and_update().made == made || !connection.is_up() {
+        if turns.changed().await.is_err() {
+            // the sender lives as long as the connection
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Resolves when the connection was lost since `began`.
 async fn broken(turns: &mut watch::Receiver<Turns>, began: Turns, connection: &Connection) {
     loop {

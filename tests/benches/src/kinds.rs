@@ -36,8 +36,9 @@ pub async fn run(effort: Effort) -> Result<Vec<Figure>> {
     for number in 0..=effort.rounds {
         // each round has a new node; the first warms up the machine
         let cloud = Cloud::start(10).await?;
-        let rate = created(&cloud, effort.amount(CREATED)).await?;
+        // first, so that they do not wait behind what was taken on and is not done yet
         let mut asked = questions(&cloud.gateway, effort.amount(QUESTIONS)).await?;
+        let rate = created(&cloud, effort.amount(CREATED)).await?;
         if number > 0 {
             creates.push(alone(rate));
             medians.push(alone(milliseconds(percentile(&mut asked, 0.5))));

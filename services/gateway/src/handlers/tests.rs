@@ -173,6 +173,8 @@ async fn story(bench: &mut Bench) -> Result<(), Failure> {
     let record = gateway::TokenRecord { token: Some(token), hash: None };
     bench.deliver(&gateway::TokenCreated { record: Some(record) }).await?;
     bench.deliver(&gateway::TokensForgotten { name: "5".into(), expired_before_us: 5 }).await?;
+    let forgotten = scheduler::ObjectsForgotten { kind: "ssh_key".into(), gone_before_us: 5 };
+    bench.deliver(&forgotten).await?;
     let hook = |revision, state| {
         let hook = gateway::Webhook { id: "w".into(), revision, state, ..Default::default() };
         Some(gateway::WebhookRecord { webhook: Some(hook), ..Default::default() })

@@ -16,6 +16,8 @@ pub struct Line {
 #[derive(Default)]
 struct State {
     tight: AtomicBool,
+    down: AtomicBool,
+    unheard: Mutex<Option<Unheard>>,
     cut: Mutex<CancellationToken>,
 }
 
@@ -34,6 +36,9 @@ impl Line {
         let state = line.state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if state.down.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(&broker).await else { continue };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
@@ -41,8 +46,8 @@ impl Line {
                 tokio::spawn(async move {
                     tokio::select! {
                         () = cut.cancelled() => {}
-                        () = pass(from_client, to_server, None) => {}
-                        () = pass(from_server, to_client, Some(&state)) => {}
+                        () = pass(from_client, to_server, (&state, false)) => {}
+                        () = pass(from_server, to_client, (&state, true)) => {}
                     }
                 });
             }
@@ -60,22 +65,46 @@ impl Line {
         move || state.tight.store(true, Ordering::SeqCst)
     }
 
+    /// Breaks every connection; there is none until it is put up again.
+    pub fn down(&self) {
+        self.state.down.store(true, Ordering::SeqCst);
+        self.state.cut();
+    }
+
+    pub fn up(&self) {
+        self.state.down.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on what services send to the one subject goes to the other, which is as long.
+    pub fn divert(&self, from: &'static str, to: &'static str) {
+        assert_eq!(from.len(), to.len(), "a message with another length is none");
+        *self.state.unheard.lock().expect("lock") = Some((from, to));
+    }
+
     /// Whether it is still to break.
     pub fn is_tight(&self) -> bool {
         self.state.tight.load(Ordering::SeqCst)
     }
 }
 
+type Unheard = (&'static str, &'static str);
+
 fn holds(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: Option<&State>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, (state, answers): (&State, bool)) {
     let mut bytes = vec![0; 1 << 16];
     loop {
         let Ok(read @ 1..) = from.read(&mut bytes).await else { return };
-        let bytes = &bytes[..read];
-        if let Some(state) = answers
+        let bytes = &mut bytes[..read];
+        let unheard = *state.unheard.lock().expect("lock");
+        if let Some((from, to)) = unheard.filter(|_| !answers) {
+            while let Some(at) = bytes.windows(from.len()).position(|window| window == from.as_bytes()) {
+                bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            }
+        }
+        if answers
             && holds(bytes, b"\"stream\":\"EVENTS\"")
             && holds(bytes, b"\"seq\":")
             && state.tight.swap(false, Ordering::SeqCst)

@@ -10,6 +10,7 @@ mod files;
 mod golden;
 mod kinds;
 mod layers;
+mod limits;
 mod messages;
 mod services;
 mod sizes;

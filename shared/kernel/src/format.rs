@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// Longest name: a DNS label (RFC 1035, section 2.3.4).
 pub const NAME_LIMIT: usize = 63;
+/// Longest host name (RFC 1035, section 2.3.4).
+pub const HOST_NAME_LIMIT: usize = 253;
 /// Most labels of one object.
 pub const LABELS_LIMIT: usize = 64;
 /// Longest key of a label, in bytes.
@@ -54,6 +56,17 @@ pub fn name(text: &str) -> Result<(), String> {
     }
     Err(format!(
         "{:?} is not a name: write 1 to {NAME_LIMIT} lower case letters, digits and '-', beginning with a letter and not ending with '-'",
+        excerpt(text, 80)
+    ))
+}
+
+/// A host name: DNS labels with dots between, in any case.
+pub fn host_name(text: &str) -> Result<(), String> {
+    if text.len() <= HOST_NAME_LIMIT && text.to_ascii_lowercase().split('.').all(is_dns_label) {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?} is not a host name: write labels of letters, digits and '-' with dots between, such as web-1.example.com",
         excerpt(text, 80)
     ))
 }

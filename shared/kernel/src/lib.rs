@@ -5,6 +5,7 @@
 mod clock;
 pub mod format;
 mod id;
+pub mod limits;
 mod message;
 mod quantity;
 pub mod quota;

@@ -170,7 +170,7 @@ pub(super) async fn run(command: UserCommand, session: &Session) -> Result<(), F
         UserCommand::List => {
             let mut all = wire::ListUsersResponse::default();
             all_pages(async |page_token| {
-                let request = wire::ListUsersRequest { page_size: 1000, page_token };
+                let request = wire::ListUsersRequest { page_size: kernel::limits::PAGE, page_token };
                 let page = gateway.read(request, async |r| gateway.users().list_users(r).await).await?;
                 all.users.extend(page.users);
                 Ok(page.next_page_token)

@@ -11,10 +11,6 @@ pub const KNOWN: [&str; 8] =
 pub const EXTENSIONS_LIMIT: usize = 32;
 /// Levels of its data, when that is JSON.
 pub const DEPTH_LIMIT: usize = 32;
-/// Bytes of one event with all it holds.
-pub const EVENT_LIMIT: usize = 64 << 10;
-/// Events in one request.
-pub const BATCH_LIMIT: usize = 100;
 /// Letters in the name of an attribute.
 const NAME_LIMIT: usize = 20;
 

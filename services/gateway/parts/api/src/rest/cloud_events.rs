@@ -41,7 +41,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<ExternalEvent>, Problem>
         }
         "application/cloudevents-batch+json" => {
             let events = translate::batch(text(body)?).map_err(invalid)?;
-            translate::check_all("", &events, crate::domain::cloud_event::BATCH_LIMIT).map_err(invalid)?;
+            translate::check_all("", &events, kernel::limits::EVENTS_AT_ONCE).map_err(invalid)?;
             Ok(events)
         }
         other if other.starts_with(FAMILY) => {

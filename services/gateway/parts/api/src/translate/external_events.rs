@@ -1,9 +1,7 @@
 //! Events of other systems: from CloudEvents in JSON or in headers to what goes into the stream, and back to the
 //! document that was sent.
 
-use crate::domain::cloud_event::{
-    self, BATCH_LIMIT, DEPTH_LIMIT, EVENT_LIMIT, EXTENSIONS_LIMIT, KNOWN, is_json,
-};
+use crate::domain::cloud_event::{self, DEPTH_LIMIT, EXTENSIONS_LIMIT, KNOWN, is_json};
 use crate::domain::json_text;
 use crate::domain::violation::{Violation, excerpt};
 use base64::Engine as _;
@@ -11,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::gateway::v1::external_attribute::Value as Attribute;
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{ExternalAttribute, ExternalEvent};
+use kernel::limits::{EVENT, EVENTS_AT_ONCE};
 use prost::Message as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -64,9 +63,8 @@ pub fn check(event: &ExternalEvent) -> Result<(), Violation> {
         check_json(text)?;
     }
     let size = event.encoded_len();
-    if size > EVENT_LIMIT {
-        let text =
-            format!("an event of {size} bytes is too long: at most {EVENT_LIMIT}, with all its attributes");
+    if size > EVENT.length() {
+        let text = format!("an event of {size} bytes is too long: at most {EVENT}, with all its attributes");
         return Err(Violation::new("data", text));
     }
     Ok(())
@@ -120,8 +118,8 @@ pub fn batch(text: &str) -> Result<Vec<ExternalEvent>, Violation> {
         _ => return Err(Violation::new("", "a batch is a JSON array of events")),
     }
     let elements = json_text::elements(text);
-    if elements.len() > BATCH_LIMIT {
-        let text = format!("{} events are too many: at most {BATCH_LIMIT} in one batch", elements.len());
+    if elements.len() > EVENTS_AT_ONCE {
+        let text = format!("{} events are too many: at most {EVENTS_AT_ONCE} in one batch", elements.len());
         return Err(Violation::new("", text));
     }
     let event = |(index, text): (usize, &&str)| {

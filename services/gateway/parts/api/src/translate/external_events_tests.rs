@@ -76,7 +76,7 @@ fn a_batch_names_the_event_that_is_wrong() {
     assert_eq!(batch(one).expect_err("no array").field, "");
     assert_eq!(batch(&format!("[{one},{{}}]")).expect_err("missing").field, "[1].specversion");
     assert_eq!(batch(&format!("[{one},7]")).expect_err("no object").field, "[1]");
-    let many = vec![one; BATCH_LIMIT + 1].join(",");
+    let many = vec![one; EVENTS_AT_ONCE + 1].join(",");
     assert!(batch(&format!("[{many}]")).expect_err("many").message.contains("at most 100"));
     let event = structured(one).expect("right");
     let bad = ExternalEvent { source: "a b".into(), ..event.clone() };
@@ -94,8 +94,8 @@ fn limits_hold() {
         ..ExternalEvent::default()
     };
     let with = |data: Data| check(&ExternalEvent { data: Some(data), ..one.clone() });
-    assert_eq!(with(Data::Binary(vec![0; EVENT_LIMIT - 64])), Ok(()));
-    assert_eq!(with(Data::Binary(vec![0; EVENT_LIMIT])).expect_err("long").field, "data");
+    assert_eq!(with(Data::Binary(vec![0; EVENT.length() - 64])), Ok(()));
+    assert_eq!(with(Data::Binary(vec![0; EVENT.length()])).expect_err("long").field, "data");
     let nested = |deep: usize| Data::Json("[".repeat(deep) + &"]".repeat(deep));
     assert_eq!(with(nested(DEPTH_LIMIT)), Ok(()));
     assert!(with(nested(DEPTH_LIMIT + 1)).expect_err("deep").message.contains("too deep"));

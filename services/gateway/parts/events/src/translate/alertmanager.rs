@@ -6,10 +6,8 @@ use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{Alert, ExternalEvent, PublishAlertsRequest};
 use gateway_api::domain::cloud_event::{self, longest};
 use gateway_api::domain::violation::{Violation, excerpt};
+use kernel::limits::ALERTS_AT_ONCE;
 use serde_json::json;
-
-/// Alerts in one notification; `max_alerts` of a receiver keeps below it.
-pub const ALERTS_LIMIT: usize = 1_000;
 
 /// One event for each alert of a notification. The id is made of what the alert is and when it began or ended, so that a
 /// notification that is repeated is known again.
@@ -18,9 +16,9 @@ pub fn events(request: &PublishAlertsRequest) -> Result<Vec<ExternalEvent>, Viol
         let text = format!("{:?} is not the version that is taken: \"4\"", excerpt(&request.version, 20));
         return Err(Violation::new("version", text));
     }
-    if request.alerts.is_empty() || request.alerts.len() > ALERTS_LIMIT {
+    if request.alerts.is_empty() || request.alerts.len() > ALERTS_AT_ONCE {
         let text = format!(
-            "{} alerts are sent; write 1 to {ALERTS_LIMIT}: set max_alerts of the receiver",
+            "{} alerts are sent; write 1 to {ALERTS_AT_ONCE}: set max_alerts of the receiver",
             request.alerts.len()
         );
         return Err(Violation::new("alerts", text));
@@ -157,7 +155,7 @@ mod tests {
         let cases: [(Change, &str); 8] = [
             (|n| n.version = "3".into(), "version"),
             (|n| n.alerts.clear(), "alerts"),
-            (|n| n.alerts = vec![n.alerts[0].clone(); ALERTS_LIMIT + 1], "alerts"),
+            (|n| n.alerts = vec![n.alerts[0].clone(); ALERTS_AT_ONCE + 1], "alerts"),
             (|n| n.external_url = "alerts".into(), "external_url"),
             (|n| n.alerts[1].status = "odd".into(), "alerts[1].status"),
             (|n| n.alerts[0].fingerprint.clear(), "alerts[0].fingerprint"),

@@ -162,7 +162,7 @@ fn cloud_events() -> Value {
         "additionalProperties": {"type": ["string", "boolean", "integer", "null"]},
     });
     let batch = json!({
-        "type": "array", "items": event, "minItems": 1, "maxItems": crate::domain::cloud_event::BATCH_LIMIT,
+        "type": "array", "items": event, "minItems": 1, "maxItems": kernel::limits::EVENTS_AT_ONCE,
     });
     json!({
         "required": true,

@@ -152,7 +152,8 @@ pub(crate) async fn note_failure(
     )
     .bind(consumer)
     .bind(id.to_string())
-    .bind(error)
+    // what came from outside may be quoted in it
+    .bind(kernel::format::printable(error))
     .bind(now.micros())
     .execute(tx)
     .await?;

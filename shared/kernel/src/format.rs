@@ -40,6 +40,12 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     }
 }
 
+/// A text as every table and every line of a record takes it: PostgreSQL has no U+0000 in texts (its documentation, section
+/// 8.3), and other control characters hide what stands beside them. Each becomes U+FFFD.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// One lower case DNS label: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn is_dns_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -194,6 +200,11 @@ mod tests {
         assert!(
             message(&ED25519.replacen("ssh-ed25519", "ssh-rsa", 1)).contains("not that of a ssh-rsa key")
         );
+    }
+
+    #[test]
+    fn what_no_table_takes_is_shown_as_a_sign_of_its_own() {
+        assert_eq!(printable("a\0b\n\u{85}ü"), "a\u{fffd}b\u{fffd}\u{fffd}ü");
     }
 
     #[test]

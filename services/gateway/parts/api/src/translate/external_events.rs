@@ -183,7 +183,9 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
                 .decode(text)
                 .map_err(|_| Violation::new("data_base64", "expected a string of base64"))?,
         )),
-        (Some((_, Value::String(text))), None) if !is_json(&event.datacontenttype) => Some(Data::Text(text)),
+        (Some((_, Value::String(text))), None) if !is_json(&event.datacontenttype) => {
+            Some(if text.contains('\0') { Data::Binary(text.into_bytes()) } else { Data::Text(text) })
+        }
         (Some((raw, _)), None) => Some(Data::Json(raw)),
         (None, None) => None,
     };
@@ -259,7 +261,8 @@ fn data(media_type: &str, body: &[u8]) -> Option<Data> {
     Some(match text {
         // no type: these are bytes that say nothing of themselves
         Some(text) if !essence.is_empty() && is_json(&essence) => Data::Json(text.to_owned()),
-        Some(text) if is_text => Data::Text(text.to_owned()),
+        // in a field of text it would be a text that no table takes; the bytes are the same
+        Some(text) if is_text && !text.contains('\0') => Data::Text(text.to_owned()),
         _ => Data::Binary(body.to_vec()),
     })
 }

@@ -1,7 +1,7 @@
 //! Events of other systems: from CloudEvents in JSON or in headers to what goes into the stream, and back to the
 //! document that was sent.
 
-use crate::domain::cloud_event::{self, DEPTH_LIMIT, EXTENSIONS_LIMIT, KNOWN, is_json};
+use crate::domain::cloud_event::{self, DEPTH_LIMIT, KNOWN, is_json};
 use crate::domain::json_text;
 use crate::domain::violation::{Violation, excerpt};
 use base64::Engine as _;
@@ -25,10 +25,16 @@ pub fn key(event: &ExternalEvent) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// Checks the events of a request. Fields are named from `at`: "events" gives "events[3].source".
+/// SHA-256 of a text in hex.
+pub fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// Checks the events of a request, which may be none (an empty batch is one: JSON format 1.0.2, section 4.2). Fields are
+/// named from `at`: "events" gives "events[3].source".
 pub fn check_all(at: &str, events: &[ExternalEvent], limit: usize) -> Result<(), Violation> {
-    if events.is_empty() || events.len() > limit {
-        let text = format!("{} events are sent; write 1 to {limit}", events.len());
+    if events.len() > limit {
+        let text = format!("{} events are sent; write at most {limit}", events.len());
         return Err(Violation::new(at, text));
     }
     for (index, event) in events.iter().enumerate() {
@@ -45,11 +51,6 @@ pub fn check(event: &ExternalEvent) -> Result<(), Violation> {
         if !optional || !value.is_empty() {
             cloud_event::attribute(name, value)?;
         }
-    }
-    if event.extensions.len() > EXTENSIONS_LIMIT {
-        let text =
-            format!("{} further attributes are too many: at most {EXTENSIONS_LIMIT}", event.extensions.len());
-        return Err(Violation::new("extensions", text));
     }
     for (name, attribute) in &event.extensions {
         cloud_event::extension_name(name)?;
@@ -151,7 +152,7 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
             return Err(Violation::new(shown, "this attribute is given twice"));
         }
         match (name.as_str(), value) {
-            ("data", _) => json = Some((raw.to_owned(), value.clone())),
+            ("data", value) => json = Some((raw.to_owned(), value.clone())),
             // null is how a document may say that an attribute is not there
             (_, Value::Null) => {}
             ("data_base64", Value::String(text)) => base64 = Some(text.clone()),
@@ -176,6 +177,9 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
             return Err(Violation::new(name, "this attribute is missing"));
         }
     }
+    // null beside the other form of data, or where the data are no JSON, says that there is none in this form
+    let json =
+        json.filter(|(_, value)| !value.is_null() || (base64.is_none() && is_json(&event.datacontenttype)));
     event.data = match (json, base64) {
         (Some(_), Some(_)) => return Err(Violation::new("data_base64", "give this or data, not both")),
         (None, Some(text)) => Some(Data::Binary(
@@ -287,7 +291,7 @@ fn unescaped(value: &str) -> Option<String> {
                 decoded.extend(hex);
                 at += 3;
             }
-            (b'%', None) => return None,
+            // who does not encode it means the sign itself
             (byte, _) => {
                 decoded.push(*byte);
                 at += 1;

@@ -2,6 +2,7 @@
 //! places that break it, and each is shown to fail on a bad sample beside it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod alerts;
 mod dependencies;
 mod deploy;
 mod documents;

@@ -13,6 +13,7 @@ pub struct Metrics {
     waiting: Gauge<u64>,
     longest_wait: Gauge<f64>,
     passed_over: Counter<u64>,
+    hosts: Gauge<u64>,
     decision: Histogram<f64>,
     operations: Counter<u64>,
     fleet_reads: Counter<u64>,
@@ -41,6 +42,10 @@ impl Metrics {
             passed_over: meter
                 .u64_counter("berth_scheduler_rows_passed_over")
                 .with_description("Damaged rows that a pass went on without, each pass anew, by loop.")
+                .build(),
+            hosts: meter
+                .u64_gauge("berth_scheduler_hosts")
+                .with_description("Hosts, by state: up, unreachable.")
                 .build(),
             decision: meter
                 .f64_histogram("berth_scheduler_decision_seconds")
@@ -98,6 +103,13 @@ impl Metrics {
     pub fn waiting(&self, count: u64, longest: Duration) {
         self.waiting.record(count, &[]);
         self.longest_wait.record(longest.as_secs_f64(), &[]);
+    }
+
+    /// So many hosts answer, and so many do not.
+    pub fn hosts(&self, up: usize, unreachable: usize) {
+        for (state, count) in [("up", up), ("unreachable", unreachable)] {
+            self.hosts.record(count as u64, &[KeyValue::new("state", state)]);
+        }
     }
 
     /// A pass went on without a row that is damaged.

@@ -36,6 +36,9 @@ pub async fn pass(desk: &Desk, context: &Context, limit: Duration) -> anyhow::Re
     let mut reader = desk.store().reader().acquire().await?;
     let states = hosts::states(&mut reader).await?;
     drop(reader);
+    // before anything that can fail; what this pass changes the next one counts
+    let up = states.iter().filter(|(_, up)| *up).count();
+    context.metrics.hosts(up, states.len() - up);
     for (id, up) in states {
         damaged_alone(&context.metrics, "hosts", &id, look(desk, context, (&id, up), limit).await)?;
     }

@@ -139,12 +139,19 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// "0.5" CPUs of one instance in thousandths, above zero.
+/// "0.5" CPUs in thousandths, above zero.
 pub(super) fn vcpus(text: &str) -> Result<u64, String> {
-    match MilliVcpus::parse(text)? {
-        MilliVcpus(0) => Err("expected more than 0".to_owned()),
-        asked if asked > VCPUS => Err(format!("an instance has at most {VCPUS} CPUs")),
-        MilliVcpus(milli) => Ok(milli),
+    match MilliVcpus::parse(text)?.0 {
+        0 => Err("expected more than 0".to_owned()),
+        milli => Ok(milli),
+    }
+}
+
+/// The same of one instance.
+pub(super) fn instance_vcpus(text: &str) -> Result<u64, String> {
+    match vcpus(text)? {
+        milli if milli > VCPUS.0 => Err(format!("an instance has at most {VCPUS} CPUs")),
+        milli => Ok(milli),
     }
 }
 
@@ -171,7 +178,7 @@ mod tests {
         assert!(pair("=b").is_err() && pair("ab").is_err());
         assert!(size("0").is_err() && vcpus("0").is_err());
         assert_eq!((size("1GiB"), vcpus("0.5")), (Ok(1 << 30), Ok(500)));
-        assert!(vcpus("255").is_ok() && vcpus("255.5").is_err());
+        assert!(vcpus("1000").is_ok() && instance_vcpus("255").is_ok() && instance_vcpus("255.5").is_err());
         assert!(sha256("abc").is_err() && sha256(&"AB".repeat(32)).is_ok_and(|s| s == "ab".repeat(32)));
     }
 }

@@ -1,7 +1,7 @@
 //! `berth instance create`.
 
 use super::super::Session;
-use super::super::arguments::{WaitArgs, pair, size, vcpus};
+use super::super::arguments::{WaitArgs, instance_vcpus, pair, size};
 use super::super::public_keys::keys_of;
 use super::{explain, get, show};
 use crate::output::refusal_line;
@@ -43,7 +43,7 @@ pub struct CreateArgs {
     flavor: Option<String>,
     #[arg(
         long,
-        value_parser = vcpus,
+        value_parser = instance_vcpus,
         requires = "memory",
         requires = "disk",
         help = format!("CPUs, such as 2 or 0.5, at most {VCPUS}")

@@ -2,14 +2,13 @@
 
 use gateway_api::translate::external_events::digest;
 use sqlx::AnyConnection;
-use std::borrow::Cow;
 
 /// Longest text that stands in the index as it is, in bytes: a row of it holds 2,704 on PostgreSQL, with the tenant.
 const INDEXED: usize = 1024;
 
 /// What an event is known by: its source, its id, or what stands for one that no index takes.
-fn indexed(text: &str) -> Cow<'_, str> {
-    if text.len() <= INDEXED { Cow::Borrowed(text) } else { Cow::Owned(format!("sha256:{}", digest(text))) }
+fn indexed(text: &str) -> String {
+    if text.len() <= INDEXED { text.to_owned() } else { format!("sha256:{}", digest(text)) }
 }
 
 /// Notes that a tenant's event was taken. False: it was before.

@@ -41,7 +41,6 @@ fn within(value: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::gateway::v1::{CreateInstanceRequest, ExecInstanceRequest};
-    use prost::Message as _;
 
     fn path(name: &str, message: &impl prost::Message) -> Option<String> {
         let descriptor = crate::pool().get_message_by_name(name).expect("a message");

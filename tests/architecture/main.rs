@@ -2,6 +2,7 @@
 //! places that break it, and each is shown to fail on a bad sample beside it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod alerts;
 mod dependencies;
 mod deploy;
 mod documents;
@@ -10,6 +11,7 @@ mod files;
 mod golden;
 mod kinds;
 mod layers;
+mod limits;
 mod messages;
 mod services;
 mod sizes;

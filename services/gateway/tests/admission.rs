@@ -246,3 +246,66 @@ async fn a_staged_file_goes_when_the_last_import_of_it_ends() {
     assert!(there(&unused), "nobody imported it yet");
     gateway.stop().await;
 }
+
+/// What no host runs is refused when it is asked for, also when an older flavor says so.
+#[tokio::test]
+async fn more_than_any_host_runs_is_refused_at_once() {
+    let gateway = Gateway::start().await;
+    say_image(&gateway, IMAGE, "debian", ImagePhase::Ready).await;
+    let big =
+        |vcpus_milli: u64| json!({"vcpus_milli": vcpus_milli, "memory_bytes": GIB, "disk_bytes": 4 * GIB});
+    let create = |size: (&str, Value)| json!({"name": "web-1", "image": "debian", (size.0): size.1});
+    let asked = create(("resources", big(256_000)));
+    let bad = |field| is(400, "INVALID_ARGUMENT", field);
+    assert_eq!(refused(&gateway, "POST", "/v1/instances", asked).await, bad("resources.vcpus_milli"));
+    let flavor = json!({"name": "huge", "resources": big(256_000)});
+    assert_eq!(refused(&gateway, "POST", "/v1/flavors", flavor).await, bad("resources.vcpus_milli"));
+
+    let resources =
+        contracts::common::v1::Resources { vcpus_milli: 512_000, memory_bytes: GIB, disk_bytes: 4 * GIB };
+    let flavor = contracts::gateway::v1::Flavor {
+        name: "of-old".into(),
+        resources: Some(resources),
+        revision: 1,
+        ..Default::default()
+    };
+    gateway.say(&contracts::gateway::v1::FlavorCreated { flavor: Some(flavor) }).await;
+    let known = |(_, body): &(u16, Value)| body.to_string().contains("of-old");
+    gateway.until("GET", "/v1/flavors", known).await;
+    let asked = create(("flavor", json!("of-old")));
+    assert_eq!(refused(&gateway, "POST", "/v1/instances", asked).await, bad("flavor"));
+
+    say(&gateway, instance(1, InstancePhase::Ready)).await;
+    let input = json!({"argv": ["cat"], "stdin": "AAAA".repeat((64 << 10) / 3 + 1)});
+    assert_eq!(refused(&gateway, "POST", "/v1/instances/web-1/exec", input).await, bad("stdin"));
+    gateway.stop().await;
+}
+
+/// Room is not held back: who waits behind smaller ones is told how many came before.
+#[tokio::test]
+async fn who_waits_behind_smaller_ones_is_told_so() {
+    let gateway = Gateway::start().await;
+    let of = |number: u8, name: &str, vcpus_milli, host_id: &str, phase| {
+        let mut one = instance(1, phase);
+        (one.id, one.name) = (format!("018f0000-0000-7000-8000-0000000000{number:02}"), name.to_owned());
+        one.host_id = host_id.to_owned();
+        let resources = contracts::common::v1::Resources { vcpus_milli, ..Default::default() };
+        one.spec.as_mut().expect("a spec").resources = Some(resources);
+        one
+    };
+    say(&gateway, of(11, "before", 1_000, "h1", InstancePhase::Ready)).await;
+    say(&gateway, of(12, "big", 8_000, "", InstancePhase::Pending)).await;
+    let explain = async || gateway.call("GET", "/v1/instances/big/explain", Value::Null).await.1;
+    assert_eq!(explain().await["waiting"]["overtaken_by"], 0);
+    say(&gateway, of(13, "small", 1_000, "h1", InstancePhase::Ready)).await;
+    say(&gateway, of(14, "bigger", 9_000, "h1", InstancePhase::Ready)).await;
+    say(&gateway, of(15, "waits-too", 1_000, "", InstancePhase::Pending)).await;
+    let told = explain().await;
+    assert_eq!(
+        (&told["waiting"]["overtaken_by"], &told["waiting"]["of_all_tenants"]),
+        (&json!(1), &json!(true))
+    );
+    let (_, placed) = gateway.call("GET", "/v1/instances/small/explain", Value::Null).await;
+    assert_eq!(placed["waiting"], Value::Null);
+    gateway.stop().await;
+}

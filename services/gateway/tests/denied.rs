@@ -102,3 +102,59 @@ async fn what_was_looked_up_is_told_from_what_was_only_sent() {
     assert_eq!(found, [is("NOT_FOUND", sent(&["nothing"])), is("UNAVAILABLE", web)]);
     gateway.stop().await;
 }
+
+/// What no table takes is a 400, on both doors and in reads too; and whoever sends it leaves a record like anybody else.
+#[tokio::test]
+async fn what_no_table_takes_is_refused_and_recorded() {
+    let gateway = Gateway::start().await;
+    let (nul, shown) = ("a\0b", "a\u{fffd}b");
+    let refused = |(status, problem): (u16, Value)| {
+        (
+            status,
+            problem["code"] == "INVALID_ARGUMENT",
+            problem["field"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let bad = |field: &str| (400, true, field.to_owned());
+
+    // a stranger who logs in, and one who is turned away at the door
+    let login = gateway.http.post(gateway.url("/v1/login")).header("content-type", "application/json");
+    let body = json!({"user": nul, "password": "guess"}).to_string();
+    assert_eq!(refused(answer(login.body(body)).await), bad("user"));
+    assert_eq!(records(&gateway, "Login", 1).await[0].0, "INVALID_ARGUMENT");
+    let stranger = gateway.http.delete(gateway.url("/v1/instances/a%00b"));
+    assert_eq!(answer(stranger).await.0, 401);
+    assert_eq!(records(&gateway, "DeleteInstance", 1).await, [is("UNAUTHENTICATED", sent(&[shown]))]);
+
+    // who may: in the path, in the query, in the body, in a map
+    assert_eq!(refused(gateway.call("POST", "/v1/instances/a%00b/stop", json!({})).await), bad("instance"));
+    assert_eq!(records(&gateway, "StopInstance", 1).await, [is("INVALID_ARGUMENT", sent(&[shown]))]);
+    assert_eq!(refused(gateway.call("GET", "/v1/instances/a%00b", Value::Null).await), bad("instance"));
+    let read = gateway.call("GET", "/v1/audit?user=a%00b", Value::Null).await;
+    assert_eq!(refused(read), bad("user"));
+    let create = json!({"name": "web", "image": "i", "flavor": "f", "labels": {"team": nul}});
+    assert_eq!(refused(gateway.call("POST", "/v1/instances", create).await), bad("labels.team"));
+    let key = json!({"name": "k", "public_key": nul});
+    assert_eq!(refused(gateway.call("POST", "/v1/ssh-keys", key).await), bad("public_key"));
+
+    // the other door, and the first message of a stream
+    let mut flavors =
+        FlavorServiceClient::with_interceptor(gateway.channel().await, Bearer::of(&gateway.token));
+    let request = CreateFlavorRequest { name: nul.into(), ..CreateFlavorRequest::default() };
+    let status = flavors.create_flavor(request).await.expect_err("no name");
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    let (channel, bearer) = gateway.signed_in().await;
+    let mut client = InstanceServiceClient::with_interceptor(channel, bearer);
+    let first = AttachConsoleRequest { instance: nul.into(), input: vec![] };
+    let status = client.attach_console(tokio_stream::iter([first])).await.expect_err("no name");
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert_eq!(records(&gateway, "AttachConsole", 1).await, [is("INVALID_ARGUMENT", sent(&[shown]))]);
+    assert!(
+        !gateway
+            .metrics()
+            .await
+            .lines()
+            .any(|l| l.starts_with("berth_gateway_audit_lost") && !l.ends_with(" 0"))
+    );
+    gateway.stop().await;
+}

@@ -155,9 +155,45 @@ async fn what_is_wrong_is_named_and_a_batch_is_taken_whole_or_not_at_all() {
         answer(gateway.rest("POST", "/v1/events?id=1").header("content-type", STRUCTURED).body("{}")).await;
     assert_eq!((status, &problem["field"]), (400, &json!("id")));
     assert!(stream(&gateway).await.is_empty(), "nothing of all this was taken");
+    // an empty batch is one, and is taken
+    assert_eq!(post(&gateway, BATCH, "[]".to_owned()).await, (202, json!({"events": []})));
     // the events of the refused batch are new
     let (status, taken) = post(&gateway, STRUCTURED, event("1").to_string()).await;
     assert_eq!((status, &taken["events"][0]["duplicate"]), (202, &json!(false)));
+    gateway.stop().await;
+}
+
+/// What the specification allows is taken, however unusual, and known again.
+#[tokio::test]
+async fn what_cloudevents_allow_is_taken() {
+    let gateway = Gateway::start().await;
+    let (id, source) = ("i".repeat(5_000), format!("/{}", "s".repeat(5_000)));
+    let long = json!({
+        "specversion": "1.0", "id": id, "source": source, "type": "t".repeat(600),
+        "averylongnameofanextensionattribute": "x", "data": null, "data_base64": "AAH/", "subject": null,
+    });
+    for duplicate in [false, true] {
+        let (status, taken) = post(&gateway, STRUCTURED, long.to_string()).await;
+        assert_eq!((status, &taken["events"][0]["duplicate"]), (202, &json!(duplicate)), "{taken}");
+        assert_eq!(taken["events"][0]["id"], json!(id));
+    }
+    let binary = gateway.rest("POST", "/v1/events").header("content-type", "text/plain");
+    let binary = binary.header("ce-specversion", "1.0").header("ce-id", "100%").header("ce-source", "/s");
+    let (status, taken) = answer(binary.header("ce-type", "t").body("a\0b")).await;
+    assert_eq!((status, &taken["events"][0]["id"]), (202, &json!("100%")), "{taken}");
+    // the handshake of senders that ask first whether they may
+    let options = async |token: &str| {
+        let request = gateway.request(token, "", "OPTIONS", "/v1/events");
+        let sent = request.header("webhook-request-origin", "events.example.com").send().await;
+        let sent = sent.expect("an answer");
+        (sent.status().as_u16(), sent.headers().get("webhook-allowed-origin").cloned())
+    };
+    let (status, origin) = options(&gateway.token).await;
+    assert_eq!((status, origin.expect("allowed").as_bytes()), (200, &b"events.example.com"[..]));
+    assert_eq!(options("nobody").await, (401, None));
+    let all = settled(&gateway, 2).await;
+    let shown = original(&all[0]);
+    assert_eq!((&shown["data_base64"], shown.get("data")), (&json!("AAH/"), None));
     gateway.stop().await;
 }
 

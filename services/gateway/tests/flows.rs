@@ -222,16 +222,20 @@ async fn a_file_beyond_the_limit_is_refused() {
     gateway.stop().await;
 }
 
-/// Reads Server-Sent Events until `count` of them are complete.
+/// Reads Server-Sent Events until `count` of them are complete; comments are none.
 async fn events(response: &mut reqwest::Response, count: usize) -> Vec<String> {
+    let complete = |text: &str| {
+        let whole = text.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+        whole.split("\n\n").filter(|block| block.contains("data:")).map(str::to_owned).collect::<Vec<_>>()
+    };
     let mut text = String::new();
-    while text.matches("\n\n").count() < count {
+    while complete(&text).len() < count {
         let chunk =
             tokio::time::timeout(PATIENCE, response.chunk()).await.expect("in time").expect("a stream");
         let Some(chunk) = chunk else { break };
         text.push_str(&String::from_utf8_lossy(&chunk));
     }
-    text.split("\n\n").filter(|block| block.contains("data:")).map(str::to_owned).collect()
+    complete(&text)
 }
 
 fn id_of(event: &str) -> String {

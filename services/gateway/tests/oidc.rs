@@ -302,7 +302,8 @@ async fn what_a_provider_says_wrongly_opens_nothing() {
     // claims that lead nowhere
     idp.lock().expect("lock").wrong = Wrong::Nothing;
     for claims in [
-        json!({"sub": "s", "preferred_username": "Ann Smith", "groups": []}),
+        json!({"sub": "s", "preferred_username": "ann\u{0}", "groups": []}),
+        json!({"sub": "s\u{0}", "preferred_username": "ann", "groups": []}),
         json!({"sub": "s", "preferred_username": ["a", "b"], "groups": []}),
     ] {
         idp.lock().expect("lock").claims = claims;
@@ -380,6 +381,57 @@ async fn without_provisioning_only_users_that_wait_for_it_come_in_and_nobody_is_
     assert_eq!(gateway.ask(&admin, "acme", "POST", "/v1/users/ann/disable", json!({})).await.0, 200);
     idp.lock().expect("lock").claims = json!({"sub": "s-1", "preferred_username": "ann"});
     assert_eq!(login(&gateway).await.0, 401);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn names_from_elsewhere_become_names_here_and_nobody_gets_anothers() {
+    let (idp, gateway) = both(|_| {}).await;
+    let come = async |subject: &str, name: &str| {
+        idp.lock().expect("lock").claims =
+            json!({"sub": subject, "preferred_username": name, "groups": ["devs"]});
+        let (status, opened) = login(&gateway).await;
+        assert_eq!(status, 200, "{opened}");
+        opened["token"]["user"].as_str().expect("a user").to_owned()
+    };
+    assert_eq!(come("s-1", "Ann.Smith@example.com").await, "ann-smith@acme");
+    let second = come("s-2", "ann_smith").await;
+    assert!(second.starts_with("ann-smith-") && second.len() == "ann-smith-12345678@acme".len(), "{second}");
+    // the same every time, also when the provider calls them otherwise
+    assert_eq!(come("s-1", "ann.smith").await, "ann-smith@acme");
+    assert_eq!(come("s-2", "annie").await, second);
+    // and whoever is called so letter by letter, but comes later
+    let third = come("s-3", "ann-smith").await;
+    assert!(third.starts_with("ann-smith-") && third != second, "{third}");
+    assert_eq!(come("s-4", "007").await, "u-007@acme");
+    let (_, shown) = gateway.ask(&gateway.token, "acme", "GET", "/v1/users/ann-smith", Value::Null).await;
+    let description = shown["user"]["description"].as_str().unwrap_or_default();
+    assert!(description.contains("Ann.Smith@example.com"), "{shown}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_may_wait_for_the_name_that_the_provider_says() {
+    let (idp, gateway) = both(|settings| settings.provision = false).await;
+    let make = async |body: Value| gateway.ask(&gateway.token, "acme", "POST", "/v1/users", body).await;
+    let waits = json!({"name": "ann-smith", "oidc_name": "Ann.Smith@example.com", "roles": ["auditor"]});
+    assert_eq!(make(waits).await.0, 200);
+    let (status, problem) = make(json!({"name": "other", "oidc_name": "Ann.Smith@example.com"})).await;
+    assert_eq!((status, &problem["field"]), (409, &json!("oidc_name")), "{problem}");
+    let (status, problem) = make(json!({"name": "other", "oidc_name": "a\u{0}"})).await;
+    assert_eq!((status, &problem["field"]), (400, &json!("oidc_name")), "{problem}");
+    let come = async |subject: &str, name: &str| {
+        idp.lock().expect("lock").claims = json!({"sub": subject, "preferred_username": name});
+        login(&gateway).await
+    };
+    // whoever would be called so here, but is called otherwise there, is somebody else
+    for name in ["ann.smith", "ann-smith", "ANN.SMITH@evil.example"] {
+        let (status, problem) = come("s-2", name).await;
+        assert_eq!((status, &problem["code"]), (401, &json!("OIDC_REFUSED")), "{name}: {problem}");
+    }
+    let (status, opened) = come("s-1", "Ann.Smith@example.com").await;
+    assert_eq!((status, &opened["token"]["user"]), (200, &json!("ann-smith@acme")), "{opened}");
+    assert_eq!(come("s-2", "Ann.Smith@example.com").await.0, 401, "she is somebody now");
     gateway.stop().await;
 }
 

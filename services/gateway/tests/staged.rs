@@ -40,7 +40,7 @@ async fn looks_through(gateway: &Gateway, revision: u64) {
 async fn a_staged_file_waits_for_an_import_that_nobody_has_taken_on() {
     let mut gateway = Gateway::start().await;
     let (upload, file) = staged(&gateway).await;
-    let body = json!({"name": "slow", "sources": [{"role": "ARTIFACT_ROLE_KERNEL", "upload_id": upload}]});
+    let body = json!({"name": "slow", "sources": [{"role": "ARTIFACT_ROLE_DISK", "upload_id": upload}]});
     let (status, accepted) = gateway.call("POST", "/v1/images", body.clone()).await;
     assert_eq!(status, 202, "{accepted}");
     looks_through(&gateway, 1).await;

@@ -11,6 +11,9 @@ use std::time::Duration;
 pub struct Metrics {
     placements: Counter<u64>,
     waiting: Gauge<u64>,
+    longest_wait: Gauge<f64>,
+    passed_over: Counter<u64>,
+    hosts: Gauge<u64>,
     decision: Histogram<f64>,
     operations: Counter<u64>,
     fleet_reads: Counter<u64>,
@@ -29,6 +32,20 @@ impl Metrics {
             waiting: meter
                 .u64_gauge("berth_scheduler_waiting_instances")
                 .with_description("Instances that wait for a host.")
+                .build(),
+            longest_wait: meter
+                .f64_gauge("berth_scheduler_longest_wait_seconds")
+                .with_description(
+                    "How long ago the first of the instances that wait for a host was asked for.",
+                )
+                .build(),
+            passed_over: meter
+                .u64_counter("berth_scheduler_rows_passed_over")
+                .with_description("Damaged rows that a pass went on without, each pass anew, by loop.")
+                .build(),
+            hosts: meter
+                .u64_gauge("berth_scheduler_hosts")
+                .with_description("Hosts, by state: up, unreachable.")
                 .build(),
             decision: meter
                 .f64_histogram("berth_scheduler_decision_seconds")
@@ -82,9 +99,22 @@ impl Metrics {
         }
     }
 
-    /// So many instances wait.
-    pub fn waiting(&self, count: u64) {
+    /// So many instances wait, the first of them for so long.
+    pub fn waiting(&self, count: u64, longest: Duration) {
         self.waiting.record(count, &[]);
+        self.longest_wait.record(longest.as_secs_f64(), &[]);
+    }
+
+    /// So many hosts answer, and so many do not.
+    pub fn hosts(&self, up: usize, unreachable: usize) {
+        for (state, count) in [("up", up), ("unreachable", unreachable)] {
+            self.hosts.record(count as u64, &[KeyValue::new("state", state)]);
+        }
+    }
+
+    /// A pass went on without a row that is damaged.
+    pub fn passed_over(&self, pass: &'static str) {
+        self.passed_over.add(1, &[KeyValue::new("loop", pass)]);
     }
 
     /// Operations moved on.

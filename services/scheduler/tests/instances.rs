@@ -79,12 +79,16 @@ async fn what_cannot_be_created_is_refused_with_the_reason() {
         fn spec(command: &mut CreateInstance) -> &mut InstanceSpec {
             command.spec.as_mut().expect("a spec")
         }
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 12] = [
             ("NAME_TAKEN", |_| {}),
             ("INVALID_REQUEST", |command| command.name = "Web_1".into()),
             ("INVALID_REQUEST", |command| command.spec = None),
             ("INVALID_REQUEST", |command| spec(command).resources = Some(resources(0, 4, 10))),
             ("INVALID_REQUEST", |command| (command.name, spec(command).driver) = ("b".into(), 99)),
+            ("INVALID_REQUEST", |command| spec(command).resources = Some(resources(256, 4, 10))),
+            ("INVALID_REQUEST", |command| spec(command).resources = Some(resources(1, 25 << 10, 10))),
+            ("INVALID_REQUEST", |command| spec(command).gpus = kernel::limits::GPUS + 1),
+            ("INVALID_REQUEST", |command| spec(command).hostname = "web_1.example.com".into()),
             ("IMAGE_NOT_FOUND", |command| (command.name, spec(command).image_id) = ("b".into(), "x".into())),
             ("IMAGE_NOT_FOUND", |command| (command.name, command.tenant) = ("b".into(), "globex".into())),
             ("DISK_TOO_SMALL", |command| {

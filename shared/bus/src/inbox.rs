@@ -3,7 +3,7 @@
 use kernel::{MessageId, Timestamp};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use std::collections::{BTreeSet, HashSet};
-use store::{StoreError, many};
+use store::{Store, StoreError, many};
 
 /// Claims a message. False: it had its effect already.
 pub(crate) async fn claim(
@@ -152,11 +152,20 @@ pub(crate) async fn note_failure(
     )
     .bind(consumer)
     .bind(id.to_string())
-    .bind(error)
+    // what came from outside may be quoted in it
+    .bind(kernel::printable(error))
     .bind(now.micros())
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// When the first of the messages that failed, and are not done with, was tried first: what comes behind it about the same
+/// object waits for it. `None`: nothing is tried again.
+pub async fn retried_since(store: &Store) -> Result<Option<Timestamp>, StoreError> {
+    let first: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(first_at) FROM attempts").fetch_one(store.reader()).await?;
+    Ok(first.map(Timestamp))
 }
 
 /// Why the last attempt failed, "" when none is known.

@@ -50,6 +50,7 @@ pub use ending::End;
 pub use envelope::{Envelope, InvalidEnvelope};
 pub use failure::Failure;
 pub use handle::{Handle, HandleCommand, HandleObject, HandleObjects, Subscriptions};
+pub use inbox::retried_since;
 pub use late::LateRows;
 pub use limits::StreamLimits;
 pub use outbox::{OldestWaiting, OutboxSize, size as outbox_size};

@@ -66,17 +66,30 @@ impl Health {
         let mut parts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = parts.insert(name.to_owned(), part.clone());
         drop(parts);
+        let known = before.is_some();
         let (was_healthy, was_trouble) = before.map_or((true, None), |p| (p.healthy, p.trouble));
         if was_healthy && !part.healthy {
             tracing::warn!(component = name, detail = part.detail, reason = ?part.trouble, "unwell");
         } else if !was_healthy && part.healthy {
             tracing::info!(component = name, detail = part.detail, "well");
         }
+        if !known || was_healthy != part.healthy {
+            unwell(name, !part.healthy);
+        }
         if was_trouble != part.trouble {
             measure(name, was_trouble, 0);
             measure(name, part.trouble, 1);
         }
     }
+}
+
+/// 1 while a part is not well, for whatever reason: also while it starts.
+fn unwell(component: &str, is_unwell: bool) {
+    let gauge = opentelemetry::global::meter("chassis")
+        .u64_gauge("berth_component_unwell")
+        .with_description("1 while a part of this process says that it is not well, by part; 0 when it is.")
+        .build();
+    gauge.record(u64::from(is_unwell), &[KeyValue::new("component", component.to_owned())]);
 }
 
 /// 1 while a part is in this kind of trouble.

@@ -2,6 +2,7 @@
 
 use crate::HealthHandle;
 use bus::{Connection, Desk, OldestWaiting, OutboxSize, Trouble};
+use kernel::Timestamp;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Gauge;
 use std::time::Duration;
@@ -31,6 +32,10 @@ pub(crate) async fn watch(desk: &Desk, bus: &Connection, store: &HealthHandle, o
                 }
             }
             Err(error) => outbox.troubled(Trouble::of_store(&error), error.to_string()),
+        }
+        match bus::retried_since(desk.store()).await {
+            Ok(since) => measures.retried(desk, since),
+            Err(error) => tracing::debug!(%error, "what is tried again cannot be read; the store says why"),
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -104,6 +109,7 @@ struct Measures {
     waiting: Gauge<u64>,
     oldest: Gauge<f64>,
     rows: Gauge<u64>,
+    retried: Gauge<f64>,
     label: [KeyValue; 1],
 }
 
@@ -125,8 +131,19 @@ impl Measures {
                 .u64_gauge("berth_outbox_rows")
                 .with_description("Rows of the outbox with those kept to refill a stream, by service.")
                 .build(),
+            retried: meter
+                .f64_gauge("berth_bus_oldest_retry_seconds")
+                .with_description(
+                    "Time since the first attempt at the message that has been tried longest and is not done with, by service; 0 = none. What comes behind it about the same object waits.",
+                )
+                .build(),
             label: [KeyValue::new("service", service)],
         }
+    }
+
+    fn retried(&self, desk: &Desk, since: Option<Timestamp>) {
+        let age = since.map(|since| desk.clock().now().since(since)).unwrap_or_default();
+        self.retried.record(age.as_secs_f64(), &self.label);
     }
 
     fn record(&self, desk: &Desk, size: &OutboxSize) {
@@ -141,7 +158,6 @@ impl Measures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::Timestamp;
 
     fn waiting(seq: i64, count: i64) -> OutboxSize {
         let oldest = OldestWaiting {

@@ -92,6 +92,9 @@ pub fn bytes(full_name: &str, bytes: &[u8]) -> Result<(), Wrong> {
         .ok_or_else(|| broken(format!("no message is called {full_name}")))?;
     let message =
         DynamicMessage::decode(descriptor, bytes).map_err(|e| broken(format!("not a {full_name}: {e}")))?;
+    if let Some(field) = crate::texts::first(&message) {
+        return Err(Wrong { field, why: "a text cannot hold the character U+0000".to_owned() });
+    }
     check(&message)
 }
 
@@ -202,6 +205,8 @@ mod tests {
         assert!(field == "public_key" && why.contains("ssh-ed25519"), "{why}");
         let (field, _) = wrong(|r| drop(r.labels.insert("team".into(), "a\nb".into())));
         assert_eq!(field, "labels.team");
+        let (field, why) = wrong(|r| r.public_key += "\0");
+        assert!(field == "public_key" && why.contains("U+0000"), "{why}");
         let (field, _) = wrong(|r| drop(r.labels.insert("-".into(), String::new())));
         assert_eq!(field, "labels");
     }

@@ -20,6 +20,7 @@ mod redact;
 mod reflect;
 mod refusal;
 pub mod status;
+pub mod texts;
 mod told;
 
 pub use canonical::canonical;

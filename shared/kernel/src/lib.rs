@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod clock;
-mod excerpt;
 mod id;
 pub mod labels;
+pub mod limits;
 mod message;
 pub mod names;
 pub mod public_keys;
@@ -13,9 +13,9 @@ mod quantity;
 pub mod quota;
 mod refusal;
 mod subject;
+mod text;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use excerpt::excerpt;
 pub use id::{
     AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, ObjectId, OperationId,
     QuarantineId, TokenId, UploadId, UserId, WebhookId,
@@ -24,3 +24,4 @@ pub use message::{Kind, Message};
 pub use quantity::{Bytes, MilliVcpus, Money};
 pub use refusal::Refusal;
 pub use subject::{InvalidSubject, PLATFORM, Subject};
+pub use text::{excerpt, printable};

@@ -4,6 +4,8 @@ use crate::excerpt;
 
 /// Longest name: a DNS label (RFC 1035, section 2.3.4).
 pub const NAME_LIMIT: usize = 63;
+/// Longest host name (RFC 1035, section 2.3.4).
+pub const HOST_NAME_LIMIT: usize = 253;
 
 /// One lower case DNS label: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn is_dns_label(text: &str) -> bool {
@@ -21,6 +23,17 @@ pub fn name(text: &str) -> Result<(), String> {
     }
     Err(format!(
         "{:?} is not a name: write 1 to {NAME_LIMIT} lower case letters, digits and '-', beginning with a letter and not ending with '-'",
+        excerpt(text, 80)
+    ))
+}
+
+/// A host name: DNS labels with dots between, in any case.
+pub fn host_name(text: &str) -> Result<(), String> {
+    if text.len() <= HOST_NAME_LIMIT && text.to_ascii_lowercase().split('.').all(is_dns_label) {
+        return Ok(());
+    }
+    Err(format!(
+        "{:?} is not a host name: write labels of letters, digits and '-' with dots between, such as web-1.example.com",
         excerpt(text, 80)
     ))
 }

@@ -41,6 +41,11 @@ impl fmt::Display for Bytes {
 }
 
 impl Bytes {
+    /// The same as a length in memory; more than addresses reach becomes the most they do.
+    pub const fn length(self) -> usize {
+        if self.0 > usize::MAX as u64 { usize::MAX } else { self.0 as usize }
+    }
+
     /// Reads "512MiB", "10 GiB", "4G" (binary, as virtual machine sizes are) or a plain number of bytes.
     /// The error says what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {

@@ -33,6 +33,16 @@ pub struct Archiving {
     pub(crate) waiting_since: Mutex<Option<Timestamp>>,
 }
 
+/// How many events of the stream no segment holds.
+fn behind(newest: Option<&Segment>, extent: &watch::Extent) -> u64 {
+    match newest {
+        Some(segment) if segment.incarnation == extent.incarnation => {
+            extent.last.saturating_sub(segment.last_sequence)
+        }
+        _ => extent.last,
+    }
+}
+
 impl Archiving {
     /// The same with another place to write to.
     #[must_use]
@@ -42,11 +52,15 @@ impl Archiving {
 
     /// Archives what is due.
     pub async fn pass(&self) -> anyhow::Result<()> {
-        let before = self.adopt().await?;
+        // before the place of the archive is asked for anything: how far it is behind matters most while that is away
+        let known = segments::newest(self.desk.store().reader()).await?;
         let extent = watch::extent(&self.bus).await?;
+        self.metrics.lag(behind(known.as_ref(), &extent));
+        self.tell_size().await?;
+        let before = self.adopt().await?;
         let after = before.as_ref().map_or(0, |segment| segment.last_sequence);
         let same = before.as_ref().is_none_or(|segment| segment.incarnation == extent.incarnation);
-        let events = if same { extent.last.saturating_sub(after) } else { extent.last };
+        let events = behind(before.as_ref(), &extent);
         self.metrics.lag(events);
         let rolled_back = same && after > extent.last;
         let now = self.desk.clock().now();
@@ -56,6 +70,10 @@ impl Archiving {
         if due != Due::Later {
             self.read(before, &extent, due).await?;
         }
+        self.tell_size().await
+    }
+
+    async fn tell_size(&self) -> anyhow::Result<()> {
         let (segments, bytes) = segments::size(self.desk.store().reader()).await?;
         self.metrics.size(segments, bytes);
         Ok(())

@@ -4,6 +4,7 @@ use crate::config::ClientFlags;
 use crate::output::Format;
 use clap::Args;
 use client::Failure;
+use kernel::limits::VCPUS;
 use kernel::{Bytes, MilliVcpus};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -146,6 +147,14 @@ pub(super) fn vcpus(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The same of one instance.
+pub(super) fn instance_vcpus(text: &str) -> Result<u64, String> {
+    match vcpus(text)? {
+        milli if milli > VCPUS.0 => Err(format!("an instance has at most {VCPUS} CPUs")),
+        milli => Ok(milli),
+    }
+}
+
 /// 64 hex digits, in lower case.
 pub(super) fn sha256(text: &str) -> Result<String, String> {
     if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -169,6 +178,7 @@ mod tests {
         assert!(pair("=b").is_err() && pair("ab").is_err());
         assert!(size("0").is_err() && vcpus("0").is_err());
         assert_eq!((size("1GiB"), vcpus("0.5")), (Ok(1 << 30), Ok(500)));
+        assert!(vcpus("1000").is_ok() && instance_vcpus("255").is_ok() && instance_vcpus("255.5").is_err());
         assert!(sha256("abc").is_err() && sha256(&"AB".repeat(32)).is_ok_and(|s| s == "ab".repeat(32)));
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn run(command: DeadCommand, session: &Session) -> Result<(), F
         DeadCommand::List => {
             let mut all = ListDeadLettersResponse::default();
             all_pages(async |page_token| {
-                let request = ListDeadLettersRequest { page_size: 1000, page_token };
+                let request = ListDeadLettersRequest { page_size: kernel::limits::PAGE, page_token };
                 let page =
                     gateway.read(request, async |r| gateway.platform().list_dead_letters(r).await).await?;
                 all.dead_letters.extend(page.dead_letters);

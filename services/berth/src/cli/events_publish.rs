@@ -8,11 +8,9 @@ use client::{Exit, Failure};
 use contracts::gateway::v1::external_attribute::Value as Attribute;
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{ExternalAttribute, ExternalEvent, PublishEventsRequest, PublishEventsResponse};
+use kernel::limits::EVENT;
 use kernel::{Clock as _, SystemClock};
 use std::io::Read as _;
-
-/// Bytes of data that are read at most: an event of 64 KiB is refused anyway.
-const DATA_LIMIT: u64 = 1 << 20;
 
 /// Send an event of another system: a CloudEvent that stands in the stream with the platform's own
 #[derive(Debug, Args)]
@@ -40,8 +38,13 @@ pub struct PublishArgs {
     /// When it happened, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
-    /// Its data, @FILE for what a file holds, @- for standard input
-    #[arg(long, value_name = "DATA")]
+    #[arg(
+        long,
+        value_name = "DATA",
+        help = format!(
+            "Its data, @FILE for what a file holds, @- for standard input; an event has at most {EVENT} in all"
+        )
+    )]
     data: Option<String>,
     /// Media type of the data
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
@@ -92,14 +95,17 @@ fn read(data: &str, media_type: &str) -> Result<Data, Failure> {
         None => bytes.extend(data.as_bytes()),
         Some("-") => {
             std::io::stdin()
-                .take(DATA_LIMIT)
+                .take(EVENT.0 + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|e| failed("standard input", e))?;
         }
         Some(file) => {
             let open = std::fs::File::open(file).map_err(|e| failed(file, e))?;
-            open.take(DATA_LIMIT).read_to_end(&mut bytes).map_err(|e| failed(file, e))?;
+            open.take(EVENT.0 + 1).read_to_end(&mut bytes).map_err(|e| failed(file, e))?;
         }
+    }
+    if bytes.len() > EVENT.length() {
+        return Err(Failure::usage(format!("--data: an event has at most {EVENT}; send where the data are")));
     }
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence.ends_with("/json") || essence.ends_with("+json") {
@@ -138,6 +144,8 @@ mod tests {
         assert!(
             read("@/nonexistent", "text/plain").expect_err("no file").to_string().contains("/nonexistent")
         );
+        let long = read(&"x".repeat(EVENT.length() + 1), "text/plain").expect_err("too long");
+        assert!(long.to_string().contains("64 KiB"), "{long}");
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("x");
         std::fs::write(&file, [0xff, 0]).expect("written");

@@ -1,7 +1,7 @@
 //! `berth flavor`.
 
 use super::Session;
-use super::arguments::{size, vcpus};
+use super::arguments::{instance_vcpus, size};
 use crate::output::{Table, age, resources};
 use clap::Subcommand;
 use client::Failure;
@@ -25,7 +25,7 @@ pub enum FlavorCommand {
         /// Lower case letters, digits, '.' and '-'
         name: String,
         /// CPUs, such as 2 or 0.5
-        #[arg(long, value_parser = vcpus)]
+        #[arg(long, value_parser = instance_vcpus)]
         vcpus: u64,
         /// Memory, such as 512MiB
         #[arg(long, value_parser = size)]

@@ -15,6 +15,7 @@ use contracts::gateway::v1::{
 use contracts::host_driver::v1::HostCondition;
 use contracts::scheduler::v1::{Host, Overcommit};
 use kernel::MilliVcpus;
+use kernel::limits::OVERCOMMIT_PERCENT;
 
 /// The machines that run instances
 #[derive(Debug, Subcommand)]
@@ -72,13 +73,13 @@ pub enum HostCommand {
         /// Name or id
         host: String,
         /// Percent of the CPUs; 100 = no overcommit
-        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200), required_unless_present_any = ["memory", "disk"])]
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=i64::from(OVERCOMMIT_PERCENT)), required_unless_present_any = ["memory", "disk"])]
         vcpus: Option<u32>,
         /// Percent of the memory
-        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200))]
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=i64::from(OVERCOMMIT_PERCENT)))]
         memory: Option<u32>,
         /// Percent of the disk
-        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=3200))]
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=i64::from(OVERCOMMIT_PERCENT)))]
         disk: Option<u32>,
         #[command(flatten)]
         wait: WaitArgs,
@@ -92,7 +93,8 @@ pub(super) async fn run(command: HostCommand, session: &Session) -> Result<(), F
             let mut all = ListHostsResponse::default();
             all_pages(async |page_token| {
                 let (labels, filter) = (which.labels()?, which.filter.clone());
-                let request = ListHostsRequest { page_size: 1000, page_token, labels, filter };
+                let request =
+                    ListHostsRequest { page_size: kernel::limits::PAGE, page_token, labels, filter };
                 let page = gateway.read(request, async |r| gateway.hosts().list_hosts(r).await).await?;
                 all.hosts.extend(page.hosts);
                 Ok(page.next_page_token)

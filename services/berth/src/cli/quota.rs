@@ -134,7 +134,7 @@ pub(super) async fn run(command: QuotaCommand, session: &Session, keyed: bool) -
         QuotaCommand::List => {
             let mut all = ListQuotasResponse::default();
             all_pages(async |page_token| {
-                let request = ListQuotasRequest { page_size: 1000, page_token };
+                let request = ListQuotasRequest { page_size: kernel::limits::PAGE, page_token };
                 let page = gateway.read(request, async |r| gateway.quotas().list_quotas(r).await).await?;
                 all.quotas.extend(page.quotas);
                 Ok(page.next_page_token)

@@ -72,7 +72,7 @@ pub(super) async fn run(command: TenantCommand, session: &Session) -> Result<(),
         TenantCommand::List => {
             let mut all = ListTenantsResponse::default();
             all_pages(async |page_token| {
-                let request = ListTenantsRequest { page_size: 1000, page_token };
+                let request = ListTenantsRequest { page_size: kernel::limits::PAGE, page_token };
                 let page = gateway.read(request, async |r| gateway.tenants().list_tenants(r).await).await?;
                 all.tenants.extend(page.tenants);
                 Ok(page.next_page_token)

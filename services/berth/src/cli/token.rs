@@ -82,7 +82,7 @@ pub(super) async fn run(command: TokenCommand, session: &Session) -> Result<(), 
             let mut list = ListTokensResponse::default();
             all_pages(async |page_token| {
                 let request = ListTokensRequest {
-                    page_size: 1000,
+                    page_size: kernel::limits::PAGE,
                     page_token,
                     user: user.clone(),
                     include_revoked: all,

@@ -21,6 +21,7 @@ pub enum UserCommand {
     /// Make a user; without a password it comes in with tokens only
     #[command(after_help = "Examples:
   berth user create ann --role developer --password
+  berth user create ann-smith --role developer --oidc-name Ann.Smith@example.com
   berth user create robot --role operator --description 'deploys'")]
     Create {
         /// Lower case letters, digits and '-'
@@ -34,6 +35,15 @@ pub enum UserCommand {
         /// Logs in through the identity provider: whoever first comes from there under this name
         #[arg(long, conflicts_with_all = ["password", "password_stdin"])]
         oidc: bool,
+        /// The same, where the provider calls them otherwise, letter by letter: Ann.Smith@example.com
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with_all = ["password", "password_stdin"]
+        )]
+        oidc_name: String,
         #[command(flatten)]
         password: PasswordArgs,
     },
@@ -155,12 +165,12 @@ pub enum TotpCommand {
 pub(super) async fn run(command: UserCommand, session: &Session) -> Result<(), Failure> {
     let (gateway, key) = (&session.gateway, session.key());
     match command {
-        UserCommand::Create { name, roles, description, oidc, password } => {
+        UserCommand::Create { name, roles, description, oidc, oidc_name, password } => {
             let password = match (password.password, password.password_stdin) {
                 (false, false) => String::new(),
                 (_, stdin) => ask_new("password", stdin)?,
             };
-            let request = wire::CreateUserRequest { name, description, password, roles, oidc };
+            let request = wire::CreateUserRequest { name, description, password, roles, oidc, oidc_name };
             let answer = gateway.change(request, key, async |r| gateway.users().create_user(r).await).await?;
             let user = there(answer.user.as_ref())?;
             session
@@ -170,7 +180,7 @@ pub(super) async fn run(command: UserCommand, session: &Session) -> Result<(), F
         UserCommand::List => {
             let mut all = wire::ListUsersResponse::default();
             all_pages(async |page_token| {
-                let request = wire::ListUsersRequest { page_size: 1000, page_token };
+                let request = wire::ListUsersRequest { page_size: kernel::limits::PAGE, page_token };
                 let page = gateway.read(request, async |r| gateway.users().list_users(r).await).await?;
                 all.users.extend(page.users);
                 Ok(page.next_page_token)

@@ -14,7 +14,9 @@ use contracts::gateway::v1::instance_service_server::InstanceService;
 use contracts::scheduler::v1 as scheduler;
 use gateway_api::api::accept::{Accepted, Asked};
 use gateway_api::api::caller;
+use gateway_api::domain::caller::Caller;
 use gateway_api::domain::page::Page;
+use gateway_api::domain::violation::Violation;
 use gateway_api::translate::{redact, status};
 use kernel::{InstanceId, Message};
 use tonic::{Request, Response, Status, Streaming};
@@ -35,7 +37,12 @@ impl Api {
             Size::Flavor(name) => {
                 let found = flavors::get(self.desk.store().reader(), name).await.map_err(status::broken)?;
                 let found = found.ok_or_else(|| status::not_found("flavor", "flavor", name))?;
-                Ok(found.resources.unwrap_or_default())
+                // a flavor may be older than the limits of today
+                let sizes = resources::read(found.resources).map_err(|wrong| {
+                    let text = format!("{name:?} is more than an instance may have: {}", wrong.message);
+                    status::invalid(Violation::new("flavor", text))
+                })?;
+                Ok(resources::write(sizes))
             }
         }
     }
@@ -56,6 +63,22 @@ impl Api {
             self.requests.accept(asked, &found.id, 0, command).await
         };
         Ok(Response::new(self.requests.once(asked, take).await?.into()))
+    }
+
+    /// How an instance waits for room, if it does. What other tenants have is for those who may see hosts.
+    async fn waiting(
+        &self,
+        found: &scheduler::Instance,
+        caller: &Caller,
+    ) -> Result<Option<wire::Waiting>, Status> {
+        if found.phase() != scheduler::InstancePhase::Pending || !found.host_id.is_empty() {
+            return Ok(None);
+        }
+        let of_all_tenants = caller.sees_hosts();
+        let tenant = (!of_all_tenants).then_some(found.tenant.as_str());
+        let overtaken_by = instances::overtaken_by(self.desk.store().reader(), found, tenant).await;
+        let overtaken_by = overtaken_by.map_err(status::broken)?;
+        Ok(Some(wire::Waiting { since_us: found.created_at_us, overtaken_by, of_all_tenants }))
     }
 
     async fn create(
@@ -256,9 +279,9 @@ impl InstanceService for Api {
         let decisions =
             decisions::of_instance(self.desk.store().reader(), &found.id).await.map_err(status::broken)?;
         let decisions = decisions.into_iter().map(|one| redact::decision(one, &caller)).collect();
-        let answer =
-            wire::ExplainInstanceResponse { instance: Some(redact::instance(found, &caller)), decisions };
-        Ok(Response::new(answer))
+        let waiting = self.waiting(&found, &caller).await?;
+        let instance = Some(redact::instance(found, &caller));
+        Ok(Response::new(wire::ExplainInstanceResponse { instance, decisions, waiting }))
     }
 
     async fn exec_instance(

@@ -2,8 +2,9 @@
 
 use contracts::Object;
 use gateway_api::domain::caller::Caller;
-use gateway_api::domain::page::{LIMIT, Page};
+use gateway_api::domain::page::Page;
 use gateway_api::translate::{redact, status};
+use kernel::limits::PAGE;
 use std::collections::BTreeMap;
 use tonic::Status;
 
@@ -36,7 +37,7 @@ where
     let Page { size, after } =
         Page::of(&list, wish.page_size, &wish.page_token, 2).map_err(status::invalid)?;
     // a page is read with one row more than it has, which tells whether there is another
-    let chunk = if filter.is_empty() { size } else { LIMIT } as usize + 1;
+    let chunk = if filter.is_empty() { size } else { PAGE } as usize + 1;
     let read = |after: Option<Vec<String>>, _| {
         read(Page { size: chunk as u32 - 1, after: after.unwrap_or_default() })
     };

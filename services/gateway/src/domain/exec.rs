@@ -1,15 +1,7 @@
 //! Running a program in a guest.
 
 use gateway_api::domain::violation::Violation;
-
-/// Program and arguments together, in bytes.
-pub const ARGV_LIMIT: usize = 64 * 1024;
-/// What is fed to the program, in bytes.
-pub const STDIN_LIMIT: usize = 64 * 1024;
-/// Seconds when none are given.
-pub const TIMEOUT_DEFAULT_S: u32 = 60;
-/// Most seconds.
-pub const TIMEOUT_LIMIT_S: u32 = 3600;
+use kernel::limits::{EXEC_ARGV, EXEC_STDIN, EXEC_TIMEOUT_DEFAULT_S, EXEC_TIMEOUT_S};
 
 /// Checks what should run; answers the time-out in seconds.
 pub fn check(argv: &[String], stdin: &[u8], timeout_s: u32) -> Result<u32, Violation> {
@@ -20,21 +12,21 @@ pub fn check(argv: &[String], stdin: &[u8], timeout_s: u32) -> Result<u32, Viola
         return Err(Violation::new(format!("argv[{index}]"), "an argument cannot hold a NUL byte"));
     }
     let total: usize = argv.iter().map(|word| word.len() + 1).sum();
-    if total > ARGV_LIMIT {
-        return Err(Violation::new("argv", format!("{total} bytes are too many: at most {ARGV_LIMIT}")));
+    let too_many = |field, bytes: usize, limit: kernel::Bytes| {
+        Err(Violation::new(field, format!("{bytes} bytes are too many: at most {limit}")))
+    };
+    if total > EXEC_ARGV.length() {
+        return too_many("argv", total, EXEC_ARGV);
     }
-    if stdin.len() > STDIN_LIMIT {
-        return Err(Violation::new(
-            "stdin",
-            format!("{} bytes are too many: at most {STDIN_LIMIT}", stdin.len()),
-        ));
+    if stdin.len() > EXEC_STDIN.length() {
+        return too_many("stdin", stdin.len(), EXEC_STDIN);
     }
     match timeout_s {
-        0 => Ok(TIMEOUT_DEFAULT_S),
-        1..=TIMEOUT_LIMIT_S => Ok(timeout_s),
+        0 => Ok(EXEC_TIMEOUT_DEFAULT_S),
+        1..=EXEC_TIMEOUT_S => Ok(timeout_s),
         _ => Err(Violation::new(
             "timeout_s",
-            format!("{timeout_s} seconds are too many: at most {TIMEOUT_LIMIT_S}"),
+            format!("{timeout_s} seconds are too many: at most {EXEC_TIMEOUT_S}"),
         )),
     }
 }
@@ -61,8 +53,8 @@ mod tests {
         assert_eq!(field(&[], b"", 0), "argv");
         assert_eq!(field(&[""], b"", 0), "argv");
         assert_eq!(field(&["echo", "a\0b"], b"", 0), "argv[1]");
-        assert_eq!(field(&["echo", &"x".repeat(ARGV_LIMIT)], b"", 0), "argv");
-        assert_eq!(field(&["cat"], &vec![0; STDIN_LIMIT + 1], 0), "stdin");
+        assert_eq!(field(&["echo", &"x".repeat(EXEC_ARGV.length())], b"", 0), "argv");
+        assert_eq!(field(&["cat"], &vec![0; EXEC_STDIN.length() + 1], 0), "stdin");
         assert_eq!(field(&["cat"], b"", 3601), "timeout_s");
     }
 }

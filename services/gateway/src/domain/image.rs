@@ -2,13 +2,8 @@
 
 use gateway_api::domain::names;
 use gateway_api::domain::violation::{Violation, excerpt};
+use kernel::limits::{IMAGE_FILES, KERNEL_CMDLINE, URL};
 
-/// Most files of one image.
-pub const SOURCES_LIMIT: usize = 8;
-/// Longest URL, in bytes.
-const URL_LIMIT: usize = 2048;
-/// Longest kernel command line of x86_64 Linux, in bytes (COMMAND_LINE_SIZE).
-const CMDLINE_LIMIT: usize = 2048;
 /// Architectures that a host can have.
 pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
@@ -70,8 +65,8 @@ impl Import {
                 format!("{:?} is not known: {}", excerpt(&self.architecture, 40), ARCHITECTURES.join(" or ")),
             ));
         }
-        if self.sources.is_empty() || self.sources.len() > SOURCES_LIMIT {
-            return Err(Violation::new("sources", format!("an image has 1 to {SOURCES_LIMIT} files")));
+        if self.sources.is_empty() || self.sources.len() > IMAGE_FILES {
+            return Err(Violation::new("sources", format!("an image has 1 to {IMAGE_FILES} files")));
         }
         for (index, source) in self.sources.iter().enumerate() {
             source.check().map_err(|v| v.inside(&format!("sources[{index}]")))?;
@@ -81,17 +76,20 @@ impl Import {
         if disks > 1 || kernels > 1 || initramfs > 1 {
             return Err(Violation::new("sources", "an image has at most one file of each role"));
         }
-        if disks + kernels == 0 {
-            return Err(Violation::new("sources", "an image needs a disk or a kernel to boot from"));
+        if disks == 0 && (kernels == 0 || initramfs == 0) {
+            let text = "an image needs a disk to boot from, or a kernel and an initramfs";
+            return Err(Violation::new("sources", text));
         }
         if initramfs > 0 && kernels == 0 {
             return Err(Violation::new("sources", "an initramfs needs a kernel beside it"));
         }
-        if self.kernel_cmdline.len() > CMDLINE_LIMIT || self.kernel_cmdline.chars().any(char::is_control) {
-            return Err(Violation::new(
-                "kernel_cmdline",
-                format!("a kernel command line is one line of at most {CMDLINE_LIMIT} bytes"),
-            ));
+        let printable = self.kernel_cmdline.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if self.kernel_cmdline.len() > KERNEL_CMDLINE.length() || !printable {
+            let text = format!(
+                "a kernel command line is one line of at most {} printable ASCII characters",
+                KERNEL_CMDLINE.0
+            );
+            return Err(Violation::new("kernel_cmdline", text));
         }
         if !self.kernel_cmdline.is_empty() && kernels == 0 {
             return Err(Violation::new(
@@ -124,11 +122,14 @@ impl Source {
                     url.strip_prefix(scheme)
                         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
                 });
-                if !web || url.len() > URL_LIMIT || url.chars().any(|c| c.is_control() || c == ' ') {
-                    return Err(Violation::new(
-                        "url",
-                        format!("write an http or https URL of at most {URL_LIMIT} bytes"),
-                    ));
+                if !web || url.len() > URL.length() || url.chars().any(|c| c.is_control() || c == ' ') {
+                    let text = format!("write an http or https URL of at most {} bytes", URL.0);
+                    return Err(Violation::new("url", text));
+                }
+                // events are kept for ever and read by many
+                let authority = url.split(['/', '?', '#']).nth(2).unwrap_or_default();
+                if authority.contains('@') {
+                    return Err(Violation::new("url", "a URL must not hold a user name or password"));
                 }
                 if self.sha256.is_empty() {
                     return Err(Violation::new("sha256", "a file from a URL needs its SHA-256"));
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_or_a_kernel_is_enough() {
+    fn a_disk_or_a_kernel_with_its_initramfs_is_enough() {
         assert_eq!(import(vec![upload(Role::Disk)]).check(), Ok(()));
         assert_eq!(import(vec![upload(Role::Kernel), upload(Role::Initramfs)]).check(), Ok(()));
         let web = Source {
@@ -182,6 +183,7 @@ mod tests {
         for (sources, field) in [
             (vec![], "sources"),
             (vec![upload(Role::Initramfs)], "sources"),
+            (vec![upload(Role::Kernel)], "sources"),
             (vec![upload(Role::Disk), upload(Role::Disk)], "sources"),
             (vec![upload(Role::Unspecified)], "sources[0].role"),
             (vec![Source { origin: Origin::Nothing, ..upload(Role::Disk) }], "sources[0].source"),
@@ -194,11 +196,15 @@ mod tests {
             (vec![url("file:///etc/passwd")], "sources[0].url"),
             (vec![url("http://")], "sources[0].url"),
             (vec![url("http://a b")], "sources[0].url"),
+            (vec![url("https://me:secret@h/x?a=b")], "sources[0].url"),
         ] {
             assert_eq!(import(sources).check().expect_err(field).field, field);
         }
         let cmdline = Import { kernel_cmdline: "quiet".into(), ..import(vec![upload(Role::Disk)]) };
         assert_eq!(cmdline.check().expect_err("no kernel").field, "kernel_cmdline");
+        let direct = import(vec![upload(Role::Kernel), upload(Role::Initramfs)]);
+        let foreign = Import { kernel_cmdline: "größer".into(), ..direct };
+        assert_eq!(foreign.check().expect_err("no ASCII").field, "kernel_cmdline");
         let architecture = Import { architecture: "vax".into(), ..import(vec![upload(Role::Disk)]) };
         assert_eq!(architecture.check().expect_err("vax").field, "architecture");
     }

@@ -5,17 +5,8 @@ use crate::domain::public_keys;
 use gateway_api::domain::labels;
 use gateway_api::domain::names;
 use gateway_api::domain::violation::Violation;
+use kernel::limits::{GPU_MILLI, GPUS, GRACE_DEFAULT_S, GRACE_S, USER_DATA};
 use std::collections::BTreeMap;
-
-/// Most user data, in bytes: what the NoCloud seed of every driver has room for.
-pub const USER_DATA_LIMIT: usize = 64 * 1024;
-/// Longest grace time of a stop, in seconds.
-pub const GRACE_LIMIT_S: u32 = 3600;
-/// Grace time of a stop when none is given, in seconds.
-pub const GRACE_DEFAULT_S: u32 = 60;
-
-/// Most GPUs of one instance.
-pub const GPUS_LIMIT: u32 = 64;
 
 /// How big an instance should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +63,10 @@ impl Wish {
         }
         names::hostname("hostname", &self.hostname)?;
         public_keys::check("ssh_authorized_keys", &self.ssh_authorized_keys)?;
-        if self.user_data.len() > USER_DATA_LIMIT {
+        if self.user_data.len() > USER_DATA.length() {
             return Err(Violation::new(
                 "user_data",
-                format!("{} bytes are too many: at most {USER_DATA_LIMIT} (64 KiB)", self.user_data.len()),
+                format!("{} bytes are too many: at most {USER_DATA}", self.user_data.len()),
             ));
         }
         labels::check("labels", &self.labels)?;
@@ -103,11 +94,11 @@ impl Wish {
 
     fn check_gpus(&self) -> Result<(), Violation> {
         let milli = self.gpu_milli;
-        if self.gpus > GPUS_LIMIT {
-            return Err(Violation::new("gpus", format!("{} are too many: at most {GPUS_LIMIT}", self.gpus)));
+        if self.gpus > GPUS {
+            return Err(Violation::new("gpus", format!("{} are too many: at most {GPUS}", self.gpus)));
         }
         let problem = match (self.gpus, milli) {
-            (_, 1001..) => format!("{milli} thousandths are more than a GPU: write 1 to 1000"),
+            _ if milli > GPU_MILLI => format!("{milli} thousandths are more than a GPU: write 1 to 1000"),
             (0, 1..) => "a share of no GPU: set gpus to 1".to_owned(),
             (2.., 1..=999) => "a share is of one GPU: set gpus to 1, or leave gpu_milli out".to_owned(),
             _ => return Ok(()),
@@ -119,9 +110,9 @@ impl Wish {
 /// Seconds a guest gets to shut down: as given, or the default.
 pub fn grace(given: Option<u32>) -> Result<u32, Violation> {
     match given {
-        Some(seconds) if seconds > GRACE_LIMIT_S => Err(Violation::new(
+        Some(seconds) if seconds > GRACE_S => Err(Violation::new(
             "grace_s",
-            format!("{seconds} seconds are too many: at most {GRACE_LIMIT_S}; 0 pulls the plug at once"),
+            format!("{seconds} seconds are too many: at most {GRACE_S}; 0 pulls the plug at once"),
         )),
         Some(seconds) => Ok(seconds),
         None => Ok(GRACE_DEFAULT_S),
@@ -169,7 +160,7 @@ mod tests {
             (Wish { size: Size::Custom(tiny), ..wish() }, "resources.memory_bytes"),
             (Wish { hostname: "a b".into(), ..wish() }, "hostname"),
             (Wish { ssh_authorized_keys: vec!["x".into()], ..wish() }, "ssh_authorized_keys[0]"),
-            (Wish { user_data: "x".repeat(USER_DATA_LIMIT + 1), ..wish() }, "user_data"),
+            (Wish { user_data: "x".repeat(USER_DATA.length() + 1), ..wish() }, "user_data"),
             (Wish { labels: BTreeMap::from([(String::new(), String::new())]), ..wish() }, "labels"),
             (
                 Wish { require_host_labels: pair(), avoid_host_labels: pair(), ..wish() },
@@ -177,7 +168,7 @@ mod tests {
             ),
             (Wish { affinity_group: "a b".into(), ..wish() }, "affinity_group"),
             (Wish { max_per_host: 2, ..wish() }, "max_per_host"),
-            (Wish { gpus: 65, ..wish() }, "gpus"),
+            (Wish { gpus: GPUS + 1, ..wish() }, "gpus"),
             (Wish { gpus: 1, gpu_milli: 1001, ..wish() }, "gpu_milli"),
             (Wish { gpu_milli: 500, ..wish() }, "gpu_milli"),
             (Wish { gpus: 2, gpu_milli: 500, ..wish() }, "gpu_milli"),

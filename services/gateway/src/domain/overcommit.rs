@@ -1,15 +1,14 @@
 //! How far an operator may let a host's resources be promised.
 
 use gateway_api::domain::violation::Violation;
-
-/// Most percent of any resource: 32 times what is there.
-pub const PERCENT_LIMIT: u32 = 3200;
+use kernel::limits::OVERCOMMIT_PERCENT;
 
 /// Checks percentages, each with the name of its field; 0 leaves one as it is, but not all.
 pub fn check(percentages: [(&str, u32); 3]) -> Result<(), Violation> {
     for (field, percent) in percentages {
-        if percent > PERCENT_LIMIT {
-            let text = format!("{percent} % are too many: 1 to {PERCENT_LIMIT}, 100 promises what is there");
+        if percent > OVERCOMMIT_PERCENT {
+            let text =
+                format!("{percent} % are too many: 1 to {OVERCOMMIT_PERCENT}, 100 promises what is there");
             return Err(Violation::new(field, text));
         }
     }

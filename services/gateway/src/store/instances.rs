@@ -127,6 +127,30 @@ pub async fn names_on_image<'a>(
     .await
 }
 
+/// How many instances that were asked for later than this one, and take no more than it, have a host: of a tenant, or of
+/// all (`None`).
+pub async fn overtaken_by<'a>(
+    db: impl AnyExecutor<'a>,
+    waiting: &Instance,
+    tenant: Option<&str>,
+) -> Result<u32, sqlx::Error> {
+    let resources = waiting.spec.as_ref().and_then(|spec| spec.resources).unwrap_or_default();
+    // ids are in the order in which instances were asked for (UUIDv7)
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM instances WHERE id > $1 AND host_id <> '' AND phase <> $2
+           AND vcpus_milli <= $3 AND memory_bytes <= $4 AND disk_bytes <= $5 AND ($6 = '' OR tenant = $6)",
+    )
+    .bind(&waiting.id)
+    .bind(DELETED)
+    .bind(column(resources.vcpus_milli))
+    .bind(column(resources.memory_bytes))
+    .bind(column(resources.disk_bytes))
+    .bind(tenant.unwrap_or_default())
+    .fetch_one(db)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// A page of a tenant's instances, by name.
 pub async fn page<'a>(
     db: impl AnyExecutor<'a>,

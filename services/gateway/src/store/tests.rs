@@ -55,6 +55,29 @@ async fn of_many_snapshots_the_newest_of_each_object_is_written() {
 }
 
 #[tokio::test]
+async fn who_was_placed_before_one_that_waits_is_counted_by_tenant_or_for_all() {
+    for database in databases(MIGRATIONS).await {
+        let mut tx = database.store.begin().await.expect("begins");
+        let waiting = Instance { host_id: String::new(), ..instance("2", "big", InstancePhase::Pending, 1) };
+        for one in [
+            instance("1", "earlier", InstancePhase::Ready, 1),
+            waiting.clone(),
+            instance("3", "later", InstancePhase::Starting, 1),
+            instance("4", "gone", InstancePhase::Deleted, 1),
+            Instance { host_id: String::new(), ..instance("5", "waits", InstancePhase::Pending, 1) },
+            Instance { tenant: "other".into(), ..instance("6", "web", InstancePhase::Ready, 1) },
+        ] {
+            put(&mut tx, one).await;
+        }
+        tx.commit().await.expect("commits");
+        let reader = database.store.reader();
+        let count = async |tenant| instances::overtaken_by(reader, &waiting, tenant).await.expect("read");
+        assert_eq!((count(Some("acme")).await, count(None).await), (1, 2), "{}", database.name);
+        database.remove().await;
+    }
+}
+
+#[tokio::test]
 async fn instances_are_found_by_name_and_id_within_their_tenant() {
     for database in databases(MIGRATIONS).await {
         let store = &database.store;

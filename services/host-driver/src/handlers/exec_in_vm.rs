@@ -6,12 +6,10 @@ use crate::store::{VmKey, hosts};
 use async_trait::async_trait;
 use bus::{Failure, Handle, Work};
 use contracts::host_driver::v1::ExecInVm;
+use kernel::limits::EXEC_TIMEOUT_S;
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::Notify;
-
-/// A program may take this long at most; one that may take no time at all gets the same.
-const LONGEST_S: u32 = 3600;
 
 /// Takes requests to run programs.
 pub struct ExecInVmHandler {
@@ -45,7 +43,11 @@ impl Handle<ExecInVm> for ExecInVmHandler {
             key,
             tenant: message.tenant,
             request: request.encode_to_vec(),
-            timeout_s: if message.timeout_s == 0 { LONGEST_S } else { message.timeout_s.min(LONGEST_S) },
+            // one that may take no time at all gets the most there is
+            timeout_s: match message.timeout_s {
+                0 => EXEC_TIMEOUT_S,
+                seconds => seconds.min(EXEC_TIMEOUT_S),
+            },
             cause: unit.cause().clone(),
         };
         let now = unit.now();

@@ -10,15 +10,10 @@ use host_driver_domain::{
     Artifact, DiskFormat, Disposal, DriverKind, Intent, IntentKey, Progress, RestartPolicy, Role, SealedData,
     VmSpec, Wanted,
 };
+use kernel::limits::{MEMORY, MEMORY_LEAST, VCPUS};
 use kernel::{Bytes, MilliVcpus, QuarantineId, Refusal, Timestamp};
 use prost::Message;
 use std::time::Duration;
-
-/// Memory below which no kernel boots.
-const SMALLEST_MEMORY: Bytes = Bytes(16 << 20);
-/// Memory above which somebody mistook a unit.
-const LARGEST_MEMORY: Bytes = Bytes(64 << 40);
-const MOST_VCPUS: MilliVcpus = MilliVcpus(4096 * 1000);
 
 /// The row of an order. The error says what makes it none.
 pub fn order(message: &wire::EnsureVm) -> Result<VmRow, String> {
@@ -127,11 +122,11 @@ pub fn spec(bytes: &[u8]) -> Result<VmSpec, Refusal> {
     let spec = wire::VmSpec::decode(bytes).map_err(|e| refused(format!("the spec cannot be read: {e}")))?;
     let size = spec.resources.unwrap_or_default();
     let (vcpus, memory) = (MilliVcpus(size.vcpus_milli), Bytes(size.memory_bytes));
-    if vcpus.0 == 0 || vcpus > MOST_VCPUS {
-        return Err(refused(format!("{vcpus} CPUs: expected more than 0 and at most {MOST_VCPUS}")));
+    if vcpus.0 == 0 || vcpus > VCPUS {
+        return Err(refused(format!("{vcpus} CPUs: expected more than 0 and at most {VCPUS}")));
     }
-    if memory < SMALLEST_MEMORY || memory > LARGEST_MEMORY {
-        return Err(refused(format!("{memory} of memory: expected {SMALLEST_MEMORY} to {LARGEST_MEMORY}")));
+    if !(MEMORY_LEAST..=MEMORY).contains(&memory) {
+        return Err(refused(format!("{memory} of memory: expected {MEMORY_LEAST} to {MEMORY}")));
     }
     let artifacts = spec.artifacts.iter().map(artifact).collect::<Result<Vec<_>, _>>()?;
     Ok(VmSpec {
@@ -254,8 +249,9 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_a_refusal() {
         type Change = fn(&mut wire::VmSpec);
-        let changes: [(Change, &str); 6] = [
+        let changes: [(Change, &str); 7] = [
             (|s| s.resources = None, "SPEC_REFUSED"),
+            (|s| s.resources.as_mut().expect("sizes").vcpus_milli = VCPUS.0 + 1, "SPEC_REFUSED"),
             (|s| s.resources.as_mut().expect("sizes").memory_bytes = 1 << 60, "SPEC_REFUSED"),
             (|s| s.artifacts[0].sha256 = format!("../../{}", "a".repeat(58)), "SPEC_REFUSED"),
             (|s| s.artifacts[0].sha256 = "A".repeat(64), "SPEC_REFUSED"),

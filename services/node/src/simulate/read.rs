@@ -2,6 +2,8 @@
 
 use super::rows::{HOST_COLUMNS, HostRow, INSTANCE_COLUMNS, InstanceRow, Workload};
 use client::Failure;
+use kernel::labels::{LABEL_VALUE_LIMIT, is_label_key};
+use kernel::limits;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::Read;
@@ -100,11 +102,11 @@ pub fn read_instances(file: &str, from: impl Read, problems: &mut Vec<Problem>) 
     rows(file, from, &INSTANCE_COLUMNS, problems, |row| {
         let instance = InstanceRow {
             name: row.name(&mut names, instance_name),
-            vcpus_milli: row.number("vcpus_milli", 1..=1_024_000),
-            memory_mib: row.number("memory_mib", 16..=24 << 20),
-            disk_gib: row.optional("disk_gib", 0..=64 << 10),
-            gpus: row.optional("gpus", 0..=64) as u32,
-            gpu_milli: row.optional("gpu_milli", 0..=1000) as u32,
+            vcpus_milli: row.number("vcpus_milli", limits::VCPUS_LEAST.0..=limits::VCPUS.0),
+            memory_mib: row.number("memory_mib", limits::MEMORY_LEAST.0 >> 20..=limits::MEMORY.0 >> 20),
+            disk_gib: row.optional("disk_gib", 0..=limits::DISK.0 >> 30),
+            gpus: row.optional("gpus", 0..=limits::GPUS.into()) as u32,
+            gpu_milli: row.optional("gpu_milli", 0..=limits::GPU_MILLI.into()) as u32,
             group: row.text("group").to_owned(),
             max_per_host: row.optional("max_per_host", 0..=100_000) as u32,
             labels: row.labels(),
@@ -121,7 +123,7 @@ pub fn read_instances(file: &str, from: impl Read, problems: &mut Vec<Problem>) 
         if instance.group.is_empty() && instance.max_per_host > 0 {
             row.wrong("max_per_host", "it limits the members of a group: name a group, or leave it empty");
         }
-        if !instance.group.is_empty() && !is_key(&instance.group) {
+        if !instance.group.is_empty() && !is_label_key(&instance.group) {
             row.wrong("group", "write 1 to 63 letters, digits, '-', '_', '.' and '/'");
         }
         if instance.deleted_at_s.is_some_and(|deleted| deleted <= instance.created_at_s) {
@@ -258,7 +260,7 @@ impl Row<'_> {
         let mut labels = BTreeMap::new();
         for pair in text.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some((key, value)) if is_key(key) && value.len() <= 255 => {
+                Some((key, value)) if is_label_key(key) && value.len() <= LABEL_VALUE_LIMIT => {
                     if labels.insert(key.to_owned(), value.to_owned()).is_some() {
                         self.wrong("labels", format!("the label {key} is there twice"));
                     }
@@ -268,14 +270,6 @@ impl Row<'_> {
         }
         labels
     }
-}
-
-fn is_key(key: &str) -> bool {
-    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    (1..=63).contains(&key.len())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-        && end(key.chars().next())
-        && end(key.chars().next_back())
 }
 
 fn host_name(name: &str) -> Option<&'static str> {

@@ -1,5 +1,6 @@
 //! Operations past their deadline are failed, with the real reason; the work goes on.
 
+use super::alone::damaged_alone;
 use super::cause;
 use crate::domain::lifecycle::Input;
 use crate::handlers::Context;
@@ -20,15 +21,19 @@ pub async fn pass(desk: &Desk, context: &Context) -> anyhow::Result<()> {
     let overdue = instances::overdue(&mut reader, now, BATCH).await?;
     drop(reader);
     for id in overdue {
-        let mut work = desk.begin(Cause::own(desk.service())).await?;
-        let id = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
-        let Some(instance) = instances::find(&mut work, id).await? else { continue };
-        work.set_cause(cause::of(&instance, desk.service()));
-        let host_up = host_is_up(&mut work, &instance).await?;
-        advance(&mut work, context, instance, Input::DeadlinePassed { host_up }).await?;
-        work.commit().await?;
+        damaged_alone(&context.metrics, "deadlines", &id, fail(desk, context, &id).await)?;
     }
     Ok(())
+}
+
+async fn fail(desk: &Desk, context: &Context, id: &str) -> Result<(), Failure> {
+    let mut work = desk.begin(Cause::own(desk.service())).await?;
+    let id = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
+    let Some(instance) = instances::find(&mut work, id).await? else { return Ok(()) };
+    work.set_cause(cause::of(&instance, desk.service()));
+    let host_up = host_is_up(&mut work, &instance).await?;
+    advance(&mut work, context, instance, Input::DeadlinePassed { host_up }).await?;
+    Ok(work.commit().await?)
 }
 
 /// An instance without a host is not held up by one.

@@ -1,5 +1,6 @@
 //! Hosts that are silent for too long are unreachable; those that are heard of again are up.
 
+use super::alone::damaged_alone;
 use crate::handlers::{Context, hosts as change};
 use crate::store::hosts;
 use bus::{Cause, Desk, Failure};
@@ -35,17 +36,30 @@ pub async fn pass(desk: &Desk, context: &Context, limit: Duration) -> anyhow::Re
     let mut reader = desk.store().reader().acquire().await?;
     let states = hosts::states(&mut reader).await?;
     drop(reader);
+    // before anything that can fail; what this pass changes the next one counts
+    let up = states.iter().filter(|(_, up)| *up).count();
+    context.metrics.hosts(up, states.len() - up);
     for (id, up) in states {
-        let host: HostId = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
-        let alive = context.heartbeats.is_alive(host, limit);
-        if alive != up {
-            say(desk, context, &id, if alive { HostState::Up } else { HostState::Unreachable }).await?;
-        }
+        damaged_alone(&context.metrics, "hosts", &id, look(desk, context, (&id, up), limit).await)?;
     }
     Ok(())
 }
 
-async fn say(desk: &Desk, context: &Context, id: &str, state: HostState) -> anyhow::Result<()> {
+async fn look(
+    desk: &Desk,
+    context: &Context,
+    (id, up): (&str, bool),
+    limit: Duration,
+) -> Result<(), Failure> {
+    let host: HostId = id.parse().map_err(|error: InvalidId| Failure::Poison(error.to_string()))?;
+    let alive = context.heartbeats.is_alive(host, limit);
+    if alive == up {
+        return Ok(());
+    }
+    say(desk, context, id, if alive { HostState::Up } else { HostState::Unreachable }).await
+}
+
+async fn say(desk: &Desk, context: &Context, id: &str, state: HostState) -> Result<(), Failure> {
     let mut work = desk.begin(Cause::own(desk.service())).await?;
     let Some(mut host) = hosts::find(work.tx(), id).await? else { return Ok(()) };
     let (from, now) = (host.revision, work.now());

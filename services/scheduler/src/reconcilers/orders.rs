@@ -4,6 +4,7 @@
 //! followed has a host that was never told, or whose answer was lost. Orders are told apart by generation and intent
 //! revision: a host that has one already only answers again.
 
+use super::alone::damaged_alone;
 use super::cause;
 use crate::domain::lifecycle;
 use crate::metrics::Metrics;
@@ -55,14 +56,8 @@ impl Orders {
         let mut work = self.desk.begin(Cause::own(self.desk.service())).await?;
         let (now, mut told) = (work.now(), 0);
         for id in due {
-            let found = match instances::find(&mut work, id).await {
-                Ok(found) => found,
-                Err(Failure::Poison(error)) => {
-                    tracing::error!(instance = %id, error, "its host cannot be told again");
-                    continue;
-                }
-                Err(failure) => return Err(failure.into()),
-            };
+            let found = instances::find(&mut work, id).await;
+            let found = damaged_alone(&self.metrics, "orders", &id.to_string(), found)?.flatten();
             let Some(instance) = found.filter(|it| it.is_unconfirmed()) else { continue };
             if !self.is_told(id, instance.intent_revision, now) {
                 continue;
@@ -103,8 +98,8 @@ impl Orders {
             after.clone_from(last);
             let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, host) in &page {
-                let id: InstanceId =
-                    id.parse().map_err(|e: kernel::InvalidId| Failure::Poison(e.to_string()))?;
+                let read = id.parse::<InstanceId>().map_err(|e| Failure::Poison(e.to_string()));
+                let Some(id) = damaged_alone(&self.metrics, "orders", id, read)? else { continue };
                 waiting.insert(id);
                 let fresh = Wait { intent: 0, told: 0, next_at: now.after(self.patience) };
                 let wait = waits.entry(id).or_insert(fresh);

@@ -1,6 +1,6 @@
 //! All hosts and reservations, as the solver wants them, and what changed about them.
 
-use super::damaged;
+use super::{damaged, if_readable};
 use ::store::{StoreError, many};
 use async_trait::async_trait;
 use bus::{Failure, LateRows, Work};
@@ -32,17 +32,18 @@ pub enum Changed {
     Host(HostId),
 }
 
-/// The fleet as it is in this transaction.
+/// The fleet as it is in this transaction. A host whose row cannot be read gets nothing new; what an instance holds whose
+/// row cannot be read is not known, and nobody else is stopped for it.
 pub async fn load(tx: &mut AnyConnection) -> Result<Fleet, Failure> {
     let snapshots: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT snapshot FROM hosts ORDER BY id").fetch_all(&mut *tx).await?;
     let mut rows = Vec::with_capacity(snapshots.len());
     for snapshot in &snapshots {
-        rows.push(HostRow::from(&super::hosts::read(snapshot)?));
+        rows.extend(if_readable(super::hosts::read(snapshot))?.as_ref().map(HostRow::from));
     }
     let mut residents = Vec::new();
     for row in sqlx::query(RESIDENT).fetch_all(tx).await? {
-        residents.push(read(&row)?);
+        residents.extend(if_readable(read(&row))?);
     }
     Ok(Fleet::new(rows, residents))
 }
@@ -50,12 +51,13 @@ pub async fn load(tx: &mut AnyConnection) -> Result<Fleet, Failure> {
 /// What an instance holds.
 pub async fn resident(tx: &mut AnyConnection, id: InstanceId) -> Result<Option<Resident>, Failure> {
     let row = sqlx::query(ONE_RESIDENT).bind(id.to_string()).fetch_optional(tx).await?;
-    row.as_ref().map(read).transpose()
+    Ok(row.map(|row| if_readable(read(&row))).transpose()?.flatten())
 }
 
 /// A host.
 pub async fn host(tx: &mut AnyConnection, id: HostId) -> Result<Option<HostRow>, Failure> {
-    Ok(super::hosts::find(tx, &id.to_string()).await?.as_ref().map(HostRow::from))
+    let found = if_readable(super::hosts::find(tx, &id.to_string()).await)?.flatten();
+    Ok(found.as_ref().map(HostRow::from))
 }
 
 fn read(row: &AnyRow) -> Result<Resident, Failure> {
@@ -148,10 +150,13 @@ pub async fn since(
     }
     let mut changes = Vec::with_capacity(rows.len());
     for (_, kind, id) in rows.iter().filter(|(number, ..)| *number > version) {
-        changes.push(match kind.as_str() {
-            "host" => Changed::Host(id.parse().map_err(|error| damaged("fleet_changes", error))?),
-            _ => Changed::Reservation(id.parse().map_err(|error| damaged("fleet_changes", error))?),
-        });
+        let changed = match kind.as_str() {
+            "host" => id.parse().map(Changed::Host),
+            _ => id.parse().map(Changed::Reservation),
+        };
+        // what changed cannot be told: everything is read
+        let Ok(changed) = changed else { return Ok(None) };
+        changes.push(changed);
     }
     Ok(Some(changes))
 }

@@ -20,6 +20,18 @@ fn damaged(table: &str, error: impl std::fmt::Display) -> Failure {
     Failure::Poison(format!("a row of table {table} cannot be read: {error}"))
 }
 
+/// What stands in a row that can be read. One that cannot stands alone: it is said, and all others go on without it.
+fn if_readable<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(row) => Ok(Some(row)),
+        Err(Failure::Poison(error)) => {
+            tracing::error!(error, "a damaged row is passed over");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Exactly one row must have changed; otherwise somebody else was faster, and the decision must be made anew.
 fn one_row(affected: u64, table: &str, id: &str) -> Result<(), Failure> {
     match affected {

@@ -10,7 +10,7 @@ use scheduler_placement::resources::Overcommit;
 /// What a host says about itself.
 pub fn report(from: Option<vm::HostReport>) -> Result<Report, Invalid> {
     let from = required(from, "report")?;
-    if from.gpus >= spec::GPUS_LIMIT {
+    if from.gpus >= spec::GPUS_OF_A_HOST {
         return Err(Invalid::new("report.gpus", format!("{} is more than any host has", from.gpus)));
     }
     Ok(Report {

@@ -3,7 +3,8 @@
 use super::{Invalid, spec};
 use contracts::scheduler::v1::CreateInstance;
 use contracts::storage::v1::{Image, ImagePhase};
-use kernel::{Bytes, InstanceId, OperationId, PLATFORM, Refusal};
+use kernel::names::host_name;
+use kernel::{Bytes, InstanceId, OperationId, PLATFORM, Refusal, limits};
 use scheduler_placement::instance::{Boot, Draft, Spec};
 
 /// The ids of a request. Without them nobody could be answered: such a message is nobody's.
@@ -31,14 +32,35 @@ pub fn checked_spec(command: &CreateInstance) -> Result<Spec, Refusal> {
     if spec.resources.memory.0 == 0 {
         return Err(invalid("spec.resources.memory_bytes: is 0; an instance needs memory".into()));
     }
+    if let Some(problem) = size_problem(&spec) {
+        return Err(invalid(problem));
+    }
     if spec.max_per_host > 0 && spec.anti_affinity_group.is_empty() {
         return Err(invalid("spec.max_per_host: limits an anti-affinity group, and there is none".into()));
     }
     let hostname = if spec.hostname.is_empty() { command.name.clone() } else { spec.hostname.clone() };
-    if let Some(problem) = name_problem(&hostname) {
-        return Err(invalid(format!("spec.hostname: {problem}")));
-    }
+    host_name(&hostname).map_err(|problem| invalid(format!("spec.hostname: {problem}")))?;
     Ok(Spec { hostname, ..spec })
+}
+
+/// What of an instance is more than any host runs, if anything: it would be found out where it starts.
+fn size_problem(spec: &Spec) -> Option<String> {
+    let size = spec.resources;
+    let over =
+        |field: &str, asked: String, most: String| Some(format!("spec.{field}: {asked}, at most {most}"));
+    if size.vcpus > limits::VCPUS {
+        return over("resources.vcpus_milli", format!("{} CPUs", size.vcpus), limits::VCPUS.to_string());
+    }
+    if size.memory > limits::MEMORY {
+        return over("resources.memory_bytes", size.memory.to_string(), limits::MEMORY.to_string());
+    }
+    if size.disk > limits::DISK {
+        return over("resources.disk_bytes", size.disk.to_string(), limits::DISK.to_string());
+    }
+    if spec.gpus.count > limits::GPUS {
+        return over("gpus", spec.gpus.count.to_string(), limits::GPUS.to_string());
+    }
+    None
 }
 
 /// What is wrong with a name, if anything: names become host names.

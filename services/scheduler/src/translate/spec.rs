@@ -50,12 +50,12 @@ pub fn spec(from: wire::InstanceSpec) -> Result<Spec, Invalid> {
     })
 }
 
-/// More GPUs than any host has.
-pub const GPUS_LIMIT: u32 = 1024;
+/// More GPUs than any host has. What was taken on under earlier limits is still read.
+pub const GPUS_OF_A_HOST: u32 = 1024;
 
 fn gpus(count: u32, milli: u32) -> Result<Gpus, Invalid> {
     let milli = match (count, milli) {
-        (GPUS_LIMIT.., _) => return Err(Invalid::new("spec.gpus", "is more than any host has")),
+        (GPUS_OF_A_HOST.., _) => return Err(Invalid::new("spec.gpus", "is more than any host has")),
         (_, 1001..) => return Err(Invalid::new("spec.gpu_milli", "is more than 1000, a whole GPU")),
         (0, 1..) => return Err(Invalid::new("spec.gpu_milli", "is a share of no GPU: spec.gpus is 0")),
         (2.., 1..=999) => {

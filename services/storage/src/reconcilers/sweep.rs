@@ -28,6 +28,9 @@ pub struct Sweep {
 impl Sweep {
     /// One pass.
     pub async fn pass(self: Arc<Self>) -> anyhow::Result<()> {
+        // before the datastore, which may be away: what the tables know is told all the same
+        let reader = self.desk.store().reader();
+        self.metrics.images(&images::count(reader).await?);
         match self.datastore.check().await {
             Ok(()) => self.health.ok("writable"),
             Err(error) => self.health.bad(error.to_string()),
@@ -36,7 +39,6 @@ impl Sweep {
         if removed > 0 {
             tracing::info!(removed, "old files swept");
         }
-        let reader = self.desk.store().reader();
         // the datastore first: a file that appears in between is known by the time the tables are read
         let kept: BTreeSet<String> = self.datastore.kept().await?.into_iter().collect();
         let known: BTreeSet<String> = files::known(reader).await?.into_iter().collect();
@@ -51,7 +53,6 @@ impl Sweep {
             tracing::error!(lost, "files of ready images are missing from the datastore");
         }
         self.metrics.files(strays, lost);
-        self.metrics.images(&images::count(reader).await?);
         Ok(())
     }
 }

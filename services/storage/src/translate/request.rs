@@ -7,6 +7,8 @@ use crate::domain::image::Request;
 use crate::domain::kernel_file::Architecture;
 use contracts::storage::v1::artifact_source::Source as WireOrigin;
 use contracts::storage::v1::{ArtifactSource, ImportImage};
+use kernel::limits::{IMAGE_FILES, KERNEL_CMDLINE, URL};
+use kernel::names::NAME_LIMIT;
 use kernel::{Bytes, Refusal, UploadId};
 use reqwest::Url;
 
@@ -16,13 +18,6 @@ pub struct ImportLimits {
     /// Bytes of one file.
     pub max_file_bytes: u64,
 }
-
-const MAX_NAME: usize = 63;
-/// More are not even read: what is refused is kept as an answer, and must stay small.
-const MAX_SOURCES: usize = 3;
-const MAX_URL: usize = 2048;
-/// COMMAND_LINE_SIZE of Linux on x86 and arm64.
-const MAX_CMDLINE: usize = 2048;
 
 /// The request, and whether it can be met. What cannot be understood is left out of it, so that the answer can be
 /// kept like any other image. The outer error: a message that nobody can be answered for.
@@ -57,10 +52,10 @@ pub fn request(message: ImportImage, limits: ImportLimits) -> Result<(Request, R
     let request = Request {
         id,
         tenant: message.tenant,
-        name: message.name.chars().take(MAX_NAME).collect(),
+        name: message.name.chars().take(NAME_LIMIT).collect(),
         sources: sources.unwrap_or_default(),
         architecture: architecture.unwrap_or(Architecture::X86_64),
-        kernel_cmdline: message.kernel_cmdline.chars().take(MAX_CMDLINE).collect(),
+        kernel_cmdline: message.kernel_cmdline.chars().take(KERNEL_CMDLINE.length()).collect(),
         guest_agent: message.guest_agent,
         operation_id: message.operation_id,
     };
@@ -75,13 +70,13 @@ fn name_problem(name: &str) -> Option<String> {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
     let outer = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = name.as_bytes();
-    let good = bytes.len() <= MAX_NAME
+    let good = bytes.len() <= NAME_LIMIT
         && bytes.iter().all(|b| inner(*b))
         && outer(bytes.first())
         && outer(bytes.last());
     (!good).then(|| {
         format!(
-            "name: {:?} is no image name: 1 to {MAX_NAME} lower-case letters, digits, '-', '.' and '_', beginning and ending with a letter or digit",
+            "name: {:?} is no image name: 1 to {NAME_LIMIT} lower-case letters, digits, '-', '.' and '_', beginning and ending with a letter or digit",
             shorten(name)
         )
     })
@@ -107,15 +102,16 @@ fn set_problem(sources: &[Source]) -> Option<String> {
 }
 
 fn cmdline_problem(cmdline: &str, sources: &[Source]) -> Option<String> {
-    if cmdline.len() > MAX_CMDLINE || !cmdline.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        return Some(format!("kernel_cmdline: at most {MAX_CMDLINE} printable ASCII characters"));
+    if cmdline.len() > KERNEL_CMDLINE.length() || !cmdline.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return Some(format!("kernel_cmdline: at most {} printable ASCII characters", KERNEL_CMDLINE.0));
     }
     let has_kernel = sources.iter().any(|s| s.role == Role::Kernel);
     (!cmdline.is_empty() && !has_kernel).then(|| "kernel_cmdline: only an image with a kernel has one".into())
 }
 
 fn sources(given: &[ArtifactSource], limits: ImportLimits) -> Result<Vec<Source>, String> {
-    if given.len() > MAX_SOURCES {
+    // more are not even read: what is refused is kept as an answer, and must stay small
+    if given.len() > IMAGE_FILES {
         return Err(format!("sources: {} files; an image has one of each role at most", given.len()));
     }
     let read =
@@ -153,8 +149,8 @@ fn source(source: &ArtifactSource, limits: ImportLimits) -> Result<Source, Strin
 }
 
 fn check_url(text: &str) -> Result<(), String> {
-    if text.len() > MAX_URL {
-        return Err(format!("url: longer than {MAX_URL} bytes"));
+    if text.len() > URL.length() {
+        return Err(format!("url: longer than {} bytes", URL.0));
     }
     let url = Url::parse(text).map_err(|e| format!("url: {:?}: {e}", shorten(text)))?;
     if !matches!(url.scheme(), "http" | "https") {

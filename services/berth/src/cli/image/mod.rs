@@ -50,7 +50,8 @@ pub(super) async fn run(command: ImageCommand, session: &Session) -> Result<(), 
         ImageCommand::List { filter } => {
             let mut all = ListImagesResponse::default();
             all_pages(async |page_token| {
-                let request = ListImagesRequest { page_size: 1000, page_token, filter: filter.clone() };
+                let request =
+                    ListImagesRequest { page_size: kernel::limits::PAGE, page_token, filter: filter.clone() };
                 let page = gateway.read(request, async |r| gateway.images().list_images(r).await).await?;
                 all.images.extend(page.images);
                 Ok(page.next_page_token)

@@ -1,7 +1,7 @@
 //! `berth instance create`.
 
 use super::super::Session;
-use super::super::arguments::{WaitArgs, pair, size, vcpus};
+use super::super::arguments::{WaitArgs, instance_vcpus, pair, size};
 use super::super::public_keys::keys_of;
 use super::{explain, get, show};
 use crate::output::refusal_line;
@@ -10,6 +10,7 @@ use client::{Exit, Failure};
 use contracts::common::v1::{Driver, Resources, RestartPolicy};
 use contracts::gateway::v1::{CreateInstanceRequest, GetInstanceResponse, PreviewInstanceRequest};
 use contracts::scheduler::v1::{Instance, InstancePhase, PlacementPolicy};
+use kernel::limits::{GPU_MILLI, GPUS, USER_DATA, VCPUS};
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
@@ -20,9 +21,6 @@ const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait for the platform to know an instance that was accepted just now.
 const SEEN_PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-
-/// The platform takes no more.
-const MAX_USER_DATA_BYTES: u64 = 64 << 10;
 
 /// Create an instance and start it
 #[derive(Debug, Args)]
@@ -43,8 +41,13 @@ pub struct CreateArgs {
     /// Size by name: see `berth flavor list`
     #[arg(long, required_unless_present = "vcpus", conflicts_with_all = ["vcpus", "memory", "disk"])]
     flavor: Option<String>,
-    /// CPUs, such as 2 or 0.5
-    #[arg(long, value_parser = vcpus, requires = "memory", requires = "disk")]
+    #[arg(
+        long,
+        value_parser = instance_vcpus,
+        requires = "memory",
+        requires = "disk",
+        help = format!("CPUs, such as 2 or 0.5, at most {VCPUS}")
+    )]
     vcpus: Option<u64>,
     /// Memory, such as 512MiB
     #[arg(long, value_parser = size, requires = "vcpus")]
@@ -59,8 +62,11 @@ pub struct CreateArgs {
     /// Host name inside the guest [default: the name]
     #[arg(long, default_value = "", hide_default_value = true)]
     hostname: String,
-    /// cloud-config or script for the guest, at most 64 KiB; '-' = standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = format!("cloud-config or script for the guest, at most {USER_DATA}; '-' = standard input")
+    )]
     user_data: Option<String>,
     /// Label; repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
@@ -83,11 +89,15 @@ pub struct CreateArgs {
     /// How many members of the anti-affinity group may share a host [default: 1]
     #[arg(long, value_name = "COUNT", requires = "anti_affinity", value_parser = clap::value_parser!(u32).range(1..))]
     max_per_host: Option<u32>,
-    /// GPUs; a model is asked for by --require-host gpu.model=NAME
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(GPUS)),
+        help = format!("GPUs, at most {GPUS}; a model is asked for by --require-host gpu.model=NAME")
+    )]
     gpus: Option<u32>,
     /// Thousandths of one GPU, to share it with others [default: 1000]
-    #[arg(long, value_name = "THOUSANDTHS", requires = "gpus", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "THOUSANDTHS", requires = "gpus", value_parser = clap::value_parser!(u32).range(1..=i64::from(GPU_MILLI)))]
     gpu_milli: Option<u32>,
     /// When a guest that ended by itself is started again
     #[arg(long, value_enum, default_value_t = RestartWord::Always)]
@@ -258,13 +268,14 @@ fn user_data_of(file: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     // one byte more than allowed is enough to know; an endless input must not fill the memory
     let read = match file {
-        "-" => std::io::stdin().take(MAX_USER_DATA_BYTES + 1).read_to_end(&mut bytes),
-        path => std::fs::File::open(Path::new(path))
-            .and_then(|f| f.take(MAX_USER_DATA_BYTES + 1).read_to_end(&mut bytes)),
+        "-" => std::io::stdin().take(USER_DATA.0 + 1).read_to_end(&mut bytes),
+        path => {
+            std::fs::File::open(Path::new(path)).and_then(|f| f.take(USER_DATA.0 + 1).read_to_end(&mut bytes))
+        }
     };
     read.map_err(|error| explain(error.to_string()))?;
-    if bytes.len() as u64 > MAX_USER_DATA_BYTES {
-        return Err(explain("it is larger than 64 KiB".into()));
+    if bytes.len() > USER_DATA.length() {
+        return Err(explain(format!("it is larger than {USER_DATA}")));
     }
     String::from_utf8(bytes).map_err(|_| explain("it is not UTF-8 text".into()))
 }
@@ -283,9 +294,9 @@ mod tests {
     fn user_data_has_a_limit() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("u");
-        std::fs::write(&path, vec![b'x'; 64 << 10]).expect("writes");
-        assert_eq!(user_data_of(&path.display().to_string()).expect("fits").len(), 64 << 10);
-        std::fs::write(&path, vec![b'x'; (64 << 10) + 1]).expect("writes");
+        std::fs::write(&path, vec![b'x'; USER_DATA.length()]).expect("writes");
+        assert_eq!(user_data_of(&path.display().to_string()).expect("fits").len(), USER_DATA.length());
+        std::fs::write(&path, vec![b'x'; USER_DATA.length() + 1]).expect("writes");
         assert!(user_data_of(&path.display().to_string()).is_err());
         std::fs::write(&path, [0xff]).expect("writes");
         assert!(user_data_of(&path.display().to_string()).is_err());

@@ -2,7 +2,7 @@
 
 use super::show::phase;
 use crate::output::{local_time, refusal_line, word};
-use contracts::gateway::v1::{ExplainInstanceResponse, PreviewInstanceResponse};
+use contracts::gateway::v1::{ExplainInstanceResponse, PreviewInstanceResponse, Waiting};
 use contracts::scheduler::v1::{PlacementDecision, PlacementPolicy, Rejection};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ pub(super) fn explain(answer: &ExplainInstanceResponse) -> String {
     if !why.is_empty() {
         text += &format!("Because {why}.\n");
     }
+    text += &answer.waiting.as_ref().map(waits).unwrap_or_default();
     if answer.decisions.is_empty() {
         text += "No host has been chosen or ruled out for it yet.\n";
     }
@@ -26,6 +27,17 @@ pub(super) fn explain(answer: &ExplainInstanceResponse) -> String {
         text += &decided(decision);
     }
     text
+}
+
+/// That others may come before it, and how many did.
+fn waits(waiting: &Waiting) -> String {
+    let rule = "Room is not held back for what waits";
+    let whose = if waiting.of_all_tenants { "" } else { " of this tenant" };
+    match waiting.overtaken_by {
+        0 => format!("{rule}: a smaller one that is asked for later may be placed before it.\n"),
+        1 => format!("{rule}: 1 smaller instance{whose}, asked for later, was placed before it.\n"),
+        many => format!("{rule}: {many} smaller instances{whose}, asked for later, were placed before it.\n"),
+    }
 }
 
 /// What would become of an instance of this name.
@@ -134,7 +146,11 @@ mod tests {
         };
         let instance =
             Instance { name: "web-1".into(), phase: 4, host_name: "host-a".into(), ..Instance::default() };
-        let text = explain(&ExplainInstanceResponse { instance: Some(instance), decisions: vec![decision] });
+        let text = explain(&ExplainInstanceResponse {
+            instance: Some(instance),
+            decisions: vec![decision],
+            waiting: None,
+        });
         assert_eq!(
             text,
             "web-1 is ready on host-a.\n\n\
@@ -155,7 +171,8 @@ mod tests {
         let candidate = Candidate { host_id: "a".into(), host_name: "host-a".into(), score: -7 };
         let mut decision = PlacementDecision { candidates: vec![candidate], ..PlacementDecision::default() };
         decision.set_policy(PlacementPolicy::Pack);
-        let text = explain(&ExplainInstanceResponse { instance: None, decisions: vec![decision] });
+        let text =
+            explain(&ExplainInstanceResponse { instance: None, decisions: vec![decision], waiting: None });
         let words =
             "best first (what the instance would waste there counts against a host):\n    host-a scored -7\n";
         assert!(text.contains(words), "{text}");
@@ -172,11 +189,27 @@ mod tests {
         };
         let instance =
             Instance { name: "web-1".into(), phase: 1, refusal: Some(refusal), ..Instance::default() };
-        let text = explain(&ExplainInstanceResponse { instance: Some(instance), decisions: vec![decision] });
+        let text = explain(&ExplainInstanceResponse {
+            instance: Some(instance),
+            decisions: vec![decision],
+            waiting: None,
+        });
         assert!(
             text.starts_with("web-1 is pending.\nBecause no host has room (NO_HOST_HAS_ROOM).\n"),
             "{text}"
         );
         assert!(text.contains("No host would do: no host has room (NO_HOST_HAS_ROOM).\n"), "{text}");
+    }
+
+    #[test]
+    fn who_waits_is_told_who_came_before() {
+        let told = |overtaken_by, of_all_tenants| {
+            let waiting = Some(Waiting { since_us: 1, overtaken_by, of_all_tenants });
+            let instance = Instance { name: "big".into(), phase: 1, ..Instance::default() };
+            explain(&ExplainInstanceResponse { instance: Some(instance), decisions: Vec::new(), waiting })
+        };
+        assert!(told(0, false).contains("may be placed before it"), "{}", told(0, false));
+        assert!(told(1, false).contains("1 smaller instance of this tenant, asked for later, was placed"));
+        assert!(told(3, true).contains("3 smaller instances, asked for later, were placed before it"));
     }
 }

@@ -72,8 +72,13 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
             let mut all = ListInstancesResponse::default();
             all_pages(async |page_token| {
                 let (labels, filter) = (which.labels()?, which.filter.clone());
-                let request =
-                    ListInstancesRequest { page_size: 1000, page_token, include_deleted, labels, filter };
+                let request = ListInstancesRequest {
+                    page_size: kernel::limits::PAGE,
+                    page_token,
+                    include_deleted,
+                    labels,
+                    filter,
+                };
                 let page =
                     gateway.read(request, async |r| gateway.instances().list_instances(r).await).await?;
                 all.instances.extend(page.instances);

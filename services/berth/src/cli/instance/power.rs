@@ -8,6 +8,7 @@ use contracts::gateway::v1::{
     DeleteInstanceRequest, PauseInstanceRequest, RebootInstanceRequest, ResumeInstanceRequest,
     StartInstanceRequest, StopInstanceRequest,
 };
+use kernel::limits::{GRACE_DEFAULT_S, GRACE_S};
 
 #[derive(Debug, Subcommand)]
 pub enum PowerCommand {
@@ -21,8 +22,12 @@ pub enum PowerCommand {
     Stop {
         #[command(flatten)]
         which: Which,
-        /// Seconds the guest gets to shut down [default: 60]
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            value_parser = clap::value_parser!(u32).range(..=i64::from(GRACE_S)),
+            help = format!("Seconds the guest gets to shut down, at most {GRACE_S} [default: {GRACE_DEFAULT_S}]")
+        )]
         grace: Option<u32>,
     },
     /// Restart a guest

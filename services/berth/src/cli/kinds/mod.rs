@@ -253,7 +253,7 @@ async fn all(
     mut request: ListRequest,
     session: &Session,
 ) -> Result<Vec<DynamicMessage>, Failure> {
-    request.page_size = 1000;
+    request.page_size = kernel::limits::PAGE;
     let mut objects = Vec::new();
     all_pages(async |page_token| {
         request.page_token = page_token;

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use client::{Exit, Failure};
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::{DeliveryState, WebhookState};
+use kernel::limits::{PAGE, WEBHOOK_OVERLAP_DEFAULT_S, WEBHOOK_OVERLAP_S};
 use std::time::Duration;
 
 /// Events sent to receivers outside, signed, in order and again until they arrive
@@ -65,8 +66,16 @@ pub enum WebhookCommand {
     RotateSecret {
         /// Name or id
         webhook: String,
-        /// How long the old secret signs as well, up to 168h [default: 24h]
-        #[arg(long, value_name = "TIME", value_parser = duration)]
+        #[arg(
+            long,
+            value_name = "TIME",
+            value_parser = duration,
+            help = format!(
+                "How long the old secret signs as well, up to {}h [default: {}h]",
+                WEBHOOK_OVERLAP_S / 3600,
+                WEBHOOK_OVERLAP_DEFAULT_S / 3600
+            )
+        )]
         overlap: Option<Duration>,
         /// The old secret is good for nothing from now on: it got out
         #[arg(long, conflicts_with = "overlap")]
@@ -89,7 +98,7 @@ pub enum WebhookCommand {
         #[arg(long, value_enum)]
         state: Option<State>,
         /// At most so many
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(PAGE)))]
         limit: u32,
     },
     /// Send an event again, under its own id
@@ -187,7 +196,7 @@ pub(super) async fn run(command: WebhookCommand, session: &Session) -> Result<()
         WebhookCommand::List => {
             let mut list = wire::ListWebhooksResponse::default();
             all_pages(async |page_token| {
-                let request = wire::ListWebhooksRequest { page_size: 1000, page_token };
+                let request = wire::ListWebhooksRequest { page_size: kernel::limits::PAGE, page_token };
                 let page = gateway.read(request, async |r| gateway.webhooks().list_webhooks(r).await).await?;
                 list.webhooks.extend(page.webhooks);
                 Ok(page.next_page_token)

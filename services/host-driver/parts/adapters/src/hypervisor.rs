@@ -4,12 +4,10 @@ use super::fault::Fault;
 use async_trait::async_trait;
 use bytes::Bytes;
 use host_driver_domain::{Condition, Domain, DriverKind, Machine};
+use kernel::limits::EXEC_OUTPUT;
 use kernel::{Bytes as Size, InstanceId, MilliVcpus};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// What is kept of each output stream of a program in a guest.
-pub const EXEC_OUTPUT_LIMIT: usize = 64 * 1024;
 
 /// What a driver on this host can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +61,9 @@ pub struct ExecCall {
 pub struct ExecOutcome {
     /// Its exit code; 128 + signal when a signal ended it.
     pub exit_code: i32,
-    /// At most [`EXEC_OUTPUT_LIMIT`] bytes.
+    /// At most [`EXEC_OUTPUT`].
     pub stdout: Vec<u8>,
-    /// At most [`EXEC_OUTPUT_LIMIT`] bytes.
+    /// At most [`EXEC_OUTPUT`].
     pub stderr: Vec<u8>,
     /// More was written than is kept.
     pub truncated: bool,
@@ -74,9 +72,10 @@ pub struct ExecOutcome {
 impl ExecOutcome {
     /// An outcome with the outputs cut to size.
     pub fn capped(exit_code: i32, mut stdout: Vec<u8>, mut stderr: Vec<u8>, truncated: bool) -> Self {
-        let truncated = truncated || stdout.len() > EXEC_OUTPUT_LIMIT || stderr.len() > EXEC_OUTPUT_LIMIT;
-        stdout.truncate(EXEC_OUTPUT_LIMIT);
-        stderr.truncate(EXEC_OUTPUT_LIMIT);
+        let limit = EXEC_OUTPUT.length();
+        let truncated = truncated || stdout.len() > limit || stderr.len() > limit;
+        stdout.truncate(limit);
+        stderr.truncate(limit);
         Self { exit_code, stdout, stderr, truncated }
     }
 }

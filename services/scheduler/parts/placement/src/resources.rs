@@ -1,5 +1,6 @@
 //! What an instance takes and a host has.
 
+use kernel::limits::{GPU_MILLI, OVERCOMMIT_PERCENT};
 use kernel::{Bytes, MilliVcpus};
 use std::fmt;
 
@@ -38,7 +39,7 @@ pub struct Gpus {
 
 impl Gpus {
     /// Thousandths of a whole GPU.
-    pub const WHOLE: u32 = 1000;
+    pub const WHOLE: u32 = GPU_MILLI;
 
     /// Thousandths of a GPU in all.
     pub fn total(self) -> u32 {
@@ -74,14 +75,11 @@ impl Default for Overcommit {
 }
 
 impl Overcommit {
-    /// Most percent of any resource.
-    pub const LIMIT: u32 = 3200;
-
     /// What is wrong with these percentages, if anything; 0 leaves one as it is.
     pub fn check(self) -> Result<(), String> {
         let all = [self.vcpus, self.memory, self.disk];
-        match all.into_iter().find(|percent| *percent > Self::LIMIT) {
-            Some(percent) => Err(format!("overcommit: {percent} % are too many: 1 to {}", Self::LIMIT)),
+        match all.into_iter().find(|percent| *percent > OVERCOMMIT_PERCENT) {
+            Some(percent) => Err(format!("overcommit: {percent} % are too many: 1 to {OVERCOMMIT_PERCENT}")),
             None => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ mod in_work;
 
 pub use in_work::{find, find_of, in_the_way, names_ahead, on_host, read_ahead, save, write_now};
 
-use super::{column, damaged};
+use super::{column, damaged, if_readable};
 use crate::translate::{instance as translate, names};
 use ::store::{StoreError, many};
 use bus::Failure;
@@ -201,11 +201,12 @@ pub async fn waiting(
     Ok(rows.into_iter().map(|(at, id)| (Timestamp(at), id)).collect())
 }
 
-/// How many instances wait for a host.
-pub async fn count_waiting(tx: &mut AnyConnection) -> Result<u64, Failure> {
-    let count: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM instances WHERE waiting = 1").fetch_one(tx).await?;
-    Ok(u64::try_from(count).unwrap_or(0))
+/// How many instances wait for a host, and since when the first of them was asked for.
+pub async fn count_waiting(tx: &mut AnyConnection) -> Result<(u64, Option<Timestamp>), Failure> {
+    let sql =
+        "SELECT COUNT(*), CAST(COALESCE(MIN(created_at_us), 0) AS BIGINT) FROM instances WHERE waiting = 1";
+    let (count, since): (i64, i64) = sqlx::query_as(sql).fetch_one(tx).await?;
+    Ok((u64::try_from(count).unwrap_or(0), (count > 0).then_some(Timestamp(since))))
 }
 
 /// Ids of the instances whose hosts have not answered their newest orders, and of those hosts, in order of ids after
@@ -232,5 +233,7 @@ async fn select_on_host(tx: &mut AnyConnection, host: HostId) -> Result<Vec<Inst
             .bind(host.to_string())
             .fetch_all(tx)
             .await?;
-    rows.iter().map(|bytes| read(bytes)).collect()
+    // one that cannot be read is told nothing; the others on its host are
+    let read = |bytes: &Vec<u8>| if_readable(read(bytes)).transpose();
+    rows.iter().filter_map(read).collect()
 }

@@ -1,7 +1,6 @@
 //! Proof by password: the same answer in the same time for whatever is wrong, and pauses that grow with each wrong try.
 
 use super::Access;
-use crate::domain::accounts::PASSWORD_LIMIT;
 use crate::domain::patience::{OF_A_USER, OF_AN_ADDRESS, Patience, Pause};
 use bus::Cause;
 use contracts::gateway::v1::{LoginBlocked, UserRecord};
@@ -115,7 +114,7 @@ impl Access {
         let known = record.and_then(|record| record.password.as_ref());
         let known = known.map(|sealed| self.sealer.open(sealed)).transpose().map_err(status::broken)?;
         let known = known.and_then(|hash| String::from_utf8(hash).ok());
-        let whole = password.len() <= PASSWORD_LIMIT;
+        let whole = password.len() <= kernel::limits::PASSWORD;
         let looked_at = if whole { password } else { "" };
         let same = self.passwords.is_right(looked_at, known).await.map_err(status::broken)? && whole;
         let proven = same && record.is_some_and(and);

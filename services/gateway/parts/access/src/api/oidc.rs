@@ -3,6 +3,8 @@
 
 use super::Access;
 use crate::adapters::oidc::{OidcError, Provider};
+use crate::domain::accounts;
+use crate::domain::called::{self, said_by_a_provider};
 use crate::domain::oidc::{self, Identity, Mapping};
 use crate::store::{oidc as tickets, tenants, users};
 use crate::translate::access;
@@ -126,9 +128,15 @@ impl Access {
             .await
             .map_err(failed)?;
         let who = oidc.mapping.identity(&somebody.claims).map_err(refused)?;
-        let link = OidcIdentity { issuer: oidc.provider.issuer().to_owned(), subject: somebody.subject };
+        said_by_a_provider(&somebody.subject)
+            .map_err(|wrong| refused(format!("the subject of the provider: {wrong}")))?;
+        let link = OidcIdentity {
+            issuer: oidc.provider.issuer().to_owned(),
+            subject: somebody.subject,
+            name: who.called.said.clone(),
+        };
         let cause = Cause {
-            actor: crate::domain::accounts::qualified(&who.name, &who.tenant),
+            actor: accounts::qualified(&who.called.name, &who.tenant),
             tenant: who.tenant.clone(),
             ..asked.cause(OperationId::new())
         };
@@ -175,23 +183,46 @@ impl Access {
                 return Err(refused(format!("there is no tenant {:?} here", who.tenant)));
             }
         }
-        let lock = format!("user {} of {}", who.name, who.tenant);
-        self.desk.store().lock(work.tx(), &lock).await.map_err(status::broken)?;
+        let named = self.named(work, &who.tenant, &who.called.name).await?;
         let linked = tickets::user(&mut *work.tx(), &link).await.map_err(status::broken)?;
-        let named = users::find(&mut *work.tx(), &who.tenant, &who.name).await.map_err(status::broken)?;
-        // ids name users too, but no claim is an id
-        let named = named.filter(|record| record.user.as_ref().is_some_and(|user| user.name == who.name));
-        let mut record = match (linked, named) {
-            (Some(record), _) => record,
-            (None, Some(record)) => Self::linkable(record, link)?,
-            (None, None) if oidc.provision => fresh(work, who, link),
-            (None, None) => {
-                let called = crate::domain::accounts::qualified(&who.name, &who.tenant);
+        let waiting = tickets::waiting(&mut *work.tx(), &who.tenant, &who.called.said).await;
+        let waiting = waiting.map_err(status::broken)?;
+        let mut record = match (linked, waiting, named) {
+            (Some(record), ..) => record,
+            (None, Some(record), _) => wire::UserRecord { oidc: Some(link), ..record },
+            (None, None, Some(record)) if waits_for_its_own_name(&record, who) => {
+                wire::UserRecord { oidc: Some(link), ..record }
+            }
+            (None, None, None) if oidc.provision => fresh(work, who, who.called.name.clone(), link),
+            // somebody else is called so: their users are apart from each other, and nobody is taken over
+            (None, None, Some(_)) if oidc.provision => {
+                let name = called::marked(&who.called.name, &self.mark(&link));
+                if self.named(work, &who.tenant, &name).await?.is_some() {
+                    let text = format!("{:?} and {name:?} are taken here", who.called.name);
+                    return Err(refused(format!(
+                        "{text}; an administrator has to make a user for {:?}",
+                        link.name
+                    )));
+                }
+                fresh(work, who, name, link)
+            }
+            (None, None, Some(record)) => return Err(not_linkable(&record, who)),
+            (None, None, None) => {
+                let called = accounts::qualified(&who.called.name, &who.tenant);
+                let hint = match who.called.is_exact() {
+                    true => String::new(),
+                    false => format!(" for {:?} (berth user create --oidc-name)", link.name),
+                };
                 return Err(refused(format!(
-                    "there is no user {called} here; an administrator has to make it"
+                    "there is no user {called} here; an administrator has to make it{hint}"
                 )));
             }
         };
+        if let Some(user) = &record.user {
+            // who somebody is here is known only now
+            let actor = access::called(user);
+            work.set_cause(Cause { actor, ..work.cause().clone() });
+        }
         let before = users::by_id(&mut *work.tx(), &id_of(&record)).await.map_err(status::broken)?;
         let Some(user) = &mut record.user else { return Err(status::broken("a user without a row")) };
         if user.disabled {
@@ -222,27 +253,59 @@ impl Access {
         record.user.ok_or_else(|| status::broken("a user without a row"))
     }
 
-    /// A user of that name that was made for whoever comes first. Any other is somebody already: a provider takes nobody
-    /// over, however it calls its users.
-    fn linkable(record: wire::UserRecord, link: OidcIdentity) -> Result<wire::UserRecord, Status> {
-        let called = record.user.as_ref().map(access::called).unwrap_or_default();
-        match &record.oidc {
-            Some(waiting) if waiting.issuer.is_empty() => {}
-            Some(_) => return Err(refused(format!("the user {called} is somebody else at the provider"))),
-            None => return Err(refused(format!("the user {called} does not log in through a provider"))),
-        }
-        Ok(wire::UserRecord { oidc: Some(link), ..record })
+    /// The user of a tenant that has this name. Until the work ends nobody else gives it to anybody.
+    async fn named(
+        &self,
+        work: &mut Work,
+        tenant: &str,
+        name: &str,
+    ) -> Result<Option<wire::UserRecord>, Status> {
+        let lock = format!("user {name} of {tenant}");
+        self.desk.store().lock(work.tx(), &lock).await.map_err(status::broken)?;
+        let found = users::find(&mut *work.tx(), tenant, name).await.map_err(status::broken)?;
+        // ids name users too, but no claim is an id
+        Ok(found.filter(|record| record.user.as_ref().is_some_and(|user| user.name == name)))
     }
+
+    /// What is of this person of this provider alone, the same every time.
+    fn mark(&self, link: &OidcIdentity) -> String {
+        let whole = format!("{} {}", link.issuer, link.subject);
+        self.requests.key.fingerprint("oidc", whole.as_bytes())
+    }
+}
+
+/// A user that was made for whoever comes first under its own name, which is said letter by letter. Any other is somebody
+/// already: a provider takes nobody over, however it calls its users.
+fn waits_for_its_own_name(record: &wire::UserRecord, who: &Identity) -> bool {
+    let waits = |oidc: &OidcIdentity| oidc.issuer.is_empty() && oidc.name.is_empty();
+    who.called.is_exact() && record.oidc.as_ref().is_some_and(waits)
+}
+
+fn not_linkable(record: &wire::UserRecord, who: &Identity) -> Status {
+    let called = record.user.as_ref().map(access::called).unwrap_or_default();
+    refused(match &record.oidc {
+        Some(waits) if waits.issuer.is_empty() => format!(
+            "the user {called} waits for somebody whom the provider calls otherwise than {:?}",
+            who.called.said
+        ),
+        Some(_) => format!("the user {called} is somebody else at the provider"),
+        None => format!("the user {called} does not log in through a provider"),
+    })
 }
 
 fn id_of(record: &wire::UserRecord) -> String {
     record.user.as_ref().map(|user| user.id.clone()).unwrap_or_default()
 }
 
-fn fresh(work: &Work, who: &Identity, link: OidcIdentity) -> wire::UserRecord {
+fn fresh(work: &Work, who: &Identity, name: String, link: OidcIdentity) -> wire::UserRecord {
+    let description = match name == link.name {
+        true => String::new(),
+        false => format!("{} at the identity provider", link.name),
+    };
     let user = wire::User {
         id: UserId::new().to_string(),
-        name: who.name.clone(),
+        name,
+        description,
         tenant: who.tenant.clone(),
         created_at_us: work.now().micros(),
         ..wire::User::default()

@@ -2,7 +2,8 @@
 
 use super::Access;
 use crate::domain::accounts;
-use crate::store::users;
+use crate::domain::called::said_by_a_provider;
+use crate::store::{oidc as tickets, users};
 use crate::translate::access;
 use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::user_service_server::UserService;
@@ -52,7 +53,8 @@ impl Access {
     }
 
     async fn make_user(&self, asked: &Asked, request: wire::CreateUserRequest) -> Result<Accepted, Status> {
-        let wire::CreateUserRequest { name, description, password, roles, oidc } = request;
+        let wire::CreateUserRequest { name, description, password, roles, oidc, oidc_name } = request;
+        let oidc = oidc || !oidc_name.is_empty();
         let home = &asked.caller.tenant;
         names::instance("name", &name).map_err(status::invalid)?;
         accounts::description("description", &description).map_err(status::invalid)?;
@@ -62,6 +64,10 @@ impl Access {
         }
         given.sort();
         given.dedup();
+        if !oidc_name.is_empty() {
+            said_by_a_provider(&oidc_name)
+                .map_err(|why| status::invalid(Violation::new("oidc_name", why)))?;
+        }
         if oidc && !password.is_empty() {
             let text = "a user who logs in through the identity provider has no password here";
             return Err(status::invalid(Violation::new("password", text)));
@@ -78,6 +84,22 @@ impl Access {
             let refusal = Refusal::new("USER_EXISTS", format!("there is a user called {name:?} already"));
             return Err(status::refused(Code::AlreadyExists, refusal, "name"));
         }
+        let waits = wire::OidcIdentity { name: oidc_name, ..wire::OidcIdentity::default() };
+        if !waits.name.is_empty() {
+            let tx = entry.work.tx();
+            // whoever comes under the name there may be one user only
+            let lock = format!("user {} of the provider of {home}", waits.name);
+            self.desk.store().lock(tx, &lock).await.map_err(status::broken)?;
+            let another = tickets::waiting(&mut *tx, home, &waits.name).await.map_err(status::broken)?;
+            if let Some(another) = another.and_then(|record| record.user) {
+                let text = format!("{} waits for {:?} already", access::called(&another), waits.name);
+                return Err(status::refused(
+                    Code::AlreadyExists,
+                    Refusal::new("USER_EXISTS", text),
+                    "oidc_name",
+                ));
+            }
+        }
         let now_us = entry.work.now().micros();
         let user = wire::User {
             id,
@@ -92,7 +114,7 @@ impl Access {
             updated_at_us: now_us,
             ..wire::User::default()
         };
-        let oidc = oidc.then(wire::OidcIdentity::default);
+        let oidc = oidc.then_some(waits);
         let record = wire::UserRecord { user: Some(user), password, oidc, ..wire::UserRecord::default() };
         users::put(entry.work.tx(), &record).await.map_err(status::broken)?;
         entry.work.say_for(home, &wire::UserCreated { record: Some(record) });

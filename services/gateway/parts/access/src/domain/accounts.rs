@@ -3,12 +3,8 @@
 use gateway_api::domain::names;
 use gateway_api::domain::violation::Violation;
 use kernel::PLATFORM;
+use kernel::limits::{PASSWORD, PASSWORD_LEAST};
 
-/// Shortest password, in bytes (NIST SP 800-63B, section 3.1.1.2, asks for 15 characters where it is all there is, 8
-/// beside a second factor).
-pub const PASSWORD_LEAST: usize = 12;
-/// Longest password, in bytes: hashing more is work for nothing.
-pub const PASSWORD_LIMIT: usize = 256;
 /// Longest description, in bytes.
 pub const DESCRIPTION_LIMIT: usize = 1024;
 /// Longest life of a token that ends, in seconds: ten years.
@@ -37,11 +33,10 @@ pub fn description(field: &str, text: &str) -> Result<(), Violation> {
 
 /// A password that may be set. What it is does not appear in what is said about it.
 pub fn password(field: &str, text: &str) -> Result<(), Violation> {
-    if (PASSWORD_LEAST..=PASSWORD_LIMIT).contains(&text.len()) {
+    if (PASSWORD_LEAST..=PASSWORD).contains(&text.len()) {
         return Ok(());
     }
-    let text =
-        format!("a password has {PASSWORD_LEAST} to {PASSWORD_LIMIT} bytes, this one has {}", text.len());
+    let text = format!("a password has {PASSWORD_LEAST} to {PASSWORD} bytes, this one has {}", text.len());
     Err(Violation::new(field, text))
 }
 

@@ -1,7 +1,7 @@
 //! Who somebody at an identity provider is here: which name, tenant and roles the provider's claims lead to.
 
 use super::accounts;
-use gateway_api::domain::names;
+use super::called::Called;
 use gateway_api::domain::permissions::Role;
 use gateway_api::domain::violation::excerpt;
 use kernel::PLATFORM;
@@ -28,8 +28,8 @@ pub struct Mapping {
 /// Who somebody is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// "ann".
-    pub name: String,
+    /// What they are called there, and here as long as nobody else is.
+    pub called: Called,
     /// "acme".
     pub tenant: String,
     /// What their groups give them there.
@@ -66,13 +66,8 @@ impl Mapping {
             _ => Err(format!("the provider says nothing in the claim {claim:?}; ask for the right scopes")),
         };
         let name = one(&self.user_claim)?;
-        names::instance("name", &name).map_err(|wrong| {
-            let shown = excerpt(&name, 80);
-            format!(
-                "the claim {:?} is {shown:?}, which is no name of a user: {}",
-                self.user_claim, wrong.message
-            )
-        })?;
+        let called = Called::read(&name)
+            .map_err(|wrong| format!("the claim {:?} is no name of a user: {wrong}", self.user_claim))?;
         let tenant =
             if self.tenant_claim.is_empty() { self.tenant.clone() } else { one(&self.tenant_claim)? };
         // a claim never makes somebody a user of the platform: only the setting does
@@ -82,7 +77,7 @@ impl Mapping {
         }
         let groups = claims.get(&self.groups_claim).into_iter().flatten();
         let roles = groups.filter_map(|group| self.roles.get(group).copied()).collect();
-        Ok(Identity { name, tenant, roles })
+        Ok(Identity { called, tenant, roles })
     }
 }
 
@@ -117,7 +112,7 @@ mod tests {
     fn claims_lead_to_a_name_a_tenant_and_roles() {
         let said = claims(&[("preferred_username", &["ann"]), ("groups", &["devs", "ops", "others"])]);
         let who = mapping().identity(&said).expect("right");
-        assert_eq!((who.name.as_str(), who.tenant.as_str()), ("ann", "acme"));
+        assert_eq!((who.called.name.as_str(), who.tenant.as_str()), ("ann", "acme"));
         assert_eq!(who.roles, BTreeSet::from([Role::Operator, Role::Developer]));
         let by_claim = Mapping { tenant_claim: "org".into(), ..mapping() };
         let said = claims(&[("preferred_username", &["ann"]), ("org", &["bravo"])]);
@@ -133,7 +128,7 @@ mod tests {
         for (mapping, said, about) in [
             (mapping(), claims(&[]), "preferred_username"),
             (mapping(), claims(&[("preferred_username", &["ann", "bob"])]), "several"),
-            (mapping(), claims(&[("preferred_username", &["Ann Smith"])]), "no name of a user"),
+            (mapping(), claims(&[("preferred_username", &["ann\0"])]), "no name of a user"),
             (by_claim.clone(), claims(&[ann]), "org"),
             (by_claim.clone(), claims(&[ann, ("org", &["platform"])]), "platform"),
             (by_claim, claims(&[ann, ("org", &["a b"])]), "no tenant"),

@@ -8,6 +8,7 @@ use crate::adapters::keys::TokenKey;
 use crate::domain::caller::Caller;
 use crate::domain::idempotency::{self, Decision, Earlier};
 use crate::domain::preference;
+use crate::domain::traces;
 use crate::store::operations;
 use crate::translate::operations::{self as translate, New};
 use crate::translate::status;
@@ -223,7 +224,7 @@ impl Requests {
             method,
             key,
             fingerprint: self.key.fingerprint(method, encoded),
-            traceparent: header("traceparent").unwrap_or_default(),
+            traceparent: traces::well_formed(&header("traceparent").unwrap_or_default()).to_owned(),
             wait: preference::wait(
                 request.metadata().get_all("prefer").iter().filter_map(|v| v.to_str().ok()),
             ),

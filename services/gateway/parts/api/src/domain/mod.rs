@@ -13,4 +13,5 @@ pub mod page;
 pub mod permissions;
 mod permissions_of_kinds;
 pub mod preference;
+pub mod traces;
 pub mod violation;

@@ -1,14 +1,11 @@
 //! Names: of instances, images and flavors, host names, and what names an object in a request.
 
 use super::violation::{Violation, excerpt};
-use kernel::names::{NAME_LIMIT, is_dns_label};
-
-/// Longest host name (RFC 1035, section 2.3.4).
-const HOSTNAME_LIMIT: usize = 253;
+use kernel::names::{self, NAME_LIMIT};
 
 /// An instance is called like a DNS label: `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn instance(field: &str, name: &str) -> Result<(), Violation> {
-    kernel::names::name(name).map_err(|why| Violation::new(field, why))
+    names::name(name).map_err(|why| Violation::new(field, why))
 }
 
 /// Images and flavors may also have dots: "debian-12.5", "m1.small".
@@ -33,17 +30,7 @@ pub fn dotted(field: &str, name: &str) -> Result<(), Violation> {
 
 /// A host name: DNS labels with dots between, at most 253 bytes.
 pub fn hostname(field: &str, name: &str) -> Result<(), Violation> {
-    let right = name.len() <= HOSTNAME_LIMIT && name.to_ascii_lowercase().split('.').all(is_dns_label);
-    if right {
-        return Ok(());
-    }
-    Err(Violation::new(
-        field,
-        format!(
-            "{:?} is not a host name: write labels of letters, digits and '-' with dots between, such as web-1.example.com",
-            excerpt(name, 80)
-        ),
-    ))
+    names::host_name(name).map_err(|why| Violation::new(field, why))
 }
 
 /// Something that names an object: its name or its id, not resolved yet.

@@ -1,18 +1,17 @@
 //! Pages of a list: how long they are and where the next begins.
 
 use super::violation::Violation;
+use kernel::limits::PAGE;
 
 /// Length of a page when none is given.
 pub const DEFAULT: u32 = 100;
-/// Longest page.
-pub const LIMIT: u32 = 1000;
 /// Longest page token, in characters.
 const TOKEN_LIMIT: usize = 512;
 
 /// Which page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// 1 to [`LIMIT`] rows.
+    /// 1 to [`PAGE`] rows.
     pub size: u32,
     /// The key of the last row of the page before; empty = from the first.
     pub after: Vec<String>,
@@ -23,8 +22,8 @@ impl Page {
     pub fn read(size: u32, token: &str, parts: usize) -> Result<Self, Violation> {
         let size = match size {
             0 => DEFAULT,
-            1..=LIMIT => size,
-            _ => return Err(Violation::new("page_size", format!("{size} is too many: at most {LIMIT}"))),
+            1..=PAGE => size,
+            _ => return Err(Violation::new("page_size", format!("{size} is too many: at most {PAGE}"))),
         };
         if token.is_empty() {
             return Ok(Self { size, after: Vec::new() });

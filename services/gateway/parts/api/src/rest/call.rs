@@ -17,6 +17,7 @@ use contracts::Method;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kernel::limits::REST_BODY;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,6 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 use tower::ServiceExt;
 
-/// Longest JSON body: user data at its limit, escaped, with everything else at its limit.
-const BODY_LIMIT: usize = 1 << 20;
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an answer may take: the longest wait for an operation, and some.
@@ -204,12 +203,12 @@ async fn json_body(
 }
 
 async fn collect(body: Body) -> Result<bytes::Bytes, Problem> {
-    match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {
+    match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, REST_BODY.length()).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(e)) if e.is::<LengthLimitError>() => Err(Problem::http(
             StatusCode::PAYLOAD_TOO_LARGE,
             "PAYLOAD_TOO_LARGE",
-            format!("a body has at most {BODY_LIMIT} bytes"),
+            format!("a body has at most {REST_BODY}"),
         )),
         Ok(Err(e)) => {
             Err(Problem::http(StatusCode::BAD_REQUEST, "BODY_BROKE_OFF", format!("the body broke off: {e}")))

@@ -1,19 +1,45 @@
 //! CloudEvents over HTTP: one in structured mode, many in batched mode, one in binary mode (CloudEvents HTTP protocol
 //! binding 1.0.2).
 
+use super::call::Door;
 use super::frames::frame;
 use super::problem::Problem;
+use crate::api::audit::Draft;
 use crate::domain::violation::Violation;
 use crate::translate::{external_events as translate, status};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::Method;
 use contracts::gateway::v1::{ExternalEvent, PublishEventsRequest};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use prost::Message as _;
+use std::sync::Arc;
 
 /// What every media type of the binding begins with.
 const FAMILY: &str = "application/cloudevents";
+
+/// The handshake by which a sender asks whether it may deliver here ("HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section
+/// 4): whoever holds a token that may send events may, from any origin, as fast as the tenant may ask for anything.
+pub async fn handshake(door: Door, method: &'static Method, request: Request<Body>) -> Response {
+    let (parts, _) = request.into_parts();
+    if let Err(status) = door.admit(method, &parts).await {
+        return Problem::of(&status).into_response();
+    }
+    // nothing was sent yet
+    if let Some(draft) = parts.extensions.get::<Arc<Draft>>() {
+        draft.leave_out();
+    }
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    if let Some(origin) = parts.headers.get("webhook-request-origin") {
+        headers.insert("webhook-allowed-origin", origin.clone());
+        headers.insert("webhook-allowed-rate", HeaderValue::from_static("*"));
+    }
+    response
+}
 
 /// The framed request that a CloudEvents body stands for. Each field that is wrong is named as it was sent.
 pub fn message(parts: &Parts, body: &[u8]) -> Result<Bytes, Problem> {
@@ -41,7 +67,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<ExternalEvent>, Problem>
         }
         "application/cloudevents-batch+json" => {
             let events = translate::batch(text(body)?).map_err(invalid)?;
-            translate::check_all("", &events, crate::domain::cloud_event::BATCH_LIMIT).map_err(invalid)?;
+            translate::check_all("", &events, kernel::limits::EVENTS_AT_ONCE).map_err(invalid)?;
             Ok(events)
         }
         other if other.starts_with(FAMILY) => {

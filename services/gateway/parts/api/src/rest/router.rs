@@ -2,7 +2,7 @@
 
 use super::call::{self, Door};
 use super::problem::Problem;
-use super::{console, event_socket, lines, openapi, sse, upload};
+use super::{cloud_events, console, event_socket, lines, openapi, sse, upload};
 use crate::api::audit::{Answered, Draft};
 use crate::translate;
 use axum::Router;
@@ -30,6 +30,8 @@ pub enum Shape {
     Upload,
     /// Streams both ways: a WebSocket.
     Socket,
+    /// No call: a sender of CloudEvents asks whether it may deliver here.
+    Handshake,
 }
 
 /// The shape follows from which sides stream.
@@ -57,6 +59,10 @@ pub fn router(door: &Door) -> Router {
         };
         let shape = shape(method);
         router = router.route(&method.path, on(filter, handler(door, method, shape)));
+        if method.body == contracts::Body::CloudEvents {
+            router = router
+                .route(&method.path, on(MethodFilter::OPTIONS, handler(door, method, Shape::Handshake)));
+        }
         if shape == Shape::Events {
             let path = format!("{}/ws", method.path);
             router = router.route(&path, on(filter, handler(door, method, Shape::EventSocket)));
@@ -126,6 +132,7 @@ async fn run(door: Door, method: &'static Method, shape: Shape, request: Request
         Shape::Lines => lines::lines(door, method, request).await,
         Shape::Upload => upload::upload(door, method, request).await,
         Shape::Socket => console::socket(door, method, request).await,
+        Shape::Handshake => cloud_events::handshake(door, method, request).await,
     }
 }
 

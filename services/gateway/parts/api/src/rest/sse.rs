@@ -10,8 +10,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contracts::Method;
-use futures::stream;
-use http::{HeaderMap, Request, header};
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -28,11 +28,29 @@ pub async fn events(door: Door, method: &'static Method, request: Request<Body>)
     };
     if wants_lines(&parts.headers) {
         let body = Body::from_stream(stream::unfold(Some(frames), move |frames| next_line(method, frames)));
-        return ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
+        return (through_proxies(), [(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
     }
-    Sse::new(stream::unfold(Some(frames), move |frames| next(method, frames)))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    (through_proxies(), served(stream::unfold(Some(frames), move |frames| next(method, frames))))
         .into_response()
+}
+
+/// What keeps proxies from holding a stream back: nginx and its kin buffer answers unless told not to
+/// (`X-Accel-Buffering`), others wait for enough to compress, or for an end that does not come (`no-transform`).
+fn through_proxies() -> [(HeaderName, HeaderValue); 2] {
+    [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ]
+}
+
+/// A comment comes first, so that whoever waits for the first byte learns at once that the stream is open; a silent stream
+/// shows by others that it is alive, well within the minute after which proxies give up.
+fn served<S>(events: S) -> Response
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    let open = stream::once(async { Ok(Event::default().comment("open")) });
+    Sse::new(open.chain(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// The first form in `Accept` that we know; without one it is Server-Sent Events.
@@ -80,7 +98,19 @@ fn event(piece: &Piece) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+
+    #[tokio::test]
+    async fn proxies_hold_nothing_back() {
+        let silent = (through_proxies(), served(stream::pending())).into_response();
+        let of = |name: &str| silent.headers()[name].to_str().expect("ascii").to_owned();
+        assert_eq!(of("content-type"), "text/event-stream");
+        assert_eq!(
+            (of("x-accel-buffering"), of("cache-control")),
+            ("no".into(), "no-cache, no-transform".into())
+        );
+        let first = silent.into_body().into_data_stream().next().await.expect("at once").expect("bytes");
+        assert!(first.starts_with(b":"), "{first:?}");
+    }
 
     #[tokio::test]
     async fn events_carry_their_cursor() {

@@ -1,6 +1,7 @@
 //! What every request leaves behind: a span that is the root of its trace, a count and a duration.
 
 use crate::api::admit::method_of;
+use crate::domain::traces;
 use crate::translate::status::code_name;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -56,12 +57,9 @@ pub async fn observe(State(observer): State<Arc<Observer>>, request: Request, ne
     response
 }
 
-/// The caller's trace, when it is well formed (W3C Trace Context, section 3.2).
+/// The caller's trace, when it is well formed.
 fn traceparent(headers: &HeaderMap) -> &str {
-    let text = headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let right = text.len() == 55
-        && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b) || b == b'-');
-    if right { text } else { "" }
+    traces::well_formed(headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default())
 }
 
 /// Ends unary methods that take longer than the caller waits (`grpc-timeout`) or than we allow.

@@ -3,6 +3,7 @@
 use super::{column, snapshots};
 use crate::domain::audit::{Filter, operation};
 use contracts::gateway::v1::AuditRecord;
+use kernel::printable;
 use prost::Message as _;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe};
 
@@ -26,7 +27,7 @@ pub async fn put(db: &mut AnyConnection, record: &AuditRecord) -> Result<(), sql
     .bind(&record.id)
     .bind(record.at_us)
     .bind(&record.tenant)
-    .bind(&record.actor)
+    .bind(printable(&record.actor))
     .bind(operation(&record.method))
     .bind(i64::from(record.outcome))
     .bind(column(record.count))
@@ -37,6 +38,7 @@ pub async fn put(db: &mut AnyConnection, record: &AuditRecord) -> Result<(), sql
         if object.is_empty() {
             continue;
         }
+        let object = printable(object);
         sqlx::query(
             "INSERT INTO audit_objects (object, audit_id) VALUES ($1, $2) ON CONFLICT (object, audit_id) DO NOTHING",
         )

@@ -5,6 +5,7 @@ use crate::domain::caller::Caller;
 use crate::domain::violation::{Violation, excerpt};
 use contracts::Method;
 use contracts::gateway::v1 as wire;
+use kernel::printable;
 use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
@@ -51,9 +52,9 @@ pub fn kind(method: &Method) -> String {
     )
 }
 
-/// A name as it was sent, not too long.
+/// A name as it was sent, not too long, and so that it can be kept: whatever a stranger sends leaves a record.
 pub fn name(sent: &str) -> String {
-    excerpt(sent, TEXT_LIMIT)
+    printable(&excerpt(sent, TEXT_LIMIT))
 }
 
 /// A request as JSON without secrets, not too long, and the object it names.
@@ -155,6 +156,13 @@ mod tests {
         let letter = wire::DropDeadLetterRequest { sequence: 7 };
         let (_, object) = request(method("DropDeadLetter"), &dynamic(method("DropDeadLetter"), &letter));
         assert_eq!((object.kind.as_str(), object.name.as_str()), ("sequence", "7"));
+    }
+
+    #[test]
+    fn a_name_that_no_table_takes_is_still_recorded() {
+        let stop = wire::StopInstanceRequest { instance: "a\0b".into(), grace_s: None };
+        let (json, object) = request(method("StopInstance"), &dynamic(method("StopInstance"), &stop));
+        assert!(object.name == "a\u{fffd}b" && !json.contains('\0'), "{json}");
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Events of other systems: from CloudEvents in JSON or in headers to what goes into the stream, and back to the
 //! document that was sent.
 
-use crate::domain::cloud_event::{
-    self, BATCH_LIMIT, DEPTH_LIMIT, EVENT_LIMIT, EXTENSIONS_LIMIT, KNOWN, is_json,
-};
+use crate::domain::cloud_event::{self, DEPTH_LIMIT, KNOWN, is_json};
 use crate::domain::json_text;
 use crate::domain::violation::{Violation, excerpt};
 use base64::Engine as _;
@@ -11,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use contracts::gateway::v1::external_attribute::Value as Attribute;
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{ExternalAttribute, ExternalEvent};
+use kernel::limits::{EVENT, EVENTS_AT_ONCE};
 use prost::Message as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -26,10 +25,16 @@ pub fn key(event: &ExternalEvent) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// Checks the events of a request. Fields are named from `at`: "events" gives "events[3].source".
+/// SHA-256 of a text in hex.
+pub fn digest(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// Checks the events of a request, which may be none (an empty batch is one: JSON format 1.0.2, section 4.2). Fields are
+/// named from `at`: "events" gives "events[3].source".
 pub fn check_all(at: &str, events: &[ExternalEvent], limit: usize) -> Result<(), Violation> {
-    if events.is_empty() || events.len() > limit {
-        let text = format!("{} events are sent; write 1 to {limit}", events.len());
+    if events.len() > limit {
+        let text = format!("{} events are sent; write at most {limit}", events.len());
         return Err(Violation::new(at, text));
     }
     for (index, event) in events.iter().enumerate() {
@@ -47,11 +52,6 @@ pub fn check(event: &ExternalEvent) -> Result<(), Violation> {
             cloud_event::attribute(name, value)?;
         }
     }
-    if event.extensions.len() > EXTENSIONS_LIMIT {
-        let text =
-            format!("{} further attributes are too many: at most {EXTENSIONS_LIMIT}", event.extensions.len());
-        return Err(Violation::new("extensions", text));
-    }
     for (name, attribute) in &event.extensions {
         cloud_event::extension_name(name)?;
         match &attribute.value {
@@ -64,9 +64,8 @@ pub fn check(event: &ExternalEvent) -> Result<(), Violation> {
         check_json(text)?;
     }
     let size = event.encoded_len();
-    if size > EVENT_LIMIT {
-        let text =
-            format!("an event of {size} bytes is too long: at most {EVENT_LIMIT}, with all its attributes");
+    if size > EVENT.length() {
+        let text = format!("an event of {size} bytes is too long: at most {EVENT}, with all its attributes");
         return Err(Violation::new("data", text));
     }
     Ok(())
@@ -120,8 +119,8 @@ pub fn batch(text: &str) -> Result<Vec<ExternalEvent>, Violation> {
         _ => return Err(Violation::new("", "a batch is a JSON array of events")),
     }
     let elements = json_text::elements(text);
-    if elements.len() > BATCH_LIMIT {
-        let text = format!("{} events are too many: at most {BATCH_LIMIT} in one batch", elements.len());
+    if elements.len() > EVENTS_AT_ONCE {
+        let text = format!("{} events are too many: at most {EVENTS_AT_ONCE} in one batch", elements.len());
         return Err(Violation::new("", text));
     }
     let event = |(index, text): (usize, &&str)| {
@@ -153,7 +152,7 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
             return Err(Violation::new(shown, "this attribute is given twice"));
         }
         match (name.as_str(), value) {
-            ("data", _) => json = Some((raw.to_owned(), value.clone())),
+            ("data", value) => json = Some((raw.to_owned(), value.clone())),
             // null is how a document may say that an attribute is not there
             (_, Value::Null) => {}
             ("data_base64", Value::String(text)) => base64 = Some(text.clone()),
@@ -178,6 +177,9 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
             return Err(Violation::new(name, "this attribute is missing"));
         }
     }
+    // null beside the other form of data, or where the data are no JSON, says that there is none in this form
+    let json =
+        json.filter(|(_, value)| !value.is_null() || (base64.is_none() && is_json(&event.datacontenttype)));
     event.data = match (json, base64) {
         (Some(_), Some(_)) => return Err(Violation::new("data_base64", "give this or data, not both")),
         (None, Some(text)) => Some(Data::Binary(
@@ -185,7 +187,9 @@ pub fn structured(text: &str) -> Result<ExternalEvent, Violation> {
                 .decode(text)
                 .map_err(|_| Violation::new("data_base64", "expected a string of base64"))?,
         )),
-        (Some((_, Value::String(text))), None) if !is_json(&event.datacontenttype) => Some(Data::Text(text)),
+        (Some((_, Value::String(text))), None) if !is_json(&event.datacontenttype) => {
+            Some(if text.contains('\0') { Data::Binary(text.into_bytes()) } else { Data::Text(text) })
+        }
         (Some((raw, _)), None) => Some(Data::Json(raw)),
         (None, None) => None,
     };
@@ -261,7 +265,8 @@ fn data(media_type: &str, body: &[u8]) -> Option<Data> {
     Some(match text {
         // no type: these are bytes that say nothing of themselves
         Some(text) if !essence.is_empty() && is_json(&essence) => Data::Json(text.to_owned()),
-        Some(text) if is_text => Data::Text(text.to_owned()),
+        // in a field of text it would be a text that no table takes; the bytes are the same
+        Some(text) if is_text && !text.contains('\0') => Data::Text(text.to_owned()),
         _ => Data::Binary(body.to_vec()),
     })
 }
@@ -286,7 +291,7 @@ fn unescaped(value: &str) -> Option<String> {
                 decoded.extend(hex);
                 at += 3;
             }
-            (b'%', None) => return None,
+            // who does not encode it means the sign itself
             (byte, _) => {
                 decoded.push(*byte);
                 at += 1;

@@ -7,10 +7,10 @@ use contracts::gateway::v1 as wire;
 use contracts::gateway::v1::external_event_service_server::ExternalEventService;
 use contracts::gateway::v1::{ExternalEvent, ExternalEventReceived, ExternalVia, PublishedEvent};
 use gateway_api::api::accept::{Asked, Requests};
-use gateway_api::domain::cloud_event::BATCH_LIMIT;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::{external_events as translate, status};
 use kernel::OperationId;
+use kernel::limits::{ALERTS_AT_ONCE, EVENTS_AT_ONCE};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 use std::collections::BTreeSet;
@@ -170,7 +170,7 @@ impl ExternalEventService for Publisher {
         let asked = self.requests.asked(&request, "PublishEvents")?;
         let events = request.into_inner().events;
         let via = ExternalVia::Api;
-        translate::check_all("events", &events, BATCH_LIMIT)
+        translate::check_all("events", &events, EVENTS_AT_ONCE)
             .map_err(|wrong| self.unfit(via, events.len(), wrong))?;
         let events = self.publish(asked, events, via).await?;
         Ok(Response::new(wire::PublishEventsResponse { events }))
@@ -184,9 +184,7 @@ impl ExternalEventService for Publisher {
         let request = request.into_inner();
         let via = ExternalVia::Alertmanager;
         let events = alertmanager::events(&request)
-            .and_then(|events| {
-                translate::check_all("alerts", &events, alertmanager::ALERTS_LIMIT).map(|()| events)
-            })
+            .and_then(|events| translate::check_all("alerts", &events, ALERTS_AT_ONCE).map(|()| events))
             .map_err(|wrong| self.unfit(via, request.alerts.len(), wrong))?;
         let events = self.publish(asked, events, via).await?;
         Ok(Response::new(wire::PublishAlertsResponse { events }))

@@ -18,6 +18,7 @@ use gateway_api::domain::names;
 use gateway_api::domain::page::Page;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
+use kernel::limits::{WEBHOOK_OVERLAP_DEFAULT_S, WEBHOOK_OVERLAP_S};
 use kernel::{MessageId, PLATFORM, Refusal, Timestamp, WebhookId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// Most webhooks of one tenant: each reads the stream for itself.
 const WEBHOOKS_LIMIT: i64 = 50;
-/// How long the old secret is good after a rotation when nothing is said.
-const OVERLAP_S: u32 = 86_400;
-/// Longest overlap: 7 days.
-const OVERLAP_LIMIT_S: u32 = 7 * 86_400;
 
 /// Webhooks, for those who have them.
 pub struct Webhooks {
@@ -324,11 +321,11 @@ impl WebhookService for Webhooks {
         let wire::RotateWebhookSecretRequest { webhook: name, overlap_s, at_once } = request.into_inner();
         let fresh = signature::fresh_secret();
         let take = async {
-            if overlap_s > OVERLAP_LIMIT_S || (at_once && overlap_s > 0) {
-                let text = format!("at most {OVERLAP_LIMIT_S} seconds, and none together with at_once");
+            if overlap_s > WEBHOOK_OVERLAP_S || (at_once && overlap_s > 0) {
+                let text = format!("at most {WEBHOOK_OVERLAP_S} seconds, and none together with at_once");
                 return Err(status::invalid(Violation::new("overlap_s", text)));
             }
-            let overlap = if overlap_s == 0 { OVERLAP_S } else { overlap_s };
+            let overlap = if overlap_s == 0 { WEBHOOK_OVERLAP_DEFAULT_S } else { overlap_s };
             let sealed = self.sealer.seal(fresh.as_bytes());
             let change =
                 move |record: &mut wire::WebhookRecord, webhook: &mut wire::Webhook, now: Timestamp| {

@@ -89,14 +89,14 @@ fn record(work: &Work, sent: &Sent, published: Option<&PublishedEvent>, code: &s
     let request = json!({
         "subject": excerpt(&sent.subject, SHOWN),
         "bytes": sent.payload.len(),
-        "source": published.map(|event| &event.source),
-        "id": published.map(|event| &event.id),
+        "source": published.map(|event| audit::name(&event.source)),
+        "id": published.map(|event| audit::name(&event.id)),
         "duplicate": published.is_some_and(|event| event.duplicate),
     });
     let object = published.map(|event| AuditObject {
         kind: "externalevent".to_owned(),
         id: event.key.clone(),
-        name: event.id.clone(),
+        name: audit::name(&event.id),
         as_sent: false,
     });
     let record = AuditRecord {

@@ -4,23 +4,26 @@
 
 use contracts::gateway::v1::external_event::Data;
 use contracts::gateway::v1::{Alert, ExternalEvent, PublishAlertsRequest};
-use gateway_api::domain::cloud_event::{self, longest};
+use gateway_api::domain::cloud_event;
 use gateway_api::domain::violation::{Violation, excerpt};
+use gateway_api::translate::external_events::digest;
+use kernel::limits::ALERTS_AT_ONCE;
 use serde_json::json;
 
-/// Alerts in one notification; `max_alerts` of a receiver keeps below it.
-pub const ALERTS_LIMIT: usize = 1_000;
+/// "4" is Alertmanager's; Grafana says "1" to the same fields, with others beside them
+/// (<https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>).
+const VERSIONS: [&str; 2] = ["4", "1"];
 
 /// One event for each alert of a notification. The id is made of what the alert is and when it began or ended, so that a
 /// notification that is repeated is known again.
 pub fn events(request: &PublishAlertsRequest) -> Result<Vec<ExternalEvent>, Violation> {
-    if request.version != "4" {
-        let text = format!("{:?} is not the version that is taken: \"4\"", excerpt(&request.version, 20));
+    if !VERSIONS.contains(&request.version.as_str()) {
+        let text = format!("{:?} is not a version that is taken: \"4\"", excerpt(&request.version, 20));
         return Err(Violation::new("version", text));
     }
-    if request.alerts.is_empty() || request.alerts.len() > ALERTS_LIMIT {
+    if request.alerts.is_empty() || request.alerts.len() > ALERTS_AT_ONCE {
         let text = format!(
-            "{} alerts are sent; write 1 to {ALERTS_LIMIT}: set max_alerts of the receiver",
+            "{} alerts are sent; write 1 to {ALERTS_AT_ONCE}: set max_alerts of the receiver",
             request.alerts.len()
         );
         return Err(Violation::new("alerts", text));
@@ -59,9 +62,11 @@ fn event(request: &PublishAlertsRequest, source: &str, alert: &Alert) -> Result<
             return Err(Violation::new("status", text));
         }
     };
-    if alert.fingerprint.is_empty() {
-        return Err(Violation::new("fingerprint", "this is missing: it tells the alert from others"));
-    }
+    // older ones send none: the labels are what it is made of
+    let fingerprint = match alert.fingerprint.as_str() {
+        "" => digest(&json!(alert.labels).to_string())[..16].to_owned(),
+        given => given.to_owned(),
+    };
     for (field, value) in [("starts_at", &alert.starts_at), ("ends_at", time)] {
         if cloud_event::attribute("time", value).is_err() {
             let text = format!("{:?} is no time in RFC 3339", excerpt(value, 40));
@@ -75,13 +80,13 @@ fn event(request: &PublishAlertsRequest, source: &str, alert: &Alert) -> Result<
         "startsAt": alert.starts_at,
         "endsAt": alert.ends_at,
         "generatorURL": alert.generator_url,
-        "fingerprint": alert.fingerprint,
+        "fingerprint": fingerprint,
         "receiver": request.receiver,
         "groupKey": request.group_key,
         "externalURL": request.external_url,
     });
     Ok(ExternalEvent {
-        id: format!("{}.{}.{}{until}", alert.fingerprint, alert.status, alert.starts_at),
+        id: format!("{fingerprint}.{}.{}{until}", alert.status, alert.starts_at),
         source: source.to_owned(),
         specversion: cloud_event::VERSION.to_owned(),
         r#type: format!("io.prometheus.alert.{}", alert.status),
@@ -93,10 +98,13 @@ fn event(request: &PublishAlertsRequest, source: &str, alert: &Alert) -> Result<
     })
 }
 
+/// Longest subject, in bytes.
+const SUBJECT: usize = 1024;
+
 /// The name of the alert, as far as an attribute holds it: it stands in the data as it is.
 fn subject(name: &str) -> String {
     let mut subject: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    while subject.len() > longest("subject") {
+    while subject.len() > SUBJECT {
         subject.pop();
     }
     subject
@@ -154,13 +162,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Change = fn(&mut PublishAlertsRequest);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 7] = [
             (|n| n.version = "3".into(), "version"),
             (|n| n.alerts.clear(), "alerts"),
-            (|n| n.alerts = vec![n.alerts[0].clone(); ALERTS_LIMIT + 1], "alerts"),
+            (|n| n.alerts = vec![n.alerts[0].clone(); ALERTS_AT_ONCE + 1], "alerts"),
             (|n| n.external_url = "alerts".into(), "external_url"),
             (|n| n.alerts[1].status = "odd".into(), "alerts[1].status"),
-            (|n| n.alerts[0].fingerprint.clear(), "alerts[0].fingerprint"),
             (|n| n.alerts[0].starts_at = "now".into(), "alerts[0].starts_at"),
             (|n| n.alerts[1].ends_at.clear(), "alerts[1].ends_at"),
         ];
@@ -169,6 +176,17 @@ mod tests {
             change(&mut notification);
             assert_eq!(events(&notification).expect_err(field).field, field);
         }
+        // Grafana, and an Alertmanager that sends no fingerprints: equal labels are the same alert
+        let mut other = notification();
+        other.version = "1".into();
+        other.alerts.iter_mut().for_each(|alert| alert.fingerprint.clear());
+        let made = events(&other).expect("right");
+        assert!(
+            made[0].id != made[1].id && made[0].id.len() > "1234567890123456.firing.".len(),
+            "{}",
+            made[0].id
+        );
+        assert_eq!(made[0].id.get(..16), made[1].id.get(..16));
         let mut odd = notification();
         odd.alerts[0].labels.insert("alertname".into(), format!("a\n{}", "ü".repeat(600)));
         assert_eq!(check_all("events", &events(&odd).expect("right"), 10), Ok(()));

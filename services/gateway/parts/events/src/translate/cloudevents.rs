@@ -58,10 +58,16 @@ pub fn of(record: &EventRecord) -> Value {
     attribute("actor", record.actor.clone());
     if let Some(data) = data(record) {
         attribute("datacontenttype", "application/json".to_owned());
-        attribute("dataschema", format!("/v1/schemas/{named}"));
+        attribute("dataschema", schema_uri(&named));
         event.insert("data".to_owned(), data);
     }
     Value::Object(event)
+}
+
+/// What the schema of a type ("scheduler.v1.InstanceReady") is called. The specification wants an absolute URI, and the
+/// gateway does not know under which address it is reached.
+pub fn schema_uri(named: &str) -> String {
+    format!("urn:berth:schemas:{named}")
 }
 
 /// "scheduler.v1.InstanceReady".
@@ -113,7 +119,7 @@ mod tests {
             "subject": "018f",
             "time": "2023-11-14T22:13:20.000042Z",
             "datacontenttype": "application/json",
-            "dataschema": "/v1/schemas/scheduler.v1.InstanceReady",
+            "dataschema": "urn:berth:schemas:scheduler.v1.InstanceReady",
             "berthtenant": "acme",
             "berthsequence": "1700000000000000000:17",
             "correlationid": "op",

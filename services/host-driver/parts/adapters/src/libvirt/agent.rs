@@ -48,6 +48,26 @@ fn not_begun(fault: &Fault) -> Option<ExecOutcome> {
     Some(ExecOutcome::capped(code, Vec::new(), format!("{}\n", why.trim()).into_bytes(), false))
 }
 
+/// What the agent says when it will not run programs at all, in the words of QEMU's versions: "The command guest-exec has
+/// been disabled for this instance" (up to 5.2), "Command guest-exec has been disabled: the command is not allowed", and
+/// "The command guest-exec has not been found" of an agent that was built without it. libvirt passes them on in the text
+/// of an internal error.
+fn forbidden(fault: &Fault) -> Option<Fault> {
+    let Fault::Failed(text) = fault else { return None };
+    let of_exec = text.contains("guest-exec");
+    if !of_exec || !["has been disabled", "has not been found"].iter().any(|words| text.contains(words)) {
+        return None;
+    }
+    if text.contains("frozen") {
+        let why = "the guest's file systems are frozen, as for a backup; its agent runs programs when they are thawed";
+        return Some(Fault::permanent("GUEST_FROZEN", why));
+    }
+    let why = "the guest's agent forbids guest-exec, with which programs are run: allow it in the guest's settings of \
+               qemu-guest-agent (RHEL and its kin: BLACKLIST_RPC, or FILTER_RPC_ARGS, in /etc/sysconfig/qemu-ga; others: \
+               block-rpcs or allow-rpcs in /etc/qemu/qemu-ga.conf) and restart the agent";
+    Some(Fault::permanent("EXEC_FORBIDDEN", why))
+}
+
 /// Begins to run a program.
 pub fn begin(domain: &Domain, call: &ExecCall) -> Result<Begun, Fault> {
     let (path, arguments) =
@@ -58,7 +78,12 @@ pub fn begin(domain: &Domain, call: &ExecCall) -> Result<Begun, Fault> {
     }
     let answer = match command(domain, "guest-exec", request) {
         Ok(answer) => answer,
-        Err(fault) => return not_begun(&fault).map(Begun::Not).ok_or(fault),
+        Err(fault) => {
+            return match not_begun(&fault) {
+                Some(outcome) => Ok(Begun::Not(outcome)),
+                None => Err(forbidden(&fault).unwrap_or(fault)),
+            };
+        }
     };
     let pid = answer["pid"].as_i64();
     pid.map(Begun::Runs).ok_or_else(|| Fault::Failed("the agent named no process".into()))
@@ -89,4 +114,31 @@ pub fn patience(since: Instant) -> Duration {
 pub fn end(domain: &Domain, pid: i64) -> Result<(), Fault> {
     let arguments = json!({"path": "kill", "arg": ["-9", pid.to_string()]});
     command(domain, "guest-exec", arguments).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Fault {
+        Fault::Failed(format!("internal error: unable to execute QEMU agent command 'guest-exec': {text}"))
+    }
+
+    #[test]
+    fn an_agent_that_runs_no_programs_is_told_from_a_program_that_does_not_run() {
+        let code = |text: &str| forbidden(&said(text)).map(|fault| fault.refusal("exec").code);
+        for text in [
+            "The command guest-exec has been disabled for this instance",
+            "Command guest-exec has been disabled",
+            "Command guest-exec has been disabled: the command is not allowed",
+            "The command guest-exec has not been found",
+        ] {
+            assert_eq!(code(text).as_deref(), Some("EXEC_FORBIDDEN"), "{text}");
+        }
+        let frozen = code("Command guest-exec has been disabled: the agent is in frozen state");
+        assert_eq!(frozen.as_deref(), Some("GUEST_FROZEN"));
+        let missing = "Failed to execute child process \u{201c}x\u{201d} (No such file or directory)";
+        assert_eq!((code(missing), not_begun(&said(missing)).map(|o| o.exit_code)), (None, Some(127)));
+        assert_eq!(code("Guest agent is not responding"), None);
+    }
 }

@@ -5,6 +5,7 @@ use super::{Answered, Draft, Drafts};
 use crate::api::admit::method_of;
 use crate::api::kinds::KIND_LIMIT;
 use crate::domain::caller::Caller;
+use crate::domain::violation::Violation;
 use crate::translate::status::code_name;
 use crate::translate::{audit as translate, status};
 use axum::body::Body;
@@ -12,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use contracts::Method;
+use contracts::{Method, texts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost_reflect::DynamicMessage;
 use std::sync::Arc;
@@ -48,17 +49,15 @@ pub async fn record(State(drafts): State<Arc<Drafts>>, mut request: Request, nex
     draft.follow(call).await.unwrap_or_else(Status::into_http)
 }
 
-/// Notes who asks for what.
+/// Notes who asks for what, and lets nothing in that no table takes: neither the request nor its record could be kept.
 pub async fn note(request: Request, next: Next) -> Response {
-    let (method, draft) =
-        match (method_of(request.uri().path()), request.extensions().get::<Arc<Draft>>().cloned()) {
-            (Some(method), Some(draft)) => (method, draft),
-            _ => return next.run(request).await,
-        };
-    if let Some(caller) = request.extensions().get::<Caller>() {
+    let Some(method) = method_of(request.uri().path()) else { return next.run(request).await };
+    let draft = request.extensions().get::<Arc<Draft>>().cloned();
+    if let (Some(draft), Some(caller)) = (&draft, request.extensions().get::<Caller>()) {
         draft.is_by(translate::who(caller));
     }
-    if !method.mutating || method.descriptor.is_client_streaming() {
+    // what comes in a stream is looked at where it is read
+    if method.descriptor.is_client_streaming() {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -76,8 +75,15 @@ pub async fn note(request: Request, next: Next) -> Response {
         }
     };
     // what is no request of this method is refused by the method itself
-    if let Some(message) = read(method, &bytes) {
+    if let Some(draft) = draft.filter(|_| method.mutating)
+        && let Some(message) = read(method, &bytes)
+    {
         draft.asks(&message);
+    }
+    let unstorable = message(&bytes).and_then(|sent| texts::unstorable(&method.descriptor.input(), &sent));
+    if let Some(field) = unstorable {
+        let text = "a text cannot hold the character U+0000";
+        return status::invalid(Violation::new(field, text)).into_http();
     }
     next.run(Request::from_parts(parts, Body::from(bytes))).await
 }

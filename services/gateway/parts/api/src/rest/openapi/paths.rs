@@ -162,7 +162,7 @@ fn cloud_events() -> Value {
         "additionalProperties": {"type": ["string", "boolean", "integer", "null"]},
     });
     let batch = json!({
-        "type": "array", "items": event, "minItems": 1, "maxItems": crate::domain::cloud_event::BATCH_LIMIT,
+        "type": "array", "items": event, "minItems": 1, "maxItems": kernel::limits::EVENTS_AT_ONCE,
     });
     json!({
         "required": true,
@@ -202,7 +202,7 @@ fn responses(schemas: &mut Schemas, method: &Method) -> Value {
             let lines = json!({"application/x-ndjson": {"schema": schema}, "text/csv": {"schema": {"type": "string"}}});
             ("200", json!({"description": words, "content": lines}))
         }
-        Shape::Unary | Shape::Upload => {
+        Shape::Unary | Shape::Upload | Shape::Handshake => {
             let status = if is_accepted(method) { "202" } else { "200" };
             let words = comments::of(&output.parent_file(), output.path());
             let schema = match output.get_field_by_name(&method.response_body) {

@@ -156,7 +156,8 @@ impl Sender {
         }
         let last = causes.pop().unwrap_or_else(|| "no answer".to_owned());
         let what = if error.is_connect() { "no connection" } else { "the connection broke" };
-        format!("{what}: {last}").chars().take(ERROR_LIMIT).collect()
+        // what a receiver shows of itself may stand in it
+        kernel::printable(&format!("{what}: {last}")).chars().take(ERROR_LIMIT).collect()
     }
 }
 

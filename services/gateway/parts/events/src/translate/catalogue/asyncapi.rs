@@ -1,8 +1,8 @@
 //! The AsyncAPI 3.0 document: a channel for each way to get events or bring them, a message for each type.
 
 use super::schema::Definitions;
-use super::{cloud_event_type, events, schema_name, schema_path, summary, watch_name};
-use crate::translate::cloudevents::MEDIA_TYPE;
+use super::{cloud_event_type, events, schema_name, summary, watch_name};
+use crate::translate::cloudevents::{self, MEDIA_TYPE};
 use crate::translate::webhooks;
 use contracts::Entry;
 use contracts::comments;
@@ -149,7 +149,7 @@ fn cloud_event(own: Option<(&Entry, &Value)>) -> Value {
             json!({"type": "string", "format": "date-time", "description": "When it happened."}),
         ),
         ("datacontenttype".to_owned(), text("How `data` is written.")),
-        ("dataschema".to_owned(), text("Where the schema of `data` is.")),
+        ("dataschema".to_owned(), text("What the schema of `data` is called; GET /v1/schemas/{type} is it.")),
         ("data".to_owned(), json!({"description": "What the event carries."})),
     ]);
     let mut required = vec!["specversion", "id", "source", "type"];
@@ -160,7 +160,7 @@ fn cloud_event(own: Option<(&Entry, &Value)>) -> Value {
         ("source", format!("/berth/{}", entry.service)),
         ("type", cloud_event_type(entry)),
         ("datacontenttype", "application/json".to_owned()),
-        ("dataschema", schema_path(entry)),
+        ("dataschema", cloudevents::schema_uri(&schema_name(entry))),
     ];
     for (name, value) in fixed {
         properties.insert(name.to_owned(), json!({"const": value}));

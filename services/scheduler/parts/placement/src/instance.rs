@@ -283,7 +283,7 @@ pub struct Instance {
     pub failed_hosts: Vec<HostId>,
     /// Newest observation taken into account.
     pub observation_revision: u64,
-    /// Seconds a guest gets to shut down.
+    /// Seconds a guest gets to shut down, by the newest order to its host; each order has its own.
     pub stop_grace_s: u32,
     /// The hypervisor of its host ran it, or may have: its local disk holds data, so it is never moved by itself.
     pub has_booted: bool,

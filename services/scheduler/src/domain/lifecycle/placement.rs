@@ -9,7 +9,6 @@ pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
         // accepted before: the same request again
         return;
     }
-    course.instance.stop_grace_s = course.limits.default_grace_s;
     course.instance.created_at = course.now;
     course.begin(operation, OperationKind::Create);
     course.request_placement = true;

@@ -75,8 +75,9 @@ pub(super) fn stop(course: &mut Course<'_>, operation: OperationId, grace_s: u32
     if course.instance.phase == Phase::Stopped {
         return course.already(operation);
     }
-    let other_grace = course.instance.stop_grace_s != grace_s;
-    course.instance.stop_grace_s = grace_s;
+    let asked_already = course.operation_kind() == Some(OperationKind::Stop);
+    let same_grace = asked_already && course.instance.stop_grace_s == grace_s;
+    course.give_grace(grace_s);
     course.begin(operation, OperationKind::Stop);
     course.instance.desired = Desired::Stopped;
     match course.instance.phase {
@@ -87,7 +88,7 @@ pub(super) fn stop(course: &mut Course<'_>, operation: OperationId, grace_s: u32
             course.succeed(&[OperationKind::Stop]);
         }
         // impatience, or second thoughts
-        Phase::Stopping if !other_grace => {}
+        Phase::Stopping if same_grace => {}
         _ => {
             course.instance.phase = Phase::Stopping;
             course.instance.refusal = None;

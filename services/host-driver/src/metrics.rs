@@ -1,5 +1,6 @@
 //! Numbers for operators.
 
+use contracts::host_driver::v1::VmReason;
 use host_driver_domain::{QuarantineReason, Quarantined};
 use kernel::Timestamp;
 use opentelemetry::KeyValue;
@@ -13,6 +14,7 @@ pub struct Metrics {
     actions: Counter<u64>,
     action_seconds: Histogram<f64>,
     drifts: Counter<u64>,
+    reasons: Counter<u64>,
     visit_seconds: Histogram<f64>,
     commit_records: Histogram<u64>,
     quarantine_items: Gauge<u64>,
@@ -43,6 +45,10 @@ impl Metrics {
             actions: counter("berth_host_actions", "What was done to VMs, by action and outcome."),
             action_seconds: seconds("berth_host_action_seconds", "How long it took, by action."),
             drifts: counter("berth_host_drifts", "VMs that left their intent, by kind and what was done."),
+            reasons: counter(
+                "berth_host_reasons",
+                "VMs seen not to be as ordered, by the reason that was found.",
+            ),
             visit_seconds: seconds("berth_host_reconcile_seconds", "How long one look at one VM took."),
             commit_records: meter
                 .u64_histogram("berth_host_commit_records")
@@ -74,6 +80,14 @@ impl Metrics {
     /// A VM left its intent.
     pub(crate) fn drift(&self, kind: &'static str, action: &'static str) {
         self.drifts.add(1, &[KeyValue::new("kind", kind), KeyValue::new("action", action)]);
+    }
+
+    /// A VM is not as ordered for another reason than before; nothing is counted when it is as ordered.
+    pub(crate) fn reason(&self, reason: VmReason) {
+        if reason != VmReason::Unspecified {
+            let name = reason.as_str_name().trim_start_matches("VM_REASON_").to_ascii_lowercase();
+            self.reasons.add(1, &[KeyValue::new("reason", name)]);
+        }
     }
 
     /// A VM was looked at.

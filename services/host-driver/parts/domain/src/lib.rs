@@ -6,6 +6,7 @@
 pub mod action;
 pub mod attempts;
 pub mod condition;
+pub mod held;
 pub mod machine;
 pub mod observation;
 pub mod observed;
@@ -18,8 +19,9 @@ pub mod spec;
 pub use action::Action;
 pub use attempts::{Attempts, Severity};
 pub use condition::{Condition, HostCause};
+pub use held::Held;
 pub use machine::Machine;
-pub use observation::{Observation, SaidPower};
+pub use observation::{Observation, Reason, SaidPower};
 pub use observed::{Domain, Ended, Files, Observed, Ours, Power};
 pub use plan::{Drift, DriftKind, Plan, plan};
 pub use policy::Policy;
@@ -30,6 +32,8 @@ pub use spec::{
     Wanted,
 };
 
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 mod course;
 mod deadline;
+#[cfg(test)]
+mod guests;
 mod observed;
 mod placement;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod twice;
 
 pub use course::intent;
 use scheduler_placement::host::Driver;
-use scheduler_placement::instance::{Instance, Placement, Step};
+use scheduler_placement::instance::{Instance, Placement, Step, Unordered};
 
 use course::Course;
 use kernel::{HostId, OperationId, QuarantineId, Refusal, Timestamp};
@@ -143,6 +145,8 @@ pub struct Observation {
     pub steps: Vec<Step>,
     /// The hypervisor ran it on the disk that it has there, or may have.
     pub has_run: bool,
+    /// It is not as ordered, and why.
+    pub unordered: Option<Unordered>,
 }
 
 /// The event that tells of a step.

@@ -146,6 +146,7 @@ impl Life {
             gave_up: false,
             steps: Vec::new(),
             has_run: false,
+            unordered: None,
         }
     }
 

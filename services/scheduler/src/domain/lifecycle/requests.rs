@@ -200,6 +200,7 @@ pub(super) fn restore(
     instance.generation += 1;
     instance.observation_revision = 0;
     instance.addresses.clear();
+    instance.unordered = None;
     instance.failed_hosts.clear();
     instance.refusal = None;
     instance.has_booted = true;

@@ -65,8 +65,10 @@ async fn a_guest_on_a_full_disk_is_held_said_once_and_goes_on_and_one_that_reboo
     service.sees(BOOT, "it is back", up).await;
 
     // the hypervisor's process dies under it
-    let killed = std::process::Command::new("pkill").args(["-9", "-f", &format!("guest={name}")]).status();
-    assert!(killed.expect("pkill runs").success(), "no process of {name}");
+    let pid =
+        std::fs::read_to_string(format!("/run/libvirt/qemu/{name}.pid")).expect("libvirt keeps its number");
+    let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status();
+    assert!(killed.expect("kill runs").success(), "no process of {name}");
     let drift =
         service.hears(BOOT, "it died", |d: &wire::VmDrifted| d.kind() == wire::DriftKind::Stopped).await;
     assert!(drift.detail.contains("the guest crashed: shut off (crashed)"), "{drift:?}");

@@ -40,15 +40,18 @@ impl Metrics {
         let seconds = |name, text| {
             meter.f64_histogram(name).with_description(text).with_boundaries(SECONDS.to_vec()).build()
         };
+        let reasons: Counter<u64> =
+            counter("berth_host_reasons", "VMs seen not to be as ordered, by the reason that was found.");
+        // what begins with the first of its kind has not grown, and no alert would hear of it
+        for reason in (1..).map_while(|number| VmReason::try_from(number).ok()) {
+            reasons.add(0, &[KeyValue::new("reason", reason_name(reason))]);
+        }
         Self {
             vms: meter.u64_gauge("berth_host_vms").with_description("VMs as last seen, by power.").build(),
             actions: counter("berth_host_actions", "What was done to VMs, by action and outcome."),
             action_seconds: seconds("berth_host_action_seconds", "How long it took, by action."),
             drifts: counter("berth_host_drifts", "VMs that left their intent, by kind and what was done."),
-            reasons: counter(
-                "berth_host_reasons",
-                "VMs seen not to be as ordered, by the reason that was found.",
-            ),
+            reasons,
             visit_seconds: seconds("berth_host_reconcile_seconds", "How long one look at one VM took."),
             commit_records: meter
                 .u64_histogram("berth_host_commit_records")
@@ -85,8 +88,7 @@ impl Metrics {
     /// A VM is not as ordered for another reason than before; nothing is counted when it is as ordered.
     pub(crate) fn reason(&self, reason: VmReason) {
         if reason != VmReason::Unspecified {
-            let name = reason.as_str_name().trim_start_matches("VM_REASON_").to_ascii_lowercase();
-            self.reasons.add(1, &[KeyValue::new("reason", name)]);
+            self.reasons.add(1, &[KeyValue::new("reason", reason_name(reason))]);
         }
     }
 
@@ -120,4 +122,8 @@ impl Metrics {
             self.vms.record(u64::try_from(count).unwrap_or(0), &[KeyValue::new("power", label)]);
         }
     }
+}
+
+fn reason_name(reason: VmReason) -> String {
+    reason.as_str_name().trim_start_matches("VM_REASON_").to_ascii_lowercase()
 }

@@ -9,7 +9,9 @@ use contracts::storage::v1::Image;
 use contracts::{Object, ObjectKind};
 use gateway_api::api::lookup::OwnTables;
 use gateway_api::domain::caller::Caller;
+use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
+use kernel::format::authorized_keys;
 use kernel::{ObjectId, PLATFORM, Refusal};
 use objects::Found;
 use prost::Message as _;
@@ -49,7 +51,16 @@ impl Api {
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name or an id has none
             if kernel::format::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
-                lines.push(key);
+                let several = key.trim().contains('\n');
+                match authorized_keys(&key) {
+                    Ok(keys) => lines.extend(keys.into_iter().map(str::to_owned)),
+                    Err(why) if several => {
+                        let at = format!("ssh_authorized_keys[{index}]");
+                        return Err(status::invalid(Violation::new(at, why)));
+                    }
+                    // said with the other fields of the request
+                    Err(_) => lines.push(key),
+                }
                 continue;
             }
             let at = format!("ssh_authorized_keys[{index}]");

@@ -39,8 +39,8 @@ pub struct Wish {
     pub hostname: String,
     /// In authorized_keys format.
     pub ssh_authorized_keys: Vec<String>,
-    /// cloud-config or script, in clear.
-    pub user_data: String,
+    /// cloud-config, script, MIME or gzip, in clear.
+    pub user_data: Vec<u8>,
     /// Of the instance.
     pub labels: BTreeMap<String, String>,
     /// That its host must have.
@@ -140,7 +140,7 @@ mod tests {
             size: Size::Flavor("small".into()),
             hostname: "web-1".into(),
             ssh_authorized_keys: Vec::new(),
-            user_data: String::new(),
+            user_data: Vec::new(),
             labels: BTreeMap::new(),
             require_host_labels: BTreeMap::new(),
             avoid_host_labels: BTreeMap::new(),
@@ -169,7 +169,7 @@ mod tests {
             (Wish { size: Size::Custom(tiny), ..wish() }, "resources.memory_bytes"),
             (Wish { hostname: "a b".into(), ..wish() }, "hostname"),
             (Wish { ssh_authorized_keys: vec!["x".into()], ..wish() }, "ssh_authorized_keys[0]"),
-            (Wish { user_data: "x".repeat(USER_DATA_LIMIT + 1), ..wish() }, "user_data"),
+            (Wish { user_data: vec![b'x'; USER_DATA_LIMIT + 1], ..wish() }, "user_data"),
             (Wish { labels: BTreeMap::from([(String::new(), String::new())]), ..wish() }, "labels"),
             (
                 Wish { require_host_labels: pair(), avoid_host_labels: pair(), ..wish() },

@@ -7,3 +7,4 @@ pub mod instance;
 pub mod overcommit;
 pub mod public_keys;
 pub mod resources;
+pub mod user_data;

@@ -170,3 +170,17 @@ async fn how_a_guest_ended_is_said_while_it_waits_to_be_started() {
     assert!(drifts.iter().all(|d| d.detail.contains("shut off (destroyed)")), "{drifts:?}");
     assert_eq!(drifts.len(), 1);
 }
+
+#[tokio::test]
+async fn a_guest_without_an_agent_shows_its_address_all_the_same() {
+    let mut rig = Rig::new(2).await;
+    let instance = InstanceId::new();
+    let order = rig.order(instance);
+    rig.ensure(&order).await.expect("taken");
+    rig.look(instance).await;
+    rig.world.take_agent(instance);
+    pass_time(&rig, instance, Duration::from_secs(120)).await;
+    let told = rig.last_observation().await;
+    assert_eq!((told.power(), told.agent_answered), (wire::VmPower::Running, false));
+    assert_eq!(told.addresses.len(), 1, "the address that it was given: {told:?}");
+}

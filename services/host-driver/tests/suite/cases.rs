@@ -176,7 +176,7 @@ pub async fn guest(subject: &Subject) {
     exec(subject, id).await;
     if subject.can.addresses {
         eventually(super::subject::BOOT, "it has an address", async || {
-            !hypervisor.addresses(id).await.expect("asked").is_empty()
+            !hypervisor.addresses(id, true).await.expect("asked").is_empty()
         })
         .await;
     }

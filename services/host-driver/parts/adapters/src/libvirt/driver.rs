@@ -369,13 +369,13 @@ impl Hypervisor for LibvirtHypervisor {
         }
     }
 
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault> {
+    async fn addresses(&self, instance: InstanceId, ask_agent: bool) -> Result<Vec<String>, Fault> {
         if self.is_mock() {
             return Ok(Vec::new());
         }
-        self.on(instance, |_, domain| {
+        self.on(instance, move |_, domain| {
             let leased = addresses_of(&domain, virt_sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE);
-            if !leased.is_empty() {
+            if !leased.is_empty() || !ask_agent {
                 return Ok(leased);
             }
             Ok(addresses_of(&domain, virt_sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT))

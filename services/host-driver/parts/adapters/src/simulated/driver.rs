@@ -32,10 +32,15 @@ impl SimulatedHypervisor {
         Ok(())
     }
 
-    fn answers(&self, vm: &Vm) -> bool {
+    /// Its guest is up, and has asked for an address.
+    fn is_up(&self, vm: &Vm) -> bool {
         let booted =
             vm.booted_at.is_some_and(|at| at.elapsed() >= Duration::from_millis(self.0.settings.boot_ms));
-        vm.has_agent && vm.domain.power == Power::Running && booted
+        vm.domain.power == Power::Running && booted
+    }
+
+    fn answers(&self, vm: &Vm) -> bool {
+        vm.has_agent && self.is_up(vm)
     }
 
     fn guest(&self, instance: InstanceId) -> Result<Vm, Fault> {
@@ -278,8 +283,8 @@ impl Hypervisor for SimulatedHypervisor {
         }
     }
 
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault> {
-        Ok(self.0.look(instance).filter(|vm| self.answers(vm)).map(|vm| vm.address).into_iter().collect())
+    async fn addresses(&self, instance: InstanceId, _ask_agent: bool) -> Result<Vec<String>, Fault> {
+        Ok(self.0.look(instance).filter(|vm| self.is_up(vm)).map(|vm| vm.address).into_iter().collect())
     }
 
     /// A guest that greets and says back what it is told.

@@ -330,6 +330,11 @@ impl World {
         self.changed(instance);
     }
 
+    /// There is no agent in its guest, whatever was said of the image.
+    pub fn take_agent(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.has_agent = false);
+    }
+
     /// Its guest no longer listens to requests.
     pub fn deafen(&self, instance: InstanceId) {
         self.change(instance, |vm| vm.deaf = true);

@@ -46,7 +46,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
     MigrationFile {
         version: 1002,
-        name: "guest states",
+        name: "guest_states",
         sql: include_str!("../migrations/1002_guest_states.sql"),
     },
 ];

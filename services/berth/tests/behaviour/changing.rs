@@ -83,6 +83,7 @@ async fn every_change_carries_a_key() {
         ("instance reboot a", "RebootInstance"),
         ("instance pause a", "PauseInstance"),
         ("instance resume a", "ResumeInstance"),
+        ("instance expect-agent a no", "ExpectGuestAgent"),
         ("instance delete a", "DeleteInstance"),
         ("image delete a", "DeleteImage"),
         ("host cordon a --reason x", "CordonHost"),

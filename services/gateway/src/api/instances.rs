@@ -218,6 +218,21 @@ impl InstanceService for Api {
         .await
     }
 
+    async fn expect_guest_agent(
+        &self,
+        request: Request<wire::ExpectGuestAgentRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.requests.asked(&request, "ExpectGuestAgent")?;
+        let wire::ExpectGuestAgentRequest { instance, expected } = request.into_inner();
+        self.command(&asked, Verb::ExpectAgent, &instance, move |ids| scheduler::ExpectGuestAgent {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+            expected,
+        })
+        .await
+    }
+
     async fn delete_instance(
         &self,
         request: Request<wire::DeleteInstanceRequest>,

@@ -19,8 +19,9 @@ fn code(life: &Life) -> Option<&str> {
     life.instance.refusal.as_ref().map(|refusal| refusal.code.as_str())
 }
 
+/// How the operations came to their ends that did.
 fn standings(outputs: &Outputs) -> Vec<OperationStanding> {
-    outputs.operations.iter().map(|step| step.standing).collect()
+    outputs.operations.iter().map(|step| step.standing).filter(|standing| standing.is_end()).collect()
 }
 
 #[test]
@@ -95,4 +96,50 @@ fn how_a_guest_ended_stays_to_be_read() {
         life.start();
         assert_eq!(code(&life), None);
     }
+}
+
+fn expect_agent(life: &mut Life, expected: bool) -> Outputs {
+    let operation = life.operation();
+    life.input(Input::ExpectAgent { operation, expected })
+}
+
+#[test]
+fn a_create_that_waits_for_an_agent_that_is_not_there_is_done_when_none_is_expected() {
+    let mut life = life();
+    life.accept();
+    life.place(HOST);
+    life.see(Seen::Running, |seen| seen.addresses = vec!["192.0.2.7".into()]);
+    assert_eq!(life.instance.addresses, ["192.0.2.7"], "known before any agent answers");
+    assert!(life.instance.operation.is_some(), "it waits");
+    let outputs = expect_agent(&mut life, false);
+    assert_eq!(standings(&outputs), [OperationStanding::Succeeded; 2], "the create, and this request");
+    assert_eq!((outputs.say, outputs.tell), (Some(Event::Changed), None), "nothing is done to the guest");
+    assert_eq!((life.instance.operation, life.instance.phase), (None, Phase::Running));
+    // the next request knows it too
+    life.stop();
+    life.see(Seen::Stopped, |_| {});
+    life.start();
+    assert_eq!(standings(&life.see(Seen::Running, |_| {})), [OperationStanding::Succeeded]);
+}
+
+#[test]
+fn an_agent_that_is_expected_after_all_is_waited_for() {
+    let mut life = life();
+    life.instance.boot.guest_agent = false;
+    life.accept();
+    life.place(HOST);
+    let order = expect_agent(&mut life, true).tell.expect("its host is to ask the agent");
+    assert_eq!(order.power, Power::Running);
+    assert_eq!(standings(&life.see(Seen::Running, |_| {})), []);
+    let outputs = life.see(Seen::Running, |seen| seen.agent_answered = true);
+    assert_eq!(standings(&outputs), [OperationStanding::Succeeded]);
+}
+
+#[test]
+fn what_is_expected_of_a_guest_that_sleeps_does_not_wake_it() {
+    let mut life = life().up();
+    asleep(&mut life);
+    assert_eq!(expect_agent(&mut life, false).tell, None);
+    assert_eq!(expect_agent(&mut life, true).tell, None);
+    assert_eq!(life.instance.phase, Phase::Paused);
 }

@@ -80,6 +80,13 @@ pub enum Input {
         /// Ends when it runs.
         operation: OperationId,
     },
+    /// Wait for the agent in its guest, or no longer.
+    ExpectAgent {
+        /// Ends at once.
+        operation: OperationId,
+        /// There is one.
+        expected: bool,
+    },
     /// Remove it.
     Delete {
         /// Ends when it is gone.
@@ -298,6 +305,9 @@ pub fn step(
         Input::Reboot { operation } => requests::reboot(&mut course, operation),
         Input::Pause { operation } => requests::pause(&mut course, operation),
         Input::Resume { operation } => requests::resume(&mut course, operation),
+        Input::ExpectAgent { operation, expected } => {
+            requests::expect_agent(&mut course, operation, expected);
+        }
         Input::Delete { operation } => requests::delete(&mut course, operation),
         Input::Restore { operation, placement, quarantine } => {
             requests::restore(&mut course, operation, placement, quarantine);

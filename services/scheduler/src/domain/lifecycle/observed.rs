@@ -7,7 +7,7 @@ use kernel::Refusal;
 use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, RestartPolicy, VmReason};
 
 /// What an operation that brings an instance up is called.
-const BRINGING_UP: [OperationKind; 4] =
+pub(super) const BRINGING_UP: [OperationKind; 4] =
     [OperationKind::Create, OperationKind::Start, OperationKind::Reboot, OperationKind::Resume];
 
 pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {

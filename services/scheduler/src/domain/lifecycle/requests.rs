@@ -1,6 +1,7 @@
 //! What users ask of an instance.
 
 use super::course::Course;
+use super::observed::BRINGING_UP;
 use kernel::{OperationId, QuarantineId};
 use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, Placement};
 
@@ -145,6 +146,28 @@ pub(super) fn resume(course: &mut Course<'_>, operation: OperationId) {
     course.begin(operation, OperationKind::Resume);
     course.instance.desired = Desired::Running;
     course.intend();
+}
+
+/// Nothing is done to the guest, and what the instance is busy with goes on: but what waits for an agent alone is done when
+/// none is expected any more.
+pub(super) fn expect_agent(course: &mut Course<'_>, operation: OperationId, expected: bool) {
+    if too_late(course, operation) {
+        return;
+    }
+    if course.instance.boot.guest_agent == expected {
+        return course.already(operation);
+    }
+    course.instance.boot.guest_agent = expected;
+    if is_up(&course.instance) {
+        course.succeed(&BRINGING_UP);
+    }
+    course.already(operation);
+    // only a host that does not ask the agent need be told; one whose guest is off, held or rebooting hears of it with the
+    // next order
+    let boots = matches!(course.instance.phase, Phase::Starting | Phase::Running);
+    if expected && boots && course.operation_kind() != Some(OperationKind::Reboot) {
+        course.intend();
+    }
 }
 
 pub(super) fn delete(course: &mut Course<'_>, operation: OperationId) {

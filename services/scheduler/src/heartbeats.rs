@@ -1,4 +1,5 @@
-//! When each host was last heard of, by this process' own clock that only goes forward.
+//! When each host was last heard of, by this process' own clock that only goes forward. One that was silent for too long
+//! becomes unreachable in `reconcilers/hosts.rs`.
 
 use kernel::HostId;
 use std::collections::HashMap;

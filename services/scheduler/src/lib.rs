@@ -25,7 +25,7 @@ use bus::{Answers, Desk, Subscriptions};
 use chassis::{Chassis, Loop, Stage};
 use handlers::*;
 use kinds::SshKeys;
-use objects::Owned;
+use objects::{Forgetting, Owned};
 use opentelemetry::metrics::Meter;
 use reconcilers::orders::Orders;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     objects::TABLES_OF_OWNERS[0],
     objects::TABLES_OF_OWNERS[1],
     objects::TABLES_OF_OWNERS[2],
+    objects::TABLES_OF_OWNERS[3],
     MigrationFile { version: 1000, name: "scheduler", sql: include_str!("../migrations/1000_scheduler.sql") },
     MigrationFile { version: 1001, name: "gpus", sql: include_str!("../migrations/1001_gpus.sql") },
     MigrationFile {
@@ -90,6 +91,9 @@ pub fn answers(desk: &Desk, context: &Context) -> Answers {
     Answers::new(SERVICE.name).on(OnPreviewPlacement { desk: desk.clone(), context: context.clone() })
 }
 
+/// Between two looks at what is gone for long.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
 /// How long a pass may take that goes through many rows, a transaction for each or for a few.
 const MANY_ROWS: Duration = Duration::from_secs(120);
 
@@ -107,6 +111,12 @@ pub async fn wire(settings: &Settings, chassis: &Chassis) -> Result<()> {
     let orders = Arc::new(Orders::new(desk.clone(), context.metrics.clone(), settings.order_patience()));
     let plan = Loop::every(settings.order_patience() / 6, "scheduler.orders").patient_for(MANY_ROWS);
     chassis.reconcile(plan, move || orders.clone().pass());
+    let forgetting = Forgetting::new(desk.clone(), settings.gone_keep(), &chassis.meter);
+    let plan = Loop::every(FORGET_EVERY, "scheduler.forgetting").patient_for(MANY_ROWS);
+    chassis.reconcile(plan, move || {
+        let forgetting = forgetting.clone();
+        async move { forgetting.pass::<SshKeys>().await }
+    });
     let plan = Loop::every(settings.deadline_period(), "scheduler.deadlines").patient_for(MANY_ROWS);
     chassis.reconcile(plan, move || {
         let (desk, context) = (desk.clone(), context.clone());

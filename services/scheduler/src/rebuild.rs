@@ -14,7 +14,7 @@ use sqlx::AnyConnection;
 
 /// The tables that a replay of the events must bring about again, row by row.
 pub const STATE_TABLES: &[&str] =
-    &["hosts", "instances", "images", "decisions", "quotas", "objects", "object_terms"];
+    &["hosts", "instances", "images", "decisions", "quotas", "objects", "object_terms", "objects_forgotten"];
 
 /// How the scheduler's tables come out of the events.
 pub struct Tables;
@@ -68,8 +68,13 @@ pub async fn fold(tx: &mut AnyConnection, subject: &Subject, payload: &Bytes) ->
                 event.decision.ok_or_else(|| Failure::Poison("decision: is missing".to_owned()))?;
             decisions::keep(tx, &decision).await.map(|()| true)
         }
+        Content::Forgotten(forgotten) => {
+            objects::forget(tx, &forgotten).await.map(|()| true).map_err(Failure::from)
+        }
         // other services' tables are made of them
-        Content::Snapshot(_) | Content::Mention(_) | Content::Other(_) => return Ok(false),
+        Content::Snapshot(_) | Content::Mention(_) | Content::Refused | Content::Other(_) => {
+            return Ok(false);
+        }
     }?;
     Ok(true)
 }

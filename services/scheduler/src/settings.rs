@@ -34,6 +34,8 @@ pub struct Settings {
     pub deadline_period_s: u64,
     /// Seconds after which a host that has not answered an order is told again.
     pub order_patience_s: u64,
+    /// Seconds for which rows of objects that are gone are kept (30 days). The events and the archive keep what they were.
+    pub gone_keep_s: u64,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             placement_period_s: 10,
             deadline_period_s: 1,
             order_patience_s: 30,
+            gone_keep_s: 30 * 24 * 3600,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Settings {
             ("placement_period_s", self.placement_period_s),
             ("deadline_period_s", self.deadline_period_s),
             ("order_patience_s", self.order_patience_s),
+            ("gone_keep_s", self.gone_keep_s),
             ("overcommit_vcpus_percent", u64::from(self.overcommit_vcpus_percent)),
             ("overcommit_memory_percent", u64::from(self.overcommit_memory_percent)),
             ("overcommit_disk_percent", u64::from(self.overcommit_disk_percent)),
@@ -107,6 +111,11 @@ impl Settings {
     /// Time after which a host that has not answered is told again.
     pub fn order_patience(&self) -> Duration {
         Duration::from_secs(self.order_patience_s)
+    }
+
+    /// How long rows of objects that are gone are kept.
+    pub fn gone_keep(&self) -> Duration {
+        Duration::from_secs(self.gone_keep_s)
     }
 
     /// Time between two looks at the deadlines.

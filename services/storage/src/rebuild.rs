@@ -58,7 +58,11 @@ pub async fn apply(tx: &mut AnyConnection, subject: &Subject, payload: &[u8]) ->
         Content::Mention(Snapshot::Instance(instance)) => put_use(tx, *instance, false).await,
         Content::Snapshot(Snapshot::Quota(quota)) => Ok(quotas::put(tx, &quota).await?),
         // other services' tables are made of them
-        Content::Snapshot(_) | Content::Mention(_) | Content::Other(_) => Ok(()),
+        Content::Snapshot(_)
+        | Content::Mention(_)
+        | Content::Refused
+        | Content::Forgotten(_)
+        | Content::Other(_) => Ok(()),
     }
 }
 

@@ -200,7 +200,8 @@ impl Subscriptions {
         self
     }
 
-    /// Handles every event that says what an object of one of these kinds is now with `handler`.
+    /// Handles every event that says what an object of one of these kinds is now with `handler`, and what their owners
+    /// say beside: that a request was refused, that objects are not kept any more.
     ///
     /// # Panics
     /// When one of them has a handler already: a mistake in the wiring.
@@ -211,7 +212,9 @@ impl Subscriptions {
         handler: impl HandleObjects,
     ) -> Self {
         let handler: Arc<dyn HandleEnvelope> = Arc::new(OfObjects(handler));
-        for event in kinds.flat_map(contracts::events_of) {
+        let kinds: Vec<&ObjectKind> = kinds.collect();
+        let of_objects = kinds.iter().flat_map(|kind| contracts::events_of(kind));
+        for event in of_objects.chain(contracts::also_said_by_owners_of(&kinds)) {
             let previous = self.events.insert((event.service, event.version, event.name), handler.clone());
             assert!(previous.is_none(), "{} has two handlers", event.name);
         }

@@ -3,6 +3,7 @@
 mod delivery;
 mod in_hand;
 mod pace;
+mod retry;
 mod sweep;
 
 use crate::fail::FailPoint;
@@ -13,6 +14,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use in_hand::{Coming, Taken};
 use opentelemetry::metrics::Counter;
+pub use retry::RetryPolicy;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,38 +27,6 @@ const BATCH: usize = pace::MOST;
 /// Messages that the server gives out before some are answered, to all processes of a consumer together. All of them
 /// find room here: none waits where nobody says that it is in good hands.
 const IN_HAND: usize = 2_000;
-
-/// When a failed message is tried again, and when it is given up.
-#[derive(Debug, Clone)]
-pub struct RetryPolicy {
-    /// Attempts before a message becomes a dead letter.
-    pub attempts: i64,
-    /// Delay before the second attempt; doubles each time.
-    pub first_delay: Duration,
-    /// Longest delay.
-    pub max_delay: Duration,
-    /// How long the server waits for an acknowledgement before it gives a message to somebody else; prolonged for as long
-    /// as this process has it in hand. What a killed process had in hand lies still for so long.
-    pub ack_wait: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            attempts: 12,
-            first_delay: Duration::from_millis(200),
-            max_delay: Duration::from_secs(30),
-            ack_wait: Duration::from_secs(2),
-        }
-    }
-}
-
-impl RetryPolicy {
-    fn delay(&self, attempt: i64) -> Duration {
-        let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 16)).unwrap_or(16);
-        self.first_delay.saturating_mul(1 << doublings).min(self.max_delay)
-    }
-}
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

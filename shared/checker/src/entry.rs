@@ -67,7 +67,9 @@ impl Fact {
         Ok(match told.content {
             Content::Snapshot(snapshot) => fact.and_object(snapshot),
             // what was refused never was
-            Content::Mention(_) => fact,
+            Content::Mention(_) | Content::Refused => fact,
+            // what is gone for long stays gone, whoever keeps a row of it
+            Content::Forgotten(_) => fact,
             Content::Other(statement) => fact.and_said(statement),
         })
     }
@@ -106,7 +108,6 @@ impl Fact {
             | Statement::ExternalEventReceived(_)
             | Statement::LoginBlocked(_)
             | Statement::PlacementDecided(_)
-            | Statement::RequestRefused(_)
             | Statement::SegmentArchived(_)
             | Statement::ServiceRebuilt(_)
             | Statement::StreamRefilled(_)

@@ -71,6 +71,11 @@ pub enum Gone {
     Time(String),
 }
 
+/// The event of whoever owns a kind that is told things: what was asked for was refused.
+pub const REFUSED: &str = "RequestRefused";
+/// The event of whoever owns a kind that is told things: objects that are gone for long are not kept any more.
+pub const FORGOTTEN: &str = "ObjectsForgotten";
+
 /// A message of the bus.
 #[derive(Debug)]
 pub struct BusMessage {

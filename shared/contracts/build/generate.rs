@@ -1,7 +1,9 @@
 //! Rust out of the declarations: what each message of the bus is, and everything about kinds of objects that would
 //! otherwise be kept by hand.
 
-use super::declared::{BusMessage, Declared, Does, Gone, KindOp, ObjectKind, QuestionMessage, Reference};
+use super::declared::{
+    BusMessage, Declared, Does, FORGOTTEN, Gone, KindOp, ObjectKind, QuestionMessage, REFUSED, Reference,
+};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -104,7 +106,8 @@ fn key_getter(key: &str) -> String {
 }
 
 fn catalogue(declared: &Declared) -> String {
-    let mut code = String::from("/// Every message of the bus.\npub const CATALOGUE: &[Entry] = &[\n");
+    let mut code = format!("const OWNERS_SAY: [&str; 2] = [{REFUSED:?}, {FORGOTTEN:?}];\n");
+    code.push_str("/// Every message of the bus.\npub const CATALOGUE: &[Entry] = &[\n");
     for message in &declared.messages {
         let BusMessage { kind, service, version, name, .. } = message;
         let carries = message.carries.as_ref().map(|carried| {
@@ -140,10 +143,15 @@ fn readers(declared: &Declared) -> String {
                     .operations
                     .as_ref()
                     .map_or_else(|| "Vec::new()".to_owned(), |f| format!("it.{}.clone()", f.name()));
+                let content = match name {
+                    REFUSED => "Content::Refused".to_owned(),
+                    FORGOTTEN => "Content::Forgotten(crate::told::Forgotten { kind: it.kind, gone_before_us: it.gone_before_us })".to_owned(),
+                    name => format!("Content::Other(Statement::{name}(Box::new(it)))"),
+                };
                 format!(
                     "Some(|_, payload| {{ let it = <{path} as prost::Message>::decode(payload.clone())?; \
-                     let operations = {operations}; Ok(Told {{ content: Content::Other(Statement::{name}(Box::new(it))), \
-                     bytes: payload.clone(), operations }}) }})"
+                     let operations = {operations}; \
+                     Ok(Told {{ content: {content}, bytes: payload.clone(), operations }}) }})"
                 )
             }
             Some(carried) => {
@@ -245,7 +253,10 @@ impl Snapshot {
 /// What an event without an object says: one variant for each such event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {\n";
-    for event in declared.messages.iter().filter(|m| m.kind == "Event" && m.carries.is_none()) {
+    let states = |m: &&BusMessage| {
+        m.kind == "Event" && m.carries.is_none() && ![REFUSED, FORGOTTEN].contains(&m.name.as_str())
+    };
+    for event in declared.messages.iter().filter(states) {
         let (name, path) = (event.message.name(), path(&event.message));
         line(&mut code, format_args!("    /// `{}`.\n    {name}(Box<{path}>),", event.message.full_name()));
     }
@@ -453,7 +464,8 @@ impl crate::OwnObject for {path} {{
     type Created = {module}{object}Created;
     type Changed = {module}{object}Changed;
     type Deleted = {module}{object}Deleted;
-    type Refused = {module}RequestRefused;
+    type Refused = {module}{REFUSED};
+    type Forgotten = {module}{FORGOTTEN};
     fn created(self, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Created {{
         Self::Created {{ {field}: Some(self), operations }}
     }}
@@ -465,6 +477,9 @@ impl crate::OwnObject for {path} {{
     }}
     fn refused(object_id: String, operations: Vec<crate::common::v1::OperationProgress>) -> Self::Refused {{
         Self::Refused {{ object_id, operations }}
+    }}
+    fn forgotten(gone_before_us: i64) -> Self::Forgotten {{
+        Self::Forgotten {{ kind: {kind:?}.to_owned(), gone_before_us }}
     }}
     fn stamp(&mut self, stamp: crate::Stamp) {{
         self.id = stamp.id;

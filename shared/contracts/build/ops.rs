@@ -1,7 +1,7 @@
 //! What methods do with objects of a kind.
 
 use super::fields::references;
-use super::{BusMessage, Declared, ObjectKind, Reference, extension, has, owner, text};
+use super::{BusMessage, Declared, FORGOTTEN, ObjectKind, REFUSED, Reference, extension, has, owner, text};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
@@ -212,11 +212,20 @@ fn incomplete(found: &Declared) -> Vec<String> {
                 wrong.push(sentence(format!("is told things, and no event {name} with it in `{}` and `operations` says what came of it", kind.kind)));
             }
         }
-        let refused = found.messages.iter().any(|message| {
-            message.name == "RequestRefused" && message.message.package_name() == object.package_name()
-        });
-        if !refused {
-            wrong.push(sentence("is told things, and its package has no event RequestRefused".to_owned()));
+        let said = |name: &str| {
+            let ours = |message: &MessageDescriptor| message.package_name() == object.package_name();
+            found.messages.iter().find(|said| said.name == name && ours(&said.message))
+        };
+        if said(REFUSED).is_none() {
+            wrong.push(sentence(format!("is told things, and its package has no event {REFUSED}")));
+        }
+        let fits = |said: &BusMessage| {
+            has(&said.message, "kind", &Kind::String) && has(&said.message, "gone_before_us", &Kind::Int64)
+        };
+        if !said(FORGOTTEN).is_some_and(fits) {
+            wrong.push(sentence(format!(
+                "is told things, and its package has no event {FORGOTTEN} with `string kind` and `int64 gone_before_us`"
+            )));
         }
         let ours = kind.at.is_none() && kind.id == "id" && kind.name.is_some();
         let timed =

@@ -51,6 +51,15 @@ pub fn events_of(kind: &ObjectKind) -> impl Iterator<Item = &'static Entry> {
         .filter(move |entry| entry.carries.is_some_and(|carries| carries.kind == kind && !carries.mention))
 }
 
+/// What the owners of these kinds say beside what an object is: that a request was refused, that objects are forgotten.
+pub fn also_said_by_owners_of(kinds: &[&'static ObjectKind]) -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter().filter(|entry| {
+        let Some((package, name)) = entry.full_name.rsplit_once('.') else { return false };
+        let owns = |kind: &&ObjectKind| kind.message.rsplit_once('.').is_some_and(|(its, _)| its == package);
+        OWNERS_SAY.contains(&name) && kinds.iter().any(owns)
+    })
+}
+
 /// Where in the catalogue a message stands.
 pub(crate) fn place(service: &str, version: &str, name: &str) -> Option<usize> {
     static PLACES: LazyLock<HashMap<(&str, &str, &str), usize>> = LazyLock::new(|| {

@@ -116,7 +116,7 @@ pub fn check(message: &DynamicMessage) -> Result<(), Wrong> {
                     MapKey::String(key) => (key.clone(), text(value)),
                     other => (format!("{other:?}"), text(value)),
                 });
-                kernel::format::labels(&pairs.collect()).map_err(|(key, why)| match key {
+                kernel::labels::labels(&pairs.collect()).map_err(|(key, why)| match key {
                     None => at(why),
                     Some(key) => Wrong { field: format!("{}.{key}", field.name()), why },
                 })?;
@@ -164,8 +164,8 @@ fn is_given(field: &FieldDescriptor, value: &Value, message: &DynamicMessage) ->
 
 fn format(format: Format, text: &str) -> Result<(), String> {
     match format {
-        Format::Name => kernel::format::name(text),
-        Format::PublicKey => kernel::format::public_key(text).map(drop),
+        Format::Name => kernel::names::name(text),
+        Format::PublicKey => kernel::public_keys::public_key(text).map(drop),
         // of maps
         Format::Labels | Format::Unspecified => Ok(()),
     }

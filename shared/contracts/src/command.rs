@@ -79,6 +79,8 @@ pub trait OwnObject: Object {
     type Deleted: Message;
     /// What was asked for was refused.
     type Refused: Message;
+    /// Objects that are gone for long are not kept any more.
+    type Forgotten: Message;
 
     /// The event that it came to be.
     fn created(self, operations: Vec<OperationProgress>) -> Self::Created;
@@ -88,6 +90,8 @@ pub trait OwnObject: Object {
     fn deleted(self, operations: Vec<OperationProgress>) -> Self::Deleted;
     /// The event that something asked for it was refused.
     fn refused(object_id: String, operations: Vec<OperationProgress>) -> Self::Refused;
+    /// The event that those are not kept any more that were gone before a time, in microseconds since the epoch.
+    fn forgotten(gone_before_us: i64) -> Self::Forgotten;
     /// Sets what every object has.
     fn stamp(&mut self, stamp: Stamp);
 }

@@ -30,4 +30,4 @@ pub use op::{dashed, op};
 pub use question::Question;
 pub use redact::{REDACTED, is_secret, redacted_json};
 pub use reflect::{Body, DESCRIPTORS, Method, json_of, json_of_struct, methods, pool, to_json, to_struct};
-pub use told::{Carried, Content, NotKnown, Told, known};
+pub use told::{Carried, Content, Forgotten, NotKnown, Told, known};

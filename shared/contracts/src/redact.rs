@@ -67,9 +67,9 @@ fn blot_out(field: &FieldDescriptor, value: &mut serde_json::Value) {
     match value {
         Json::String(text) => {
             let right = text.is_empty()
-                || kernel::format::public_key(text).is_ok_and(|key| !key.has_options)
-                || kernel::format::name(text).is_ok();
-            if kernel::format::is_private_key(text) || (keys && !right) {
+                || kernel::public_keys::public_key(text).is_ok_and(|key| !key.has_options)
+                || kernel::names::name(text).is_ok();
+            if kernel::public_keys::is_private_key(text) || (keys && !right) {
                 *value = REDACTED.into();
             }
         }

@@ -27,8 +27,21 @@ pub enum Content {
     Snapshot(Snapshot),
     /// An object that is only spoken of: what was refused never was.
     Mention(Snapshot),
+    /// What was asked for was refused: nothing but its operations hears of it.
+    Refused,
+    /// Objects that are gone for long are not kept any more.
+    Forgotten(Forgotten),
     /// Something else.
     Other(Statement),
+}
+
+/// Which objects are not kept any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Of which kind.
+    pub kind: String,
+    /// Those that were gone before this time, in microseconds since the epoch.
+    pub gone_before_us: i64,
 }
 
 impl Told {

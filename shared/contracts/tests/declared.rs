@@ -218,6 +218,10 @@ message RequestRefused {
   option (berth.options.v1.bus) = {kind: KIND_EVENT key: "object_id"};
   string object_id = 1; repeated berth.common.v1.OperationProgress operations = 2;
 }
+message ObjectsForgotten {
+  option (berth.options.v1.bus) = {kind: KIND_EVENT key: "kind"};
+  string kind = 1; int64 gone_before_us = 2;
+}
 "#;
 
 #[test]
@@ -264,6 +268,12 @@ fn a_kind_that_is_told_things_is_complete() {
     wrong("returns (Pool)", "returns (ListPoolsResponse)", "answers something else than a Pool");
     wrong("message PoolChanged {", "message PoolAltered {", "no event PoolChanged");
     wrong("message RequestRefused {", "message Refused {", "no event RequestRefused");
+    wrong("message ObjectsForgotten {", "message Forgotten {", "no event ObjectsForgotten");
+    wrong(
+        "int64 gone_before_us = 2;",
+        "",
+        "no event ObjectsForgotten with `string kind` and `int64 gone_before_us`",
+    );
     wrong("int64 deleted_at_us = 7;", "", "needs id, name, created_at_us, updated_at_us and deleted_at_us");
     wrong("string range = 9 [", "uint64 range = 9 [", "no `string`");
     wrong("string range = 2; }", "Pool like = 2; }", "nobody could write on a command line");

@@ -164,7 +164,7 @@ proptest! {
                 .map(|one| one.as_message().expect("progress").transcode_to().expect("progress")).collect();
             prop_assert_eq!(&told.operations, &progress, "{}", entry.full_name);
             match (&told.content, entry.carries) {
-                (Content::Other(_), None) => prop_assert_eq!(told.bytes, event.encode_to_vec()),
+                (Content::Other(_) | Content::Refused | Content::Forgotten(_), None) => prop_assert_eq!(told.bytes, event.encode_to_vec()),
                 (Content::Snapshot(snapshot), Some(carries)) | (Content::Mention(snapshot), Some(carries)) => {
                     prop_assert_eq!(carries.mention, matches!(told.content, Content::Mention(_)));
                     prop_assert_eq!(snapshot.kind(), carries.kind);

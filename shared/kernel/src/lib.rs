@@ -3,15 +3,19 @@
 #![forbid(unsafe_code)]
 
 mod clock;
-pub mod format;
+mod excerpt;
 mod id;
+pub mod labels;
 mod message;
+pub mod names;
+pub mod public_keys;
 mod quantity;
 pub mod quota;
 mod refusal;
 mod subject;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use excerpt::excerpt;
 pub use id::{
     AuditId, CorrelationId, HostId, ImageId, InstanceId, InvalidId, MessageId, ObjectId, OperationId,
     QuarantineId, TokenId, UploadId, UserId, WebhookId,

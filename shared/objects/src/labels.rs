@@ -1,6 +1,6 @@
 //! Labels of objects, whatever they are.
 
-use kernel::{Refusal, format};
+use kernel::Refusal;
 use std::collections::BTreeMap;
 
 /// The labels after some were added, or given another value, and some taken away. Refused when there would be too many.
@@ -12,7 +12,7 @@ pub fn relabelled(
     let mut after = before.clone();
     after.extend(added);
     after.retain(|key, _| !removed.contains(key));
-    match format::labels(&after) {
+    match kernel::labels::labels(&after) {
         Ok(()) => Ok(after),
         Err((_, why)) => Err(Refusal::new("INVALID", format!("labels: {why}"))),
     }

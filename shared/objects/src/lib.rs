@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod filter;
+mod forget;
 mod labels;
 mod owned;
 mod store;
 
 pub use filter::Filter;
+pub use forget::{Forgetting, forget};
 pub use labels::relabelled;
 pub use owned::{Decision, Kind, Owned, Referenced, Seen};
 pub use store::{
@@ -18,17 +20,22 @@ pub use store::{
 use ::store::MigrationFile;
 
 /// The tables of whoever shows objects.
-pub const TABLES_OF_READERS: [MigrationFile; 2] = [
+pub const TABLES_OF_READERS: [MigrationFile; 3] = [
     MigrationFile { version: 700, name: "objects", sql: include_str!("../migrations/0700_objects.sql") },
     MigrationFile {
         version: 702,
         name: "objects_by_age",
         sql: include_str!("../migrations/0702_objects_by_age.sql"),
     },
+    MigrationFile {
+        version: 703,
+        name: "objects_forgotten",
+        sql: include_str!("../migrations/0703_objects_forgotten.sql"),
+    },
 ];
 
 /// The tables of whoever owns objects.
-pub const TABLES_OF_OWNERS: [MigrationFile; 3] = [
+pub const TABLES_OF_OWNERS: [MigrationFile; 4] = [
     TABLES_OF_READERS[0],
     MigrationFile {
         version: 701,
@@ -36,4 +43,5 @@ pub const TABLES_OF_OWNERS: [MigrationFile; 3] = [
         sql: include_str!("../migrations/0701_object_names.sql"),
     },
     TABLES_OF_READERS[1],
+    TABLES_OF_READERS[2],
 ];

@@ -7,8 +7,8 @@
 use bus::Subscriptions;
 use contracts::common::v1::{OperationProgress, OperationState};
 use contracts::scheduler::v1::{
-    CreateSshKeyRequest, DeleteSshKeyRequest, RequestRefused, SshKey, SshKeyChanged, SshKeyCreated,
-    SshKeyDeleted,
+    CreateSshKeyRequest, DeleteSshKeyRequest, ObjectsForgotten, RequestRefused, SshKey, SshKeyChanged,
+    SshKeyCreated, SshKeyDeleted,
 };
 use contracts::{Command, Object, ObjectKind, OwnObject, Stamp};
 use kernel::{Message as _, Refusal};
@@ -129,6 +129,7 @@ impl OwnObject for Child {
     type Changed = SshKeyChanged;
     type Deleted = SshKeyDeleted;
     type Refused = RequestRefused;
+    type Forgotten = ObjectsForgotten;
     fn created(self, operations: Vec<OperationProgress>) -> SshKeyCreated {
         SshKeyCreated { ssh_key: self.key(), operations }
     }
@@ -140,6 +141,9 @@ impl OwnObject for Child {
     }
     fn refused(object_id: String, operations: Vec<OperationProgress>) -> RequestRefused {
         RequestRefused { object_id, operations }
+    }
+    fn forgotten(gone_before_us: i64) -> ObjectsForgotten {
+        ObjectsForgotten { kind: "ssh_key".into(), gone_before_us }
     }
     fn stamp(&mut self, stamp: Stamp) {
         let Stamp { id, tenant, revision, created_at_us, updated_at_us, deleted_at_us } = stamp;

@@ -6,8 +6,8 @@ use client::Failure;
 pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     let is_key = |line: &str| KINDS.iter().any(|kind| line.starts_with(kind)) && line.contains(' ');
-    let bare = kernel::format::bare_key(text);
-    if is_key(bare) || kernel::format::public_key(bare).is_ok() {
+    let bare = kernel::public_keys::bare_key(text);
+    if is_key(bare) || kernel::public_keys::public_key(bare).is_ok() {
         return Ok(vec![bare.to_owned()]);
     }
     let explain = |why: String| Failure::usage(format!("SSH key {text:?}: {why}"));
@@ -18,13 +18,13 @@ pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     }
     let content =
         String::from_utf8(content).map_err(|_| explain("the file is no text: name a .pub file".into()))?;
-    if kernel::format::is_private_key(&content) {
+    if kernel::public_keys::is_private_key(&content) {
         return Err(explain(
             "this is a private key, which must never leave this machine: name the .pub file beside it".into(),
         ));
     }
     // what is no key does not leave this machine, whatever it is
-    let keys = kernel::format::authorized_keys(&content).map_err(explain)?;
+    let keys = kernel::public_keys::authorized_keys(&content).map_err(explain)?;
     Ok(keys.into_iter().map(str::to_owned).collect())
 }
 

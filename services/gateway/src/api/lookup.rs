@@ -11,7 +11,7 @@ use gateway_api::api::lookup::OwnTables;
 use gateway_api::domain::caller::Caller;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
-use kernel::format::authorized_keys;
+use kernel::public_keys::authorized_keys;
 use kernel::{ObjectId, PLATFORM, Refusal};
 use objects::Found;
 use prost::Message as _;
@@ -50,7 +50,7 @@ impl Api {
         let mut lines = Vec::with_capacity(keys.len());
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name or an id has none
-            if kernel::format::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
+            if kernel::names::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
                 let several = key.trim().contains('\n');
                 match authorized_keys(&key) {
                     Ok(keys) => lines.extend(keys.into_iter().map(str::to_owned)),

@@ -1,7 +1,7 @@
 //! Public keys that may log in to an instance.
 
 use gateway_api::domain::violation::Violation;
-use kernel::format::public_key;
+use kernel::public_keys::public_key;
 
 /// Most keys of one instance.
 pub const COUNT_LIMIT: usize = 64;

@@ -17,7 +17,7 @@ mod tests;
 use ::store::Store;
 use bus::Subscriptions;
 use contracts::gateway::v1::{OperationAbandoned, OperationAccepted};
-use contracts::scheduler::v1::{InstanceRefused, RequestRefused};
+use contracts::scheduler::v1::InstanceRefused;
 use gateway_access::handlers as access;
 use gateway_api::handlers::audit;
 use gateway_api::wakeups::Wakeups;
@@ -55,7 +55,6 @@ pub fn subscriptions(store: &Store, wakeups: &Wakeups) -> Subscriptions {
         .on_objects(contracts::KINDS.iter().filter(|kind| kind.served), objects::Project(on.clone()))
         // nothing exists, or nothing changed: only the operation learns of it
         .on::<InstanceRefused>(operations::progress(&on, |e: InstanceRefused| e.operations))
-        .on::<RequestRefused>(operations::progress(&on, |e: RequestRefused| e.operations))
         .on(decisions::Decided)
         // programs in guests
         .on(exec::Finished(on))

@@ -11,11 +11,15 @@ pub(super) struct Project(pub(super) Projection);
 #[async_trait]
 impl HandleObjects for Project {
     async fn handle(&self, work: &mut Work, told: Told) -> Result<(), Failure> {
-        if let Content::Snapshot(object) = &told.content
-            && object.revision() > 0
-            && ::objects::restore(work.tx(), object, &told.bytes).await?
-        {
-            self.0.wake(work, object.id());
+        match &told.content {
+            Content::Snapshot(object) if object.revision() > 0 => {
+                if ::objects::restore(work.tx(), object, &told.bytes).await? {
+                    self.0.wake(work, object.id());
+                }
+            }
+            Content::Forgotten(forgotten) => ::objects::forget(work.tx(), forgotten).await?,
+            // only operations hear of it
+            Content::Snapshot(_) | Content::Mention(_) | Content::Refused | Content::Other(_) => {}
         }
         self.0.advance(work, &told.operations, |_| {}).await
     }

@@ -37,4 +37,5 @@ pub const STATE_TABLES: &[&str] = &[
     "quarantine",
     "objects",
     "object_terms",
+    "objects_forgotten",
 ];

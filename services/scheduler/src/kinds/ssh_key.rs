@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use contracts::SshKeyCommand as Command;
 use contracts::scheduler::v1::SshKey;
-use kernel::{Refusal, format};
+use kernel::Refusal;
 use objects::{Decision, Kind, Seen, relabelled};
 use sha2::{Digest, Sha256};
 
@@ -24,11 +24,11 @@ impl Kind for SshKeys {
         Ok(match command {
             Command::Create(wish) => {
                 let invalid = |why| Refusal::new("INVALID", format!("public_key: {why}"));
-                let key = format::public_key(&wish.public_key).map_err(invalid)?;
+                let key = kernel::public_keys::public_key(&wish.public_key).map_err(invalid)?;
                 Decision::Is(SshKey {
                     name: wish.name,
                     labels: wish.labels,
-                    public_key: format::bare_key(&wish.public_key).to_owned(),
+                    public_key: public_keys::bare_key(&wish.public_key).to_owned(),
                     algorithm: key.algorithm.to_owned(),
                     fingerprint: fingerprint(&key.blob),
                     ..SshKey::default()

@@ -3,7 +3,7 @@
 use super::term::{Operand, Place, Term, Test};
 use super::{LIMIT, TERMS};
 use contracts::is_secret;
-use kernel::format::excerpt;
+use kernel::excerpt;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 /// The tests, the longer of two that begin alike first.

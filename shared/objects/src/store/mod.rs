@@ -13,7 +13,7 @@ pub use fill::{LOOKED_AT, fill};
 pub use page::{Order, Page, Query, page};
 
 /// The tables that a replay of the events must bring about again, row by row.
-pub const TABLES: &[&str] = &["objects", "object_terms"];
+pub const TABLES: &[&str] = &["objects", "object_terms", "objects_forgotten"];
 
 /// An object as it stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +117,17 @@ pub struct Found {
     pub snapshot: Vec<u8>,
 }
 
-/// Writes an object, unless the row is as new already. Answers whether it did.
+/// Writes an object, unless the row is as new already. Answers whether it did. Of one that is not kept any more the row
+/// goes, if there is one: it does not matter in which order that and what became of it are heard.
 pub async fn put(tx: &mut AnyConnection, row: &Row) -> Result<bool, sqlx::Error> {
+    if row.gone_at_us > 0 && row.gone_at_us < forgotten_before(tx, row.kind).await? {
+        let sql = "DELETE FROM objects WHERE kind = $1 AND id = $2 AND revision < $3";
+        let done =
+            sqlx::query(sql).bind(row.kind.name).bind(&row.id).bind(row.revision).execute(&mut *tx).await?;
+        let sql = "DELETE FROM object_terms WHERE kind = $1 AND id = $2";
+        sqlx::query(sql).bind(row.kind.name).bind(&row.id).execute(tx).await?;
+        return Ok(done.rows_affected() > 0);
+    }
     let digest = row.digest();
     let present = sqlx::query("SELECT revision, terms FROM objects WHERE kind = $1 AND id = $2")
         .bind(row.kind.name)
@@ -176,6 +185,42 @@ pub async fn put(tx: &mut AnyConnection, row: &Row) -> Result<bool, sqlx::Error>
         }
     }
     Ok(true)
+}
+
+/// Before which time objects of a kind went that are not kept any more.
+async fn forgotten_before(tx: &mut AnyConnection, kind: &ObjectKind) -> Result<i64, sqlx::Error> {
+    let sql = "SELECT before_us FROM objects_forgotten WHERE kind = $1";
+    let found: Option<i64> = sqlx::query_scalar(sql).bind(kind.name).fetch_optional(tx).await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// When objects of a kind went that were gone before a time: the first so many of them, in order.
+pub(crate) async fn gone_before(
+    db: &sqlx::AnyPool,
+    kind: &ObjectKind,
+    before_us: i64,
+    most: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = "SELECT gone_at_us FROM objects WHERE kind = $1 AND gone_at_us > 0 AND gone_at_us < $2
+               ORDER BY gone_at_us LIMIT $3";
+    sqlx::query_scalar(sql).bind(kind.name).bind(before_us).bind(most).fetch_all(db).await
+}
+
+/// Removes objects of a kind that were gone before a time, for good.
+pub(crate) async fn forget(tx: &mut AnyConnection, kind: &str, before_us: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO objects_forgotten (kind, before_us) VALUES ($1, $2)
+         ON CONFLICT (kind) DO UPDATE SET before_us = excluded.before_us
+         WHERE objects_forgotten.before_us < excluded.before_us",
+    )
+    .bind(kind)
+    .bind(before_us)
+    .execute(&mut *tx)
+    .await?;
+    // what is gone has no terms
+    let sql = "DELETE FROM objects WHERE kind = $1 AND gone_at_us > 0 AND gone_at_us < $2";
+    sqlx::query(sql).bind(kind).bind(before_us).execute(tx).await?;
+    Ok(())
 }
 
 /// The same from an event, for whoever rebuilds tables.

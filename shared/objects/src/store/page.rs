@@ -66,7 +66,7 @@ impl Order {
 }
 
 fn wrong(text: &str) -> String {
-    let text = kernel::format::excerpt(text, 40);
+    let text = kernel::excerpt(text, 40);
     format!("{text:?} is no order: write name or created_at_us, and \" desc\" after it for the last first")
 }
 

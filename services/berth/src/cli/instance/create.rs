@@ -214,7 +214,7 @@ fn runs(instance: &Instance) -> bool {
 
 /// The public keys in a file, the one key that was written out, or the name of one that the platform keeps.
 fn keys_or_name(text: &str) -> Result<Vec<String>, Failure> {
-    if kernel::format::name(text).is_ok() && !std::path::Path::new(text).exists() {
+    if kernel::names::name(text).is_ok() && !std::path::Path::new(text).exists() {
         return Ok(vec![text.to_owned()]);
     }
     keys_of(text)

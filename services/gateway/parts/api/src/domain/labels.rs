@@ -1,13 +1,13 @@
 //! Labels: `key=value` pairs on instances and hosts, and wishes about them.
 
 use super::violation::{Violation, excerpt};
-use kernel::format::{self, LABEL_KEY_LIMIT, is_label_key};
+use kernel::labels::{LABEL_KEY_LIMIT, is_label_key};
 use std::collections::BTreeMap;
 
 /// Keys begin and end with a letter or digit and hold `-`, `_`, `.` and `/` between ("example.com/team");
 /// values are anything printable.
 pub fn check(field: &str, labels: &BTreeMap<String, String>) -> Result<(), Violation> {
-    format::labels(labels).map_err(|(key, why)| {
+    kernel::labels::labels(labels).map_err(|(key, why)| {
         let field = key.map_or_else(|| field.to_owned(), |key| format!("{field}.{key}"));
         Violation::new(field, why)
     })

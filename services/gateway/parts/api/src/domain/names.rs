@@ -1,14 +1,14 @@
 //! Names: of instances, images and flavors, host names, and what names an object in a request.
 
 use super::violation::{Violation, excerpt};
-use kernel::format::{self, NAME_LIMIT, is_dns_label};
+use kernel::names::{NAME_LIMIT, is_dns_label};
 
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOSTNAME_LIMIT: usize = 253;
 
 /// An instance is called like a DNS label: `^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`.
 pub fn instance(field: &str, name: &str) -> Result<(), Violation> {
-    format::name(name).map_err(|why| Violation::new(field, why))
+    kernel::names::name(name).map_err(|why| Violation::new(field, why))
 }
 
 /// Images and flavors may also have dots: "debian-12.5", "m1.small".

@@ -1,5 +1,5 @@
-//! Which role may do what. This table is the whole policy: `api/auth.rs` asks it and nothing else, and a method whose
-//! permission has no line here fails the tests.
+//! Which role may do what. This table is the whole policy: `api/auth.rs` of the part `access` asks it and nothing else. Which
+//! permission a method needs says its option in `proto/`; one that has no line here fails the tests.
 
 use super::permissions_of_kinds::OF_KINDS;
 use Role::{Admin, Auditor, Developer, Operator};

@@ -32,4 +32,4 @@ impl fmt::Display for Violation {
     }
 }
 
-pub use kernel::format::excerpt;
+pub use kernel::excerpt;

@@ -18,6 +18,7 @@ use sqlx::any::AnyRow;
 pub const MIGRATIONS: &[MigrationFile] = &[
     objects::TABLES_OF_READERS[0],
     objects::TABLES_OF_READERS[1],
+    objects::TABLES_OF_READERS[2],
     MigrationFile {
         version: 1000,
         name: "gateway",

@@ -185,7 +185,7 @@ mod tests {
         assert_eq!((&name["minLength"], &name["maxLength"]), (&json!(1), &json!(63)));
         let pattern = name["pattern"].as_str().expect("a pattern");
         for (text, right) in [("web-1", true), ("1web", false), ("web-", false), ("Web", false)] {
-            assert_eq!(kernel::format::name(text).is_ok(), right);
+            assert_eq!(kernel::names::name(text).is_ok(), right);
             assert_eq!(looks_like(pattern, text), right, "{text}");
         }
         let create = &document()["paths"]["/v1/ssh-keys"]["post"];

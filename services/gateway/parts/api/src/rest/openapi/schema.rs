@@ -71,7 +71,7 @@ impl Schemas {
         if rules.format == Format::Name {
             let text = if field.is_list() { &mut schema["items"] } else { &mut schema };
             text["minLength"] = 1.into();
-            text["maxLength"] = kernel::format::NAME_LIMIT.into();
+            text["maxLength"] = kernel::names::NAME_LIMIT.into();
             text["pattern"] = "^[a-z]([a-z0-9-]*[a-z0-9])?$".into();
         }
         let mut words = comments::of(&field.parent_file(), field.path());

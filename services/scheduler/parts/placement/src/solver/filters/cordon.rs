@@ -1,4 +1,5 @@
-//! No operator closed the host.
+//! No operator closed the host: what is said of it where a decision names its reasons. The search for a host asks for
+//! the same bit, `bit::OPEN`, of many hosts at once (`demand`, `bounds`, `tally`, `census`).
 
 use crate::solver::fleet::{Fleet, bit};
 

@@ -1,18 +1,8 @@
-//! What texts have to look like, whoever reads them: names, labels, public keys. An error is one sentence, with what would
-//! be right.
+//! What a public key has to look like, whoever reads it. An error is one sentence, with what would be right.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::BTreeMap;
 
-/// Longest name: a DNS label (RFC 1035, section 2.3.4).
-pub const NAME_LIMIT: usize = 63;
-/// Most labels of one object.
-pub const LABELS_LIMIT: usize = 64;
-/// Longest key of a label, in bytes.
-pub const LABEL_KEY_LIMIT: usize = 63;
-/// Longest value of a label, in bytes.
-pub const LABEL_VALUE_LIMIT: usize = 255;
 /// Longest public key with its comment, in bytes: RSA of 16384 bits.
 pub const SSH_KEY_LIMIT: usize = 8 * 1024;
 
@@ -29,65 +19,6 @@ const SSH_KEY_TYPES: [&str; 7] = [
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
-
-/// The first `limit` characters of a text from outside, for error messages.
-pub fn excerpt(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// One lower case DNS label: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`.
-pub fn is_dns_label(text: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=NAME_LIMIT).contains(&text.len())
-        && text.chars().all(|c| inner(c) || c == '-')
-        && text.starts_with(inner)
-        && text.ends_with(inner)
-}
-
-/// A name is a DNS label that begins with a letter.
-pub fn name(text: &str) -> Result<(), String> {
-    if text.starts_with(|c: char| c.is_ascii_lowercase()) && is_dns_label(text) {
-        return Ok(());
-    }
-    Err(format!(
-        "{:?} is not a name: write 1 to {NAME_LIMIT} lower case letters, digits and '-', beginning with a letter and not ending with '-'",
-        excerpt(text, 80)
-    ))
-}
-
-/// Keys begin and end with a letter or digit and hold `-`, `_`, `.` and `/` between ("example.com/team"); values are
-/// anything printable. The error names the key whose value is wrong.
-pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), (Option<String>, String)> {
-    if labels.len() > LABELS_LIMIT {
-        return Err((None, format!("{} labels are too many: at most {LABELS_LIMIT}", labels.len())));
-    }
-    for (key, value) in labels {
-        if !is_label_key(key) {
-            let why = format!(
-                "{:?} is not a label key: write 1 to {LABEL_KEY_LIMIT} letters, digits, '-', '_', '.' and '/', beginning and ending with a letter or digit",
-                excerpt(key, 80)
-            );
-            return Err((None, why));
-        }
-        if value.len() > LABEL_VALUE_LIMIT || value.chars().any(char::is_control) {
-            let why =
-                format!("a label value has at most {LABEL_VALUE_LIMIT} bytes and no control characters");
-            return Err((Some(key.clone()), why));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a label may be called so.
-pub fn is_label_key(key: &str) -> bool {
-    (1..=LABEL_KEY_LIMIT).contains(&key.len())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && key.ends_with(|c: char| c.is_ascii_alphanumeric())
-}
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,17 +262,5 @@ mod tests {
         assert!(
             message(&ED25519.replacen("ssh-ed25519", "ssh-rsa", 1)).contains("not that of a ssh-rsa key")
         );
-    }
-
-    #[test]
-    fn names_and_labels_say_what_is_wrong() {
-        assert!(name("web-1").is_ok() && name(&"a".repeat(63)).is_ok());
-        for wrong in ["", "1a", "-a", "a-", "A", "a.b", "é", "a b", &"a".repeat(64)] {
-            assert!(name(wrong).is_err(), "{wrong:?}");
-        }
-        let one = |key: &str, value: &str| labels(&BTreeMap::from([(key.to_owned(), value.to_owned())]));
-        assert!(one("example.com/Team_1", "Nö & so <on>").is_ok());
-        assert_eq!(one("a b", "v").expect_err("a space").0, None);
-        assert_eq!(one("team", "a\nb").expect_err("a line").0.as_deref(), Some("team"));
     }
 }

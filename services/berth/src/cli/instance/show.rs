@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_guest_that_stands_still_is_shown_with_the_hypervisors_own_words() {
         let text = show(&Instance { phase: 7, hypervisor_state: "paused (I/O error)".into(), ..instance() });
-        assert!(text.contains("hypervisor  paused (I/O error)\n"), "{text}");
+        assert!(text.contains("hypervisor   paused (I/O error)"), "{text}");
         assert!(!show(&instance()).contains("hypervisor"), "one that runs as ordered has none");
     }
 }

@@ -1,7 +1,6 @@
 //! From names to objects, through the read model, within the caller's tenant.
 
 use super::Api;
-use crate::domain::public_keys;
 use crate::store::{hosts, images, instances};
 use async_trait::async_trait;
 use contracts::scheduler::v1::{Host, Instance, InstancePhase, SshKey};
@@ -9,6 +8,7 @@ use contracts::storage::v1::Image;
 use contracts::{Object, ObjectKind};
 use gateway_api::api::lookup::OwnTables;
 use gateway_api::domain::caller::Caller;
+use gateway_api::domain::public_keys;
 use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
 use kernel::public_keys::authorized_keys;

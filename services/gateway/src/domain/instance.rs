@@ -1,9 +1,9 @@
 //! A wish for an instance, and whether it makes sense.
 
 use super::resources::Resources;
-use crate::domain::public_keys;
 use gateway_api::domain::labels;
 use gateway_api::domain::names;
+use gateway_api::domain::public_keys;
 use gateway_api::domain::violation::Violation;
 use std::collections::BTreeMap;
 

@@ -2,10 +2,10 @@
 
 use super::resources;
 use crate::domain::instance::{Size, Wish};
-use crate::domain::user_data;
 use contracts::common::v1::{Driver, Resources, RestartPolicy, Sealed};
 use contracts::gateway::v1::CreateInstanceRequest;
 use contracts::scheduler::v1::{InstanceSpec, PlacementPolicy};
+use gateway_api::domain::user_data;
 use gateway_api::domain::violation::Violation;
 
 /// What of a request needs no checking beyond its type.

@@ -2,7 +2,6 @@
 
 use super::super::Session;
 use super::super::arguments::{WaitArgs, pair, size, vcpus};
-use super::super::public_keys::keys_of;
 use super::{explain, get, show};
 use crate::output::refusal_line;
 use clap::{Args, ValueEnum};
@@ -13,6 +12,7 @@ use contracts::scheduler::v1::{Instance, InstancePhase, PlacementPolicy};
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
+use terminal::public_keys::keys_of;
 use tokio::time::Instant;
 
 /// How long to wait for the address of a guest that is up, and how often to look.

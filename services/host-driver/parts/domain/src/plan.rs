@@ -1,13 +1,13 @@
 //! From what is wanted and what is there to what is to be done: one pure function.
 
 use super::action::Action;
+use super::drift::{Drift, DriftKind};
 use super::held::Held;
 use super::observed::{Domain, Ended, Files, Observed, Ours, Power, booted_since};
 use super::policy::Policy;
 use super::progress::Progress;
 use super::spec::{Disposal, Intent, RestartPolicy, Wanted};
 use kernel::{Refusal, Timestamp};
-use std::time::Duration;
 
 /// What is said of a disk that was made and is not there any more.
 pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not replaced by an empty one";
@@ -15,34 +15,6 @@ pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not repla
 /// What is said of a deletion that would take the disks from under a VM that runs.
 pub const DISKS_IN_USE: &str = "the hypervisor runs a VM of this name that is not ours, perhaps on these disks; they are \
                                 removed once it is shut down or removed";
-
-/// How reality left the intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DriftKind {
-    /// It should run and does not.
-    Stopped,
-    /// It should not run and does.
-    Running,
-    /// It should exist and the hypervisor does not know it.
-    Undefined,
-    /// Its definition is not the one that was made.
-    Redefined,
-    /// It should run and is paused, or the other way round.
-    Paused,
-    /// The guest began to boot again, and nobody had asked for it.
-    Rebooted,
-}
-
-/// A drift and what is done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
-    /// How reality left the intent.
-    pub kind: DriftKind,
-    /// The intent is brought to reality rather than the other way round.
-    pub adopt: bool,
-    /// One sentence for a person.
-    pub detail: String,
-}
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -315,7 +287,7 @@ fn start(
             return Plan { adopt: true, ..Plan::default() };
         }
         let not_before =
-            progress.started_at.unwrap_or_default().after(restart_delay(progress.restarts, policy));
+            progress.started_at.unwrap_or_default().after(policy.restart_delay(progress.restarts));
         if now < not_before {
             return Plan::wait(not_before);
         }
@@ -354,14 +326,6 @@ fn go_on(
         Held::IoError | Held::Suspended => Plan { look_again: shows_at, ..Plan::act(vec![Action::Resume]) },
         Held::Busy => Plan::wait(now.after(policy.patience.first_delay)),
         Held::ByHand | Held::Crashed => Plan::act(with_definition(intent, ours, vec![Action::Resume])),
-    }
-}
-
-/// At once the first time; then 1, 2, 4 … seconds after the last start.
-pub(super) fn restart_delay(restarts: u32, policy: &Policy) -> Duration {
-    match restarts {
-        0 => Duration::ZERO,
-        n => Duration::from_secs(1 << (n - 1).min(20)).min(policy.longest_restart_delay),
     }
 }
 

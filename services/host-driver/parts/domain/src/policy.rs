@@ -34,3 +34,14 @@ impl Default for Policy {
         }
     }
 }
+
+impl Policy {
+    /// How long a guest that ended by itself is left off: not at all the first time; then 1, 2, 4 … seconds after its last
+    /// start.
+    pub fn restart_delay(&self, restarts: u32) -> Duration {
+        match restarts {
+            0 => Duration::ZERO,
+            n => Duration::from_secs(1 << (n - 1).min(20)).min(self.longest_restart_delay),
+        }
+    }
+}

@@ -2,9 +2,9 @@
 
 use super::action::Action;
 use super::attempts::{Attempts, Patience, Severity};
+use super::drift::{Drift, DriftKind};
 use super::held::{Held, no_room};
 use super::observed::{Domain, Files, Observed, Ours, Power, booted_since};
-use super::plan::{Drift, DriftKind, restart_delay};
 use super::policy::Policy;
 use super::spec::{Intent, Wanted};
 use kernel::{Refusal, Timestamp};
@@ -231,8 +231,7 @@ impl Progress {
         }
         let last = self.steps.iter().rfind(|(name, _)| name == STEP_STARTED).map(|(_, at)| *at);
         let ordered = last.is_some_and(|at| now < at.after(policy.settle));
-        let too_often =
-            self.started_at.is_some_and(|at| now < at.after(restart_delay(self.restarts, policy)));
+        let too_often = self.started_at.is_some_and(|at| now < at.after(policy.restart_delay(self.restarts)));
         if ordered || too_often {
             return None;
         }

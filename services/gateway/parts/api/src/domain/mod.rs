@@ -13,4 +13,6 @@ pub mod page;
 pub mod permissions;
 mod permissions_of_kinds;
 pub mod preference;
+pub mod public_keys;
+pub mod user_data;
 pub mod violation;

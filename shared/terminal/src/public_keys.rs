@@ -3,7 +3,7 @@
 use client::Failure;
 
 /// The public keys in a file, or the one key that was written out.
-pub(super) fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
+pub fn keys_of(text: &str) -> Result<Vec<String>, Failure> {
     const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     let is_key = |line: &str| KINDS.iter().any(|kind| line.starts_with(kind)) && line.contains(' ');
     let bare = kernel::public_keys::bare_key(text);
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(keys, [KEY.to_owned(), format!("{KEY} too")]);
         let windows = format!("\u{feff}# mine\r\n\r\nrestrict,command=\"a b\" {KEY}\r\n");
         let with_options = format!("restrict,command=\"a b\" {KEY}");
-        assert_eq!(keys_of(&file("w.pub", &windows)).expect("a key"), [with_options.clone()]);
+        assert_eq!(keys_of(&file("w.pub", &windows)).expect("a key"), std::slice::from_ref(&with_options));
         assert_eq!(keys_of(&with_options).expect("a key"), [with_options]);
         let wrong = keys_of(&file("x.pub", &format!("{KEY}\n\nssh-rsa AAAA\n"))).expect_err("a line");
         assert!(wrong.message.contains("line 3: "), "{wrong}");

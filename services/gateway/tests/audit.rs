@@ -73,7 +73,8 @@ fn fixture(method: &str, turn: usize) -> Option<Value> {
         "CreateInstance" => json!({"name": format!("made-{turn}"), "image": "debian", "flavor": "small"}),
         "PreviewInstance" => json!({"instance": {"name": "web-9", "image": "debian", "flavor": "small"}}),
         "GetInstance" | "StartInstance" | "StopInstance" | "RebootInstance" | "PauseInstance"
-        | "ResumeInstance" | "DeleteInstance" | "RestoreInstance" | "ExplainInstance" | "AttachConsole" => {
+        | "ExpectGuestAgent" | "ResumeInstance" | "DeleteInstance" | "RestoreInstance"
+        | "ExplainInstance" | "AttachConsole" => {
             json!({"instance": "web-1"})
         }
         "DropInstanceDisks" => json!({"instance": "web-1", "quarantine_id": INSTANCE}),

@@ -53,6 +53,7 @@ fn fixture(method: &contracts::Method) -> Case {
         "GetInstance" | "StartInstance" | "RebootInstance" | "PauseInstance" | "ResumeInstance"
         | "DeleteInstance" | "RestoreInstance" | "DropInstanceDisks" | "ExplainInstance"
         | "AttachConsole" => case("instance", "", Value::Null),
+        "ExpectGuestAgent" => case("instance", "", json!({"expected": false})),
         "StopInstance" => case("instance", "", json!({"grace_s": 5})),
         "ExecInstance" => case("instance", "", json!({"argv": ["true"]})),
         "GetExecOutput" | "GetOperation" | "WaitOperation" => case("operation", "", Value::Null),

@@ -44,6 +44,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "quarantine",
         sql: include_str!("../migrations/1001_quarantine.sql"),
     },
+    MigrationFile {
+        version: 1002,
+        name: "guest_states",
+        sql: include_str!("../migrations/1002_guest_states.sql"),
+    },
 ];
 
 /// How many VMs the database of a process that does not run has orders for, those that are gone left out.

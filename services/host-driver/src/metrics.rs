@@ -1,5 +1,6 @@
 //! Numbers for operators.
 
+use contracts::host_driver::v1::VmReason;
 use host_driver_domain::{QuarantineReason, Quarantined};
 use kernel::Timestamp;
 use opentelemetry::KeyValue;
@@ -13,6 +14,7 @@ pub struct Metrics {
     actions: Counter<u64>,
     action_seconds: Histogram<f64>,
     drifts: Counter<u64>,
+    reasons: Counter<u64>,
     visit_seconds: Histogram<f64>,
     commit_records: Histogram<u64>,
     quarantine_items: Gauge<u64>,
@@ -38,11 +40,18 @@ impl Metrics {
         let seconds = |name, text| {
             meter.f64_histogram(name).with_description(text).with_boundaries(SECONDS.to_vec()).build()
         };
+        let reasons: Counter<u64> =
+            counter("berth_host_reasons", "VMs seen not to be as ordered, by the reason that was found.");
+        // what begins with the first of its kind has not grown, and no alert would hear of it
+        for reason in (1..).map_while(|number| VmReason::try_from(number).ok()) {
+            reasons.add(0, &[KeyValue::new("reason", reason_name(reason))]);
+        }
         Self {
             vms: meter.u64_gauge("berth_host_vms").with_description("VMs as last seen, by power.").build(),
             actions: counter("berth_host_actions", "What was done to VMs, by action and outcome."),
             action_seconds: seconds("berth_host_action_seconds", "How long it took, by action."),
             drifts: counter("berth_host_drifts", "VMs that left their intent, by kind and what was done."),
+            reasons,
             visit_seconds: seconds("berth_host_reconcile_seconds", "How long one look at one VM took."),
             commit_records: meter
                 .u64_histogram("berth_host_commit_records")
@@ -76,6 +85,13 @@ impl Metrics {
         self.drifts.add(1, &[KeyValue::new("kind", kind), KeyValue::new("action", action)]);
     }
 
+    /// A VM is not as ordered for another reason than before; nothing is counted when it is as ordered.
+    pub(crate) fn reason(&self, reason: VmReason) {
+        if reason != VmReason::Unspecified {
+            self.reasons.add(1, &[KeyValue::new("reason", reason_name(reason))]);
+        }
+    }
+
     /// A VM was looked at.
     pub(crate) fn visit(&self, took: Duration) {
         self.visit_seconds.record(took.as_secs_f64(), &[]);
@@ -106,4 +122,8 @@ impl Metrics {
             self.vms.record(u64::try_from(count).unwrap_or(0), &[KeyValue::new("power", label)]);
         }
     }
+}
+
+fn reason_name(reason: VmReason) -> String {
+    reason.as_str_name().trim_start_matches("VM_REASON_").to_ascii_lowercase()
 }

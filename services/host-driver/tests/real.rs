@@ -1,6 +1,8 @@
 //! The whole service over a real broker: on simulated hosts, and on QEMU with things done behind its back.
 #![allow(clippy::unwrap_used)]
 
+#[path = "real/guests.rs"]
+mod guests;
 #[path = "real/halting.rs"]
 mod halting;
 #[path = "real/killed.rs"]

@@ -11,6 +11,8 @@ mod every_step;
 mod execs;
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/guests.rs"]
+mod guests;
 #[path = "service/kept.rs"]
 mod kept;
 #[path = "service/life.rs"]

@@ -32,7 +32,7 @@ pub(crate) async fn ask(hosts: &Hosts) -> anyhow::Result<Truth> {
                 let Domain::Ours(vm) = backend.hypervisor.observe(instance).await? else { continue };
                 let power = match vm.power {
                     Power::Running => PowerSeen::Running,
-                    Power::Paused => PowerSeen::Paused,
+                    Power::Paused(_) => PowerSeen::Paused,
                     Power::Off(_) => PowerSeen::Off,
                 };
                 truth.vms.push(VmSeen { host: host.id.to_string(), instance: instance.to_string(), power });

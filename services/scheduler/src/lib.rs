@@ -73,6 +73,7 @@ pub fn subscriptions(context: &Context) -> Subscriptions {
         .on(OnRebootInstance(own()))
         .on(OnPauseInstance(own()))
         .on(OnResumeInstance(own()))
+        .on(OnExpectGuestAgent(own()))
         .on(OnDeleteInstance(own()))
         .on(OnRestoreInstance(own()))
         .on(OnCordonHost(own()))

@@ -67,7 +67,8 @@ fn judge_row(row: &InstanceRow, wrong: &mut Vec<Violation>) {
         _ => match now.phase() {
             InstancePhase::Ready => true,
             InstancePhase::Running => !now.boot.as_ref().is_some_and(|boot| boot.guest_agent),
-            InstancePhase::Pending | InstancePhase::Failed => now.refusal.is_some(),
+            // so is one whose guest is held, or suspended itself
+            InstancePhase::Pending | InstancePhase::Failed | InstancePhase::Paused => now.refusal.is_some(),
             InstancePhase::Deleted => true,
             _ => false,
         },

@@ -60,14 +60,14 @@ fn redact(descriptor: &MessageDescriptor, json: &mut serde_json::Value) {
 }
 
 /// Blots out what does not belong where it stands: a private key anywhere, and what is no public key, nor the name of
-/// one, where public keys are.
+/// one, where public keys are. Options before a key may hold anything.
 fn blot_out(field: &FieldDescriptor, value: &mut serde_json::Value) {
     use serde_json::Value as Json;
     let keys = check::rules(field).format == Format::PublicKey;
     match value {
         Json::String(text) => {
             let right = text.is_empty()
-                || kernel::public_keys::public_key(text).is_ok()
+                || kernel::public_keys::public_key(text).is_ok_and(|key| !key.has_options)
                 || kernel::names::name(text).is_ok();
             if kernel::public_keys::is_private_key(text) || (keys && !right) {
                 *value = REDACTED.into();

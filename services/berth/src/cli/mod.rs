@@ -18,7 +18,6 @@ mod login;
 mod login_oidc;
 mod manifest;
 mod operation;
-mod public_keys;
 mod quarantine;
 mod quota;
 mod role;

@@ -1,12 +1,20 @@
 //! What a verb works with: settings, the gateway, where output goes.
 
+use super::instance::expect_agent::advice;
 use super::operation::in_order;
 use super::{GlobalArgs, arguments::WaitArgs};
 use crate::config::{ClientSettings, Environment, load};
 use crate::output::{Format, ProgressLine, note, refusal_line, word};
 use client::{Exit, Failure, Gateway, IdempotencyKey, Waited, wait_for_operation};
 use contracts::gateway::v1::{GetInstanceRequest, GetOperationResponse, Operation, OperationResponse};
+use std::convert::Infallible;
+use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// A guest that runs and is silent for so long is worth a word.
+const SILENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One invocation of the program.
 pub struct Session {
@@ -84,20 +92,42 @@ impl Session {
         instance: Option<&str>,
     ) -> Result<Operation, Failure> {
         let progress = self.progress();
-        let result = wait_for_operation(&self.gateway, operation_id, limit, async |news| {
+        // since when its guest runs, and which instance it is
+        let runs: OnceLock<(Instant, String)> = OnceLock::new();
+        let waiting = wait_for_operation(&self.gateway, operation_id, limit, async |news| {
             let operation = match news {
                 Waited::Changed(operation) | Waited::Quiet(operation) => operation,
             };
+            if operation.steps.iter().any(|step| step.name == "running") {
+                runs.get_or_init(|| (Instant::now(), operation.object_id.clone()));
+            }
             let placed = operation.steps.iter().any(|step| step.name == "placed");
             let waits = match instance {
                 Some(instance) if !placed => self.why_it_waits(instance).await,
                 _ => None,
             };
             progress.say(&waits.map_or_else(|| standing(operation), |why| format!("waits: {why}")));
-        })
-        .await;
+        });
+        let result =
+            tokio::select! { result = waiting => result, never = self.advise(&runs) => match never {} };
         progress.done();
         result
+    }
+
+    /// Tells a person who waits for a guest whose agent is silent what can be done, once. Never returns.
+    async fn advise(&self, runs: &OnceLock<(Instant, String)>) -> Infallible {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let Some((_, instance)) = runs.get().filter(|(since, _)| since.elapsed() >= SILENCE) else {
+                continue;
+            };
+            let request = GetInstanceRequest { instance: instance.clone() };
+            let found = self.gateway.instances().get_instance(request).await;
+            if let Some(advice) = found.ok().and_then(|found| advice(&found.into_inner().instance?)) {
+                self.note(&advice);
+            }
+            return std::future::pending().await;
+        }
     }
 
     async fn why_it_waits(&self, instance: &str) -> Option<String> {

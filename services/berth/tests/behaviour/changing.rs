@@ -28,7 +28,11 @@ async fn accepting() -> Fake {
     let fake = Fake::start().await;
     fake.answer(
         "CreateInstance",
-        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into(), outcome: None },
+        &CreateInstanceResponse {
+            instance_id: "i-1".into(),
+            operation_id: "op-1".into(),
+            ..Default::default()
+        },
     );
     fake
 }
@@ -40,7 +44,11 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_key() {
     fake.refuse("CreateInstance", tonic::Status::unavailable("restarting"));
     fake.answer(
         "CreateInstance",
-        &CreateInstanceResponse { instance_id: "i-1".into(), operation_id: "op-1".into(), outcome: None },
+        &CreateInstanceResponse {
+            instance_id: "i-1".into(),
+            operation_id: "op-1".into(),
+            ..Default::default()
+        },
     );
     let outcome = Berth::at(&fake).run(CREATE).await;
     assert_eq!(
@@ -75,6 +83,7 @@ async fn every_change_carries_a_key() {
         ("instance reboot a", "RebootInstance"),
         ("instance pause a", "PauseInstance"),
         ("instance resume a", "ResumeInstance"),
+        ("instance expect-agent a no", "ExpectGuestAgent"),
         ("instance delete a", "DeleteInstance"),
         ("image delete a", "DeleteImage"),
         ("host cordon a --reason x", "CordonHost"),
@@ -203,6 +212,30 @@ async fn exec_hands_through_output_and_exit_code() {
     assert_eq!(request.argv, ["sh", "-c", "true"]);
     assert_eq!((request.stdin.as_slice(), request.timeout_s), (&b"typed"[..], 9));
     assert_eq!(fake.calls("GetExecOutput")[0].read::<GetExecOutputRequest>().operation, "op-1");
+}
+
+#[tokio::test]
+async fn user_data_are_bytes_and_hints_about_them_are_shown() {
+    let fake = accepting().await;
+    let hints = vec!["user data, line 1: cloud-init does not see what it is".to_owned()];
+    let answer = CreateInstanceResponse {
+        instance_id: "i-1".into(),
+        operation_id: "op-1".into(),
+        hints,
+        ..Default::default()
+    };
+    fake.answer("CreateInstance", &answer);
+    let berth = Berth::at(&fake);
+    let zipped = berth.file("user-data.gz", b"\x1f\x8b\x08\x00\xff");
+    let outcome =
+        berth.run(&format!("instance create web-1 --image tiny --flavor small --user-data {zipped}")).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.err.contains("hint: user data, line 1: cloud-init does not see"), "{outcome:?}");
+    let request: CreateInstanceRequest = fake.calls("CreateInstance")[0].read();
+    assert_eq!(
+        (request.user_data.as_str(), request.user_data_bytes.as_slice()),
+        ("", &b"\x1f\x8b\x08\x00\xff"[..])
+    );
 }
 
 #[tokio::test]

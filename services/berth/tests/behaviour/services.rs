@@ -100,6 +100,13 @@ impl instance_service_server::InstanceService for Services {
         self.0.unary("PauseInstance", r).await
     }
 
+    async fn expect_guest_agent(
+        &self,
+        r: Request<ExpectGuestAgentRequest>,
+    ) -> Result<Response<OperationResponse>, Status> {
+        self.0.unary("ExpectGuestAgent", r).await
+    }
+
     async fn resume_instance(
         &self,
         r: Request<ResumeInstanceRequest>,

@@ -6,7 +6,7 @@ use crate::domain::admission::Verb;
 use crate::domain::instance as rules;
 use crate::domain::instance::Size;
 use crate::store::{decisions, flavors, instances, quarantine};
-use crate::translate::instances::{Resolved, read, spec};
+use crate::translate::instances::{Resolved, hints, read, spec};
 use crate::translate::resources;
 use contracts::common::v1::Resources;
 use contracts::gateway::v1 as wire;
@@ -103,7 +103,7 @@ impl Api {
             image_id: image.id,
             image_name: image.name,
             resources,
-            user_data: (!user_data.is_empty()).then(|| self.sealer.seal(user_data.as_bytes())),
+            user_data: (!user_data.is_empty()).then(|| self.sealer.seal(&user_data)),
         };
         let instance_id = InstanceId::new().to_string();
         let (id, tenant) = (instance_id.clone(), asked.caller.tenant.clone());
@@ -125,11 +125,13 @@ impl InstanceService for Api {
         request: Request<wire::CreateInstanceRequest>,
     ) -> Answer<wire::CreateInstanceResponse> {
         let asked = self.requests.asked(&request, "CreateInstance")?;
+        let hints = hints(request.get_ref());
         let accepted = self.requests.once(&asked, self.create(&asked, request.into_inner())).await?;
         let answer = wire::CreateInstanceResponse {
             instance_id: accepted.object_id,
             operation_id: accepted.operation_id,
             outcome: accepted.outcome,
+            hints,
         };
         Ok(Response::new(answer))
     }
@@ -235,6 +237,21 @@ impl InstanceService for Api {
             instance_id: ids.instance_id,
             operation_id: ids.operation_id,
             tenant: ids.tenant,
+        })
+        .await
+    }
+
+    async fn expect_guest_agent(
+        &self,
+        request: Request<wire::ExpectGuestAgentRequest>,
+    ) -> Answer<wire::OperationResponse> {
+        let asked = self.requests.asked(&request, "ExpectGuestAgent")?;
+        let wire::ExpectGuestAgentRequest { instance, expected } = request.into_inner();
+        self.command(&asked, Verb::ExpectAgent, &instance, move |ids| scheduler::ExpectGuestAgent {
+            instance_id: ids.instance_id,
+            operation_id: ids.operation_id,
+            tenant: ids.tenant,
+            expected,
         })
         .await
     }

@@ -1,7 +1,6 @@
 //! From names to objects, through the read model, within the caller's tenant.
 
 use super::Api;
-use crate::domain::public_keys;
 use crate::store::{hosts, images, instances};
 use async_trait::async_trait;
 use contracts::scheduler::v1::{Host, Instance, InstancePhase, SshKey};
@@ -9,7 +8,10 @@ use contracts::storage::v1::Image;
 use contracts::{Object, ObjectKind};
 use gateway_api::api::lookup::OwnTables;
 use gateway_api::domain::caller::Caller;
+use gateway_api::domain::public_keys;
+use gateway_api::domain::violation::Violation;
 use gateway_api::translate::status;
+use kernel::public_keys::authorized_keys;
 use kernel::{ObjectId, PLATFORM, Refusal};
 use objects::Found;
 use prost::Message as _;
@@ -49,7 +51,16 @@ impl Api {
         for (index, key) in keys.into_iter().enumerate() {
             // a key has blanks, a name or an id has none
             if kernel::names::name(&key).is_err() && key.parse::<ObjectId>().is_err() {
-                lines.push(key);
+                let several = key.trim().contains('\n');
+                match authorized_keys(&key) {
+                    Ok(keys) => lines.extend(keys.into_iter().map(str::to_owned)),
+                    Err(why) if several => {
+                        let at = format!("ssh_authorized_keys[{index}]");
+                        return Err(status::invalid(Violation::new(at, why)));
+                    }
+                    // said with the other fields of the request
+                    Err(_) => lines.push(key),
+                }
                 continue;
             }
             let at = format!("ssh_authorized_keys[{index}]");

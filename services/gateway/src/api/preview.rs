@@ -1,7 +1,7 @@
 //! What would become of an instance: asked of the scheduler, who alone decides.
 
 use crate::api::Api;
-use crate::translate::instances::{Resolved, read, spec};
+use crate::translate::instances::{Resolved, hints, read, spec};
 use bus::{ASK_PATIENCE, Asking};
 use contracts::gateway::v1 as wire;
 use contracts::scheduler::v1::{PlacementPreview, PreviewPlacement};
@@ -16,6 +16,7 @@ impl Api {
     ) -> Result<Response<wire::PreviewInstanceResponse>, Status> {
         let caller = caller(&request)?;
         let mut request = request.into_inner().instance.ok_or_else(|| status::missing("instance"))?;
+        let hints = hints(&request);
         let keys = std::mem::take(&mut request.ssh_authorized_keys);
         request.ssh_authorized_keys = self.public_keys(&caller, keys).await?;
         let (wish, choices) =
@@ -36,6 +37,6 @@ impl Api {
         let decision = decision.map(|decision| redact::decision(decision, &caller));
         let refusal = refusal.or_else(|| decision.as_ref().and_then(|decision| decision.refusal.clone()));
         let fits = refusal.is_none() && decision.is_some();
-        Ok(Response::new(wire::PreviewInstanceResponse { fits, decision, refusal }))
+        Ok(Response::new(wire::PreviewInstanceResponse { fits, decision, refusal, hints }))
     }
 }

@@ -16,6 +16,8 @@ pub enum Verb {
     Pause,
     /// Let go on.
     Resume,
+    /// Wait for its guest's agent, or no longer.
+    ExpectAgent,
     /// Remove.
     Delete,
 }

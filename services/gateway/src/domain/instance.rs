@@ -1,9 +1,9 @@
 //! A wish for an instance, and whether it makes sense.
 
 use super::resources::Resources;
-use crate::domain::public_keys;
 use gateway_api::domain::labels;
 use gateway_api::domain::names;
+use gateway_api::domain::public_keys;
 use gateway_api::domain::violation::Violation;
 use kernel::limits::{GPU_MILLI, GPUS, GRACE_DEFAULT_S, GRACE_S, USER_DATA};
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ pub struct Wish {
     pub hostname: String,
     /// In authorized_keys format.
     pub ssh_authorized_keys: Vec<String>,
-    /// cloud-config or script, in clear.
-    pub user_data: String,
+    /// cloud-config, script, MIME or gzip, in clear.
+    pub user_data: Vec<u8>,
     /// Of the instance.
     pub labels: BTreeMap<String, String>,
     /// That its host must have.
@@ -131,7 +131,7 @@ mod tests {
             size: Size::Flavor("small".into()),
             hostname: "web-1".into(),
             ssh_authorized_keys: Vec::new(),
-            user_data: String::new(),
+            user_data: Vec::new(),
             labels: BTreeMap::new(),
             require_host_labels: BTreeMap::new(),
             avoid_host_labels: BTreeMap::new(),
@@ -160,7 +160,7 @@ mod tests {
             (Wish { size: Size::Custom(tiny), ..wish() }, "resources.memory_bytes"),
             (Wish { hostname: "a b".into(), ..wish() }, "hostname"),
             (Wish { ssh_authorized_keys: vec!["x".into()], ..wish() }, "ssh_authorized_keys[0]"),
-            (Wish { user_data: "x".repeat(USER_DATA.length() + 1), ..wish() }, "user_data"),
+            (Wish { user_data: vec![b'x'; USER_DATA.length() + 1], ..wish() }, "user_data"),
             (Wish { labels: BTreeMap::from([(String::new(), String::new())]), ..wish() }, "labels"),
             (
                 Wish { require_host_labels: pair(), avoid_host_labels: pair(), ..wish() },

@@ -5,5 +5,4 @@ pub mod exec;
 pub mod image;
 pub mod instance;
 pub mod overcommit;
-pub mod public_keys;
 pub mod resources;

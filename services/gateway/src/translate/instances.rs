@@ -5,6 +5,7 @@ use crate::domain::instance::{Size, Wish};
 use contracts::common::v1::{Driver, Resources, RestartPolicy, Sealed};
 use contracts::gateway::v1::CreateInstanceRequest;
 use contracts::scheduler::v1::{InstanceSpec, PlacementPolicy};
+use gateway_api::domain::user_data;
 use gateway_api::domain::violation::Violation;
 
 /// What of a request needs no checking beyond its type.
@@ -39,6 +40,14 @@ pub fn read(request: CreateInstanceRequest) -> Result<(Wish, Choices), Violation
             return Err(Violation::new("flavor", "say how big it should be: a flavor or resources"));
         }
     };
+    let user_data = match (request.user_data.is_empty(), request.user_data_bytes.is_empty()) {
+        (false, false) => {
+            let text = "give user_data or user_data_bytes, not both";
+            return Err(Violation::new("user_data_bytes", text));
+        }
+        (false, true) => request.user_data.into_bytes(),
+        (true, _) => request.user_data_bytes,
+    };
     let hostname = if request.hostname.is_empty() { request.name.clone() } else { request.hostname };
     let wish = Wish {
         name: request.name,
@@ -46,7 +55,7 @@ pub fn read(request: CreateInstanceRequest) -> Result<(Wish, Choices), Violation
         size,
         hostname,
         ssh_authorized_keys: request.ssh_authorized_keys,
-        user_data: request.user_data,
+        user_data,
         labels: request.labels,
         require_host_labels: request.require_host_labels,
         avoid_host_labels: request.avoid_host_labels,
@@ -57,6 +66,15 @@ pub fn read(request: CreateInstanceRequest) -> Result<(Wish, Choices), Violation
         gpu_milli: request.gpu_milli,
     };
     Ok((wish.checked()?, choices))
+}
+
+/// What whoever asks should know, though nothing is refused for it.
+pub fn hints(request: &CreateInstanceRequest) -> Vec<String> {
+    let bytes = match request.user_data.as_bytes() {
+        [] => request.user_data_bytes.as_slice(),
+        text => text,
+    };
+    user_data::hint(bytes).map(|hint| format!("user data, {hint}")).into_iter().collect()
 }
 
 /// An enum value that our definitions name; gRPC clients may send any number.
@@ -131,6 +149,18 @@ mod tests {
         assert_eq!(read(both).expect_err("both").field, "resources");
         let none = CreateInstanceRequest { flavor: String::new(), ..request() };
         assert_eq!(read(none).expect_err("none").field, "flavor");
+    }
+
+    #[test]
+    fn user_data_are_text_or_bytes_and_never_both() {
+        let zipped = vec![0x1f, 0x8b, 0, 0xff];
+        let bytes = CreateInstanceRequest { user_data_bytes: zipped.clone(), ..request() };
+        assert_eq!((hints(&bytes), read(bytes).expect("right").0.user_data), (vec![], zipped.clone()));
+        let text = CreateInstanceRequest { user_data: "packages: []".into(), ..request() };
+        assert!(hints(&text)[0].starts_with("user data, line 1: "), "{:?}", hints(&text));
+        assert_eq!(read(text.clone()).expect("taken all the same").0.user_data, b"packages: []");
+        let both = CreateInstanceRequest { user_data_bytes: zipped, ..text };
+        assert_eq!(read(both).expect_err("both").field, "user_data_bytes");
     }
 
     #[test]

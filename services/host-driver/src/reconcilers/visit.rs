@@ -18,8 +18,8 @@ use contracts::host_driver::v1 as wire;
 use host_driver_adapters::Fault;
 use host_driver_domain::progress::STEP_DISKS;
 use host_driver_domain::{
-    Action, Domain, Files, Intent, Machine, Observed, Plan, Policy, Progress, Quarantined, Severity, VmSpec,
-    Wanted, plan,
+    Action, Domain, Drift, Files, Intent, Machine, Observed, Plan, Policy, Progress, Quarantined, Severity,
+    VmSpec, Wanted, plan,
 };
 use kernel::{HostId, Refusal, Timestamp};
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ impl Visitor {
             Err(fault) => return Ok(Some(self.unavailable(key.host, &fault.to_string()))),
         };
         self.blind().remove(&key.host);
-        progress.note(&case.intent, &observed, &self.policy, now);
+        let by_itself = progress.note(&case.intent, &observed, &self.policy, now);
         let plan = plan(&case.intent, &observed, &progress, &self.policy, now);
         if plan == Plan::default() && progress.attempts.gave_up {
             return self.say(&case, &observed, progress, News::default()).await;
@@ -126,7 +126,7 @@ impl Visitor {
             span = tracing::info_span!("vm.act", instance = %key.instance, actions = names.join(" "));
             bus::continue_trace(&span, &case.cause.traceparent);
         }
-        self.follow(&case, observed, progress, plan, now).instrument(span).await
+        self.follow(&case, observed, progress, (plan, by_itself), now).instrument(span).await
     }
 
     /// Everything that is known before the world is asked.
@@ -214,13 +214,13 @@ impl Visitor {
         None
     }
 
-    /// Does what was planned and says what came of it.
+    /// Does what was planned and says what came of it, and what the guest did by itself.
     async fn follow(
         &self,
         case: &Case<'_>,
         mut observed: Observed,
         mut progress: Progress,
-        plan: Plan,
+        (plan, mut by_itself): (Plan, Option<Drift>),
         now: Timestamp,
     ) -> Result<Option<Duration>, StoreError> {
         progress.adopted |= plan.adopt;
@@ -231,7 +231,7 @@ impl Visitor {
             {
                 return Ok(Some(AT_ONCE));
             }
-            let done = self.act(case, *action).await;
+            let done = self.act(case, &observed, *action).await;
             let at = self.desk.clock().now();
             match done {
                 Ok(put_aside) => {
@@ -251,12 +251,13 @@ impl Visitor {
                 Ok(after) => observed = after,
                 Err(fault) => return Ok(Some(self.unavailable(case.row.key.host, &fault.to_string()))),
             }
-            progress.note(&case.intent, &observed, &self.policy, self.desk.clock().now());
+            let since = progress.note(&case.intent, &observed, &self.policy, self.desk.clock().now());
+            by_itself = by_itself.or(since);
         }
         if let Some(refusal) = plan.refusal {
             let patience = &self.policy.patience;
             progress.failed(Severity::Permanent, refusal, &case.intent, patience, now);
-        } else if !failed && now >= progress.attempts.next_at {
+        } else if !failed && now >= progress.attempts.next_at && !progress.is_settling() {
             progress.succeeded();
         }
         let end = match &plan.drift {
@@ -267,8 +268,8 @@ impl Visitor {
             Some(_) => Some(DriftEnd::Repaired),
             None => None,
         };
-        news.drifted =
-            plan.drift.as_ref().zip(end).map(|(drift, end)| outgoing::drifted(&case.row, drift, end));
+        let left = plan.drift.as_ref().zip(end).or(by_itself.as_ref().zip(Some(DriftEnd::Reported)));
+        news.drifted = left.map(|(drift, end)| outgoing::drifted(&case.row, drift, end));
         let next = self.say(case, &observed, progress, news).await?;
         let planned = plan.look_again.map(|at| at.since(self.desk.clock().now()));
         Ok(next.into_iter().chain(planned).min())

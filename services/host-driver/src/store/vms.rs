@@ -76,7 +76,7 @@ pub async fn with_work(
 ) -> Result<Option<(VmRow, Option<(Progress, Cause)>)>, StoreError> {
     let sql = "SELECT vms.*, COALESCE(vm_work.reached, '-') AS worked, correlation_id, causation_id, actor, traceparent, \
          reached, adopted, stop_asked_at, reboots_done, reboot_asked_at, reboot_boot, attempts, next_attempt_at, gave_up, \
-         failure, restarts, started_at, steps, waited \
+         failure, restarts, started_at, steps, waited, boot, resumed_at, resume_settled \
          FROM vms LEFT JOIN vm_work ON vm_work.host_id = vms.host_id AND vm_work.instance_id = vms.instance_id \
          WHERE vms.host_id = $1 AND vms.instance_id = $2";
     let query = sqlx::query(sql).bind(key.host.to_string()).bind(key.instance.to_string());

@@ -3,7 +3,7 @@
 use super::{VmKey, broken, cause, signed, unsigned};
 use ::store::{StoreError, many};
 use bus::Cause;
-use host_driver_domain::progress::RebootAsked;
+use host_driver_domain::progress::{RebootAsked, Resumed};
 use host_driver_domain::{Attempts, Progress, Wanted};
 use kernel::{Refusal, Timestamp};
 use prost::Message;
@@ -27,12 +27,15 @@ fn read(row: &AnyRow) -> Result<Progress, StoreError> {
     let (reached, steps): (String, String) = (row.try_get("reached")?, row.try_get("steps")?);
     let failure: Vec<u8> = row.try_get("failure")?;
     let boot = number("reboot_boot")?.cast_unsigned();
+    let settled = number("resume_settled")? != 0;
     Ok(Progress {
         reached: REACHED.iter().find(|(_, name)| *name == reached).map(|(wanted, _)| *wanted),
         adopted: number("adopted")? != 0,
         stop_asked_at: moment("stop_asked_at")?,
         reboots_done: unsigned(number("reboots_done")?),
         reboot_asked: moment("reboot_asked_at")?.map(|at| RebootAsked { at, boot }),
+        boot: Some(number("boot")?.cast_unsigned()).filter(|boot| *boot != 0),
+        resumed: moment("resumed_at")?.map(|at| Resumed { at, settled }),
         attempts: Attempts {
             failed: u32::try_from(number("attempts")?).unwrap_or(0),
             waited: u32::try_from(number("waited")?).unwrap_or(0),
@@ -85,7 +88,7 @@ pub async fn find(tx: &mut AnyConnection, keys: &[VmKey]) -> Result<HashMap<VmKe
     Ok(found)
 }
 
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 23] = [
     "host_id",
     "instance_id",
     "correlation_id",
@@ -106,6 +109,9 @@ const COLUMNS: [&str; 20] = [
     "started_at",
     "steps",
     "waited",
+    "boot",
+    "resumed_at",
+    "resume_settled",
 ];
 
 /// Keeps how far VMs came, one row for each.
@@ -160,6 +166,9 @@ fn bind<'q>(
         .bind(progress.started_at.unwrap_or_default().0)
         .bind(steps.join(" "))
         .bind(i64::from(progress.attempts.waited))
+        .bind(progress.boot.unwrap_or(0).cast_signed())
+        .bind(progress.resumed.map_or(0, |resumed| resumed.at.0))
+        .bind(i64::from(progress.resumed.is_some_and(|resumed| resumed.settled)))
 }
 
 /// VMs whose work the host keeps from being done.

@@ -92,7 +92,9 @@ pub fn recalled(row: &VmRow) -> Progress {
     let wanted = wire::VmPower::from_str_name(&row.power).and_then(wanted);
     let ended = matches!(said.power(), wire::VmPower::Stopped | wire::VmPower::Crashed);
     let should_run = matches!(wanted, Some(Wanted::Running | Wanted::Paused));
-    if said.power().as_str_name() == row.power {
+    // one that suspended itself had run as ordered, and is left to sleep
+    let asleep = wanted == Some(Wanted::Running) && said.reason() == wire::VmReason::GuestSuspended;
+    if said.power().as_str_name() == row.power || asleep {
         progress.reached = wanted;
     } else if should_run && ended && started.is_some() && said.failure.is_none() {
         // it ended by itself: said only once it was decided that it stays so, or while its restart is waited for

@@ -9,7 +9,7 @@ use contracts::host_driver::v1 as wire;
 use host_driver_adapters::{Capabilities, ExecOutcome};
 use host_driver_domain::quarantine::Keep;
 use host_driver_domain::{
-    Condition, Drift, DriftKind, DriverKind, DropReason, Observation, QuarantineReason, Quarantined,
+    Condition, Drift, DriftKind, DriverKind, DropReason, Observation, QuarantineReason, Quarantined, Reason,
     SaidPower,
 };
 use kernel::{HostId, Refusal, Timestamp};
@@ -64,6 +64,8 @@ pub fn observation(row: &VmRow, observed: &Observation, now: Timestamp) -> wire:
         observed_at_us: now.0,
         has_run: observed.has_run,
         waits_for_host: observed.waits_for_host,
+        reason: reason(observed.reason).into(),
+        hypervisor_state: observed.words.to_owned(),
     }
 }
 
@@ -84,6 +86,8 @@ pub fn unseen(row: &VmRow, why: Refusal, now: Timestamp) -> wire::VmObservation 
         gave_up: false,
         observed_at_us: now.0,
         waits_for_host: false,
+        reason: wire::VmReason::Unspecified.into(),
+        hypervisor_state: String::new(),
         ..known
     }
 }
@@ -224,6 +228,20 @@ pub fn power(power: SaidPower) -> wire::VmPower {
     }
 }
 
+/// Why a VM is not as ordered, in the words of the wire.
+fn reason(reason: Option<Reason>) -> wire::VmReason {
+    match reason {
+        None => wire::VmReason::Unspecified,
+        Some(Reason::IoError) => wire::VmReason::IoError,
+        Some(Reason::GuestSuspended) => wire::VmReason::GuestSuspended,
+        Some(Reason::PausedByHand) => wire::VmReason::PausedByHand,
+        Some(Reason::HypervisorBusy) => wire::VmReason::HypervisorBusy,
+        Some(Reason::GuestShutDown) => wire::VmReason::GuestShutDown,
+        Some(Reason::GuestCrashed) => wire::VmReason::GuestCrashed,
+        Some(Reason::PowerTaken) => wire::VmReason::PowerTaken,
+    }
+}
+
 /// A drift and what became of it.
 pub fn drifted(row: &VmRow, drift: &Drift, end: DriftEnd) -> wire::VmDrifted {
     let kind = match drift.kind {
@@ -232,6 +250,7 @@ pub fn drifted(row: &VmRow, drift: &Drift, end: DriftEnd) -> wire::VmDrifted {
         DriftKind::Undefined => wire::DriftKind::Undefined,
         DriftKind::Redefined => wire::DriftKind::Redefined,
         DriftKind::Paused => wire::DriftKind::Paused,
+        DriftKind::Rebooted => wire::DriftKind::Rebooted,
     };
     wire::VmDrifted {
         instance_id: row.key.instance.to_string(),

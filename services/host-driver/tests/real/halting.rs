@@ -110,8 +110,8 @@ impl Hypervisor for Halting<dyn Hypervisor> {
     async fn agent_exec(&self, instance: InstanceId, call: &ExecCall) -> Result<ExecOutcome, Fault> {
         self.1.agent_exec(instance, call).await
     }
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault> {
-        self.1.addresses(instance).await
+    async fn addresses(&self, instance: InstanceId, ask_agent: bool) -> Result<Vec<String>, Fault> {
+        self.1.addresses(instance, ask_agent).await
     }
     async fn console(&self, instance: InstanceId) -> Result<Console, Fault> {
         self.1.console(instance).await

@@ -11,10 +11,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Emulated guests on a busy machine take their time.
-const BOOT: Duration = Duration::from_secs(120);
+pub const BOOT: Duration = Duration::from_secs(120);
 
 /// Removes a domain whatever comes of the test.
-struct Gone(String);
+pub struct Gone(pub String);
 
 impl Drop for Gone {
     fn drop(&mut self) {
@@ -25,14 +25,14 @@ impl Drop for Gone {
     }
 }
 
-fn virsh(arguments: &[&str]) -> String {
+pub fn virsh(arguments: &[&str]) -> String {
     let run = Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(arguments).output();
     let output = run.expect("virsh: deploy/prerequisites.sh run");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn offer(datastore: &std::path::Path) -> Vec<common::Artifact> {
+pub fn offer(datastore: &std::path::Path) -> Vec<common::Artifact> {
     let small = subject::small_image();
     let roles = [
         (Role::Kernel, common::ArtifactRole::Kernel, "vmlinuz"),

@@ -86,7 +86,8 @@ impl Service {
         }
     }
 
-    fn observations(&self) -> Vec<wire::VmObservation> {
+    /// What was observed and nobody asked for yet.
+    pub fn observations(&self) -> Vec<wire::VmObservation> {
         let observed = self.heard.iter().filter(|(name, _)| name == "VmObserved");
         observed.filter_map(|(_, bytes)| wire::VmObserved::from_bytes(bytes).ok()?.observation).collect()
     }

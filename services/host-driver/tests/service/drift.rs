@@ -5,7 +5,7 @@ use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
 use host_driver::adapters::Fault;
 use host_driver::adapters::simulated::{When, World};
-use host_driver::domain::{Ended, Power};
+use host_driver::domain::{Ended, Held, Power};
 use kernel::InstanceId;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn each_drift_is_repaired_and_said_once() {
         (wire::DriftKind::Stopped, World::kill),
         (wire::DriftKind::Stopped, World::crash),
         (wire::DriftKind::Undefined, World::forget),
-        (wire::DriftKind::Paused, |world, instance| world.set_power(instance, Power::Paused)),
+        (wire::DriftKind::Paused, |world, instance| world.set_power(instance, Power::Paused(Held::ByHand))),
         (wire::DriftKind::Redefined, World::redefine),
     ];
     for (kind, hand) in cases {

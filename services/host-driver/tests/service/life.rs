@@ -4,7 +4,7 @@ use crate::rig::Rig;
 use contracts::common::v1 as common;
 use contracts::host_driver::v1 as wire;
 use host_driver::adapters::simulated::World;
-use host_driver::domain::{Ended, Power};
+use host_driver::domain::{Ended, Held, Power};
 use host_driver::{MIGRATIONS, STATE_TABLES, apply};
 use kernel::InstanceId;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ async fn stop_start_pause_reboot_delete() {
         let steps = [
             (wire::VmPower::Stopped, 0, wire::VmPower::Stopped, Some(Power::Off(Ended::ByGuest))),
             (wire::VmPower::Running, 0, wire::VmPower::Running, Some(Power::Running)),
-            (wire::VmPower::Paused, 0, wire::VmPower::Paused, Some(Power::Paused)),
+            (wire::VmPower::Paused, 0, wire::VmPower::Paused, Some(Power::Paused(Held::ByHand))),
             (wire::VmPower::Running, 0, wire::VmPower::Running, Some(Power::Running)),
             (wire::VmPower::Running, 1, wire::VmPower::Running, Some(Power::Running)),
             (wire::VmPower::Absent, 1, wire::VmPower::Absent, None),

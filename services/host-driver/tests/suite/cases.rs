@@ -2,7 +2,7 @@
 
 use super::subject::{Subject, eventually, files_ready};
 use host_driver::adapters::{ExecCall, Fault, PutAside};
-use host_driver::domain::{Domain, DropReason, Ended, Files, Power, QuarantineReason};
+use host_driver::domain::{Domain, DropReason, Ended, Files, Held, Power, QuarantineReason};
 use kernel::{Bytes, InstanceId, Timestamp};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub async fn life(subject: &Subject) {
     if subject.can.pause {
         for _ in 0..2 {
             hypervisor.pause(id).await.expect("it pauses");
-            assert_eq!(subject.power(id).await, Some(Power::Paused));
+            assert_eq!(subject.power(id).await, Some(Power::Paused(Held::ByHand)));
         }
         for _ in 0..2 {
             hypervisor.resume(id).await.expect("it resumes");
@@ -176,7 +176,7 @@ pub async fn guest(subject: &Subject) {
     exec(subject, id).await;
     if subject.can.addresses {
         eventually(super::subject::BOOT, "it has an address", async || {
-            !hypervisor.addresses(id).await.expect("asked").is_empty()
+            !hypervisor.addresses(id, true).await.expect("asked").is_empty()
         })
         .await;
     }

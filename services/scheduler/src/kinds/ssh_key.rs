@@ -28,7 +28,7 @@ impl Kind for SshKeys {
                 Decision::Is(SshKey {
                     name: wish.name,
                     labels: wish.labels,
-                    public_key: wish.public_key,
+                    public_key: kernel::public_keys::bare_key(&wish.public_key).to_owned(),
                     algorithm: key.algorithm.to_owned(),
                     fingerprint: fingerprint(&key.blob),
                     ..SshKey::default()

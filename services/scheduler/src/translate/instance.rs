@@ -48,6 +48,7 @@ pub fn instance(from: wire::Instance) -> Result<Instance, Invalid> {
             id => Some(id.parse().map_err(Invalid::id("restoring"))?),
         },
         confirmed_intent: from.confirmed_intent,
+        unordered: names::unordered(from.vm_reason, from.hypervisor_state)?,
     })
 }
 
@@ -82,6 +83,8 @@ pub fn instance_out(from: &Instance) -> wire::Instance {
         gpu_indexes: placement.map(|placement| placement.gpu_indexes.clone()).unwrap_or_default(),
         restoring: from.restoring.map(|id| id.to_string()).unwrap_or_default(),
         confirmed_intent: from.confirmed_intent,
+        vm_reason: names::vm_reason_out(from.unordered.as_ref().map(|seen| seen.reason)),
+        hypervisor_state: from.unordered.as_ref().map(|seen| seen.words.clone()).unwrap_or_default(),
     }
 }
 

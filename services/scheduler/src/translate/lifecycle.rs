@@ -21,6 +21,7 @@ pub fn observation(from: vm::VmObservation) -> Result<Observation, Invalid> {
         gave_up: from.gave_up,
         steps: from.steps.into_iter().map(snapshot::step).collect(),
         has_run: from.has_run,
+        unordered: names::unordered(from.reason, from.hypervisor_state)?,
     })
 }
 

@@ -6,7 +6,9 @@ use contracts::common::v1 as common;
 use contracts::host_driver::v1 as vm;
 use contracts::scheduler::v1 as wire;
 use scheduler_placement::host::{Driver, HostState};
-use scheduler_placement::instance::{Desired, DiskFormat, OperationKind, Phase, Policy, RestartPolicy, Role};
+use scheduler_placement::instance::{
+    Desired, DiskFormat, OperationKind, Phase, Policy, RestartPolicy, Role, Unordered, VmReason,
+};
 
 fn unknown(field: &'static str, number: i32) -> Invalid {
     Invalid::new(field, format!("{number} is not a value this version knows"))
@@ -212,6 +214,37 @@ pub fn seen(number: i32) -> Result<Seen, Invalid> {
         Ok(vm::VmPower::Unknown) => Ok(Seen::Unknown),
         _ => Err(unknown("observation.power", number)),
     }
+}
+
+/// Why a VM is not as ordered; none when it is.
+pub fn unordered(number: i32, words: String) -> Result<Option<Unordered>, Invalid> {
+    let reason = match vm::VmReason::try_from(number) {
+        Ok(vm::VmReason::Unspecified) => return Ok(None),
+        Ok(vm::VmReason::IoError) => VmReason::IoError,
+        Ok(vm::VmReason::GuestSuspended) => VmReason::GuestSuspended,
+        Ok(vm::VmReason::PausedByHand) => VmReason::PausedByHand,
+        Ok(vm::VmReason::HypervisorBusy) => VmReason::HypervisorBusy,
+        Ok(vm::VmReason::GuestShutDown) => VmReason::GuestShutDown,
+        Ok(vm::VmReason::GuestCrashed) => VmReason::GuestCrashed,
+        Ok(vm::VmReason::PowerTaken) => VmReason::PowerTaken,
+        Err(_) => return Err(unknown("reason", number)),
+    };
+    Ok(Some(Unordered { reason, words }))
+}
+
+/// Why a VM is not as ordered.
+pub fn vm_reason_out(reason: Option<VmReason>) -> i32 {
+    match reason {
+        None => vm::VmReason::Unspecified,
+        Some(VmReason::IoError) => vm::VmReason::IoError,
+        Some(VmReason::GuestSuspended) => vm::VmReason::GuestSuspended,
+        Some(VmReason::PausedByHand) => vm::VmReason::PausedByHand,
+        Some(VmReason::HypervisorBusy) => vm::VmReason::HypervisorBusy,
+        Some(VmReason::GuestShutDown) => vm::VmReason::GuestShutDown,
+        Some(VmReason::GuestCrashed) => vm::VmReason::GuestCrashed,
+        Some(VmReason::PowerTaken) => vm::VmReason::PowerTaken,
+    }
+    .into()
 }
 
 /// What a host should make of a VM.

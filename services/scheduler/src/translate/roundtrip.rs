@@ -3,7 +3,7 @@
 
 use super::{host, instance};
 use contracts::common::v1::*;
-use contracts::host_driver::v1::{DriverReport, HostCondition};
+use contracts::host_driver::v1::{DriverReport, HostCondition, VmReason};
 use contracts::scheduler::v1::*;
 use kernel::{HostId, ImageId, InstanceId, OperationId, QuarantineId};
 use std::collections::BTreeMap;
@@ -79,6 +79,8 @@ fn whole_instance() -> Instance {
         gpu_indexes: vec![2],
         restoring: QuarantineId::from_u128(5).to_string(),
         confirmed_intent: 5,
+        vm_reason: VmReason::GuestSuspended.into(),
+        hypervisor_state: "pmsuspended".into(),
     }
 }
 
@@ -151,6 +153,11 @@ fn every_phase_and_wish_has_a_word_on_both_sides() {
     for number in 1..=7 {
         assert_eq!(names::operation_kind_out(names::operation_kind(number).expect("a kind")), number);
     }
+    for number in 1..=7 {
+        let seen = names::unordered(number, "words".into()).expect("a reason").expect("not as ordered");
+        assert_eq!(names::vm_reason_out(Some(seen.reason)), number);
+    }
+    assert_eq!(names::unordered(0, String::new()), Ok(None));
     for wrong in [0, 99, -1] {
         assert!(names::phase(wrong).is_err());
     }

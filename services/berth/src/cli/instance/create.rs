@@ -2,7 +2,6 @@
 
 use super::super::Session;
 use super::super::arguments::{WaitArgs, instance_vcpus, pair, size};
-use super::super::public_keys::keys_of;
 use super::{explain, get, show};
 use crate::output::refusal_line;
 use clap::{Args, ValueEnum};
@@ -14,6 +13,7 @@ use kernel::limits::{GPU_MILLI, GPUS, USER_DATA, VCPUS};
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
+use terminal::public_keys::keys_of;
 use tokio::time::Instant;
 
 /// How long to wait for the address of a guest that is up, and how often to look.
@@ -65,7 +65,7 @@ pub struct CreateArgs {
     #[arg(
         long,
         value_name = "FILE",
-        help = format!("cloud-config or script for the guest, at most {USER_DATA}; '-' = standard input")
+        help = format!("cloud-config, script, MIME or gzip for the guest, at most {USER_DATA}; '-' = standard input")
     )]
     user_data: Option<String>,
     /// Label; repeatable
@@ -136,6 +136,9 @@ enum PolicyWord {
 pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failure> {
     let (wait, dry_run) = (args.wait.clone(), args.dry_run);
     let request = request_of(args)?;
+    if let Some(problem) = yaml_problem(&request.user_data) {
+        session.note(&format!("hint: user data: cloud-init will not read it: {problem}"));
+    }
     let gateway = &session.gateway;
     if dry_run {
         return preview(request, session).await;
@@ -143,6 +146,7 @@ pub(super) async fn run(args: CreateArgs, session: &Session) -> Result<(), Failu
     let answer = gateway
         .change(request, session.key(), async |r| gateway.instances().create_instance(r).await)
         .await?;
+    show_hints(&answer.hints, session);
     if !wait.wait {
         session.format.print("CreateInstanceResponse", &answer, || {
             format!("accepted: instance {}, operation {}\n", answer.instance_id, answer.operation_id)
@@ -165,12 +169,25 @@ async fn preview(request: CreateInstanceRequest, session: &Session) -> Result<()
     let (gateway, name) = (&session.gateway, request.name.clone());
     let request = PreviewInstanceRequest { instance: Some(request) };
     let answer = gateway.read(request, async |r| gateway.instances().preview_instance(r).await).await?;
+    show_hints(&answer.hints, session);
     session.format.print("PreviewInstanceResponse", &answer, || explain::preview(&name, &answer))?;
     if answer.fits {
         return Ok(());
     }
     let text = format!("{name} would not run just now: {}", refusal_line(answer.refusal.as_ref()));
     Err(Failure::new(Exit::Refused, text))
+}
+
+fn show_hints(hints: &[String], session: &Session) {
+    for hint in hints {
+        session.note(&format!("hint: {hint}"));
+    }
+}
+
+/// Where cloud-config is no YAML, with line and column. What is made into YAML in the guest only is not looked at.
+fn yaml_problem(user_data: &str) -> Option<String> {
+    let first = user_data.trim_start().lines().next().unwrap_or_default().trim_end().to_lowercase();
+    if first == "#cloud-config" { terminal::yaml::problem(user_data) } else { None }
 }
 
 /// Returns when the instance can be found by its name, so that the next command finds it; at the latest after a moment:
@@ -225,6 +242,10 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
         ssh_authorized_keys.extend(keys_or_name(key)?);
     }
     let user_data = args.user_data.as_deref().map(user_data_of).transpose()?.unwrap_or_default();
+    let (user_data, user_data_bytes) = match String::from_utf8(user_data) {
+        Ok(text) => (text, Vec::new()),
+        Err(no_text) => (String::new(), no_text.into_bytes()),
+    };
     let driver = match args.driver {
         None => Driver::Unspecified,
         Some(DriverWord::Libvirt) => Driver::Libvirt,
@@ -249,6 +270,7 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
         hostname: args.hostname,
         ssh_authorized_keys,
         user_data,
+        user_data_bytes,
         labels: args.labels.into_iter().collect(),
         driver: driver.into(),
         require_host_labels: args.require_host.into_iter().collect(),
@@ -263,7 +285,7 @@ fn request_of(args: CreateArgs) -> Result<CreateInstanceRequest, Failure> {
     })
 }
 
-fn user_data_of(file: &str) -> Result<String, Failure> {
+fn user_data_of(file: &str) -> Result<Vec<u8>, Failure> {
     let explain = |why: String| Failure::usage(format!("user data {file:?}: {why}"));
     let mut bytes = Vec::new();
     // one byte more than allowed is enough to know; an endless input must not fill the memory
@@ -277,7 +299,7 @@ fn user_data_of(file: &str) -> Result<String, Failure> {
     if bytes.len() > USER_DATA.length() {
         return Err(explain(format!("it is larger than {USER_DATA}")));
     }
-    String::from_utf8(bytes).map_err(|_| explain("it is not UTF-8 text".into()))
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -298,7 +320,17 @@ mod tests {
         assert_eq!(user_data_of(&path.display().to_string()).expect("fits").len(), USER_DATA.length());
         std::fs::write(&path, vec![b'x'; USER_DATA.length() + 1]).expect("writes");
         assert!(user_data_of(&path.display().to_string()).is_err());
-        std::fs::write(&path, [0xff]).expect("writes");
-        assert!(user_data_of(&path.display().to_string()).is_err());
+        std::fs::write(&path, [0x1f, 0x8b, 0xff]).expect("writes");
+        assert_eq!(user_data_of(&path.display().to_string()).expect("bytes"), [0x1f, 0x8b, 0xff]);
+    }
+
+    #[test]
+    fn cloud_config_that_is_no_yaml_is_named_with_its_line() {
+        let problem = yaml_problem("#cloud-config\npackages:\n  - a\n - b\n").expect("a problem");
+        assert!(problem.contains("line 4"), "{problem}");
+        for fine in ["#cloud-config\r\npackages: [a]\r\n", "#cloud-config\n", "#!/bin/sh\n: [\n", ""] {
+            assert_eq!(yaml_problem(fine), None, "{fine:?}");
+        }
+        assert_eq!(yaml_problem("## template: jinja\n#cloud-config\n{% if x %}\n"), None);
     }
 }

@@ -19,6 +19,9 @@ pub(super) fn explain(answer: &ExplainInstanceResponse) -> String {
         text += &format!("Because {why}.\n");
     }
     text += &answer.waiting.as_ref().map(waits).unwrap_or_default();
+    if !instance.hypervisor_state.is_empty() {
+        text += &format!("Its hypervisor says: {}.\n", instance.hypervisor_state);
+    }
     if answer.decisions.is_empty() {
         text += "No host has been chosen or ruled out for it yet.\n";
     }
@@ -164,6 +167,27 @@ mod tests {
              \x20   and 5 more\n\
              \x20 1 host was ruled out by cordon.\n"
         );
+    }
+
+    #[test]
+    fn a_guest_that_stands_still_is_explained() {
+        let refusal = Refusal {
+            code: "GUEST_SUSPENDED".into(),
+            message: "the guest suspended itself".into(),
+            reasons: vec![],
+        };
+        let instance = Instance {
+            name: "web-1".into(),
+            phase: 7,
+            refusal: Some(refusal),
+            hypervisor_state: "pmsuspended".into(),
+            ..Instance::default()
+        };
+        let text =
+            explain(&ExplainInstanceResponse { instance: Some(instance), decisions: vec![], waiting: None });
+        let said = "web-1 is paused.\nBecause the guest suspended itself (GUEST_SUSPENDED).\n\
+                    Its hypervisor says: pmsuspended.\n";
+        assert!(text.starts_with(said), "{text}");
     }
 
     #[test]

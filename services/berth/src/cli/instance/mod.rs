@@ -3,6 +3,7 @@
 mod console;
 mod create;
 mod exec;
+pub(super) mod expect_agent;
 mod explain;
 mod power;
 mod restore;
@@ -51,6 +52,7 @@ pub enum InstanceCommand {
     Restore(restore::RestoreCommand),
     Exec(exec::ExecArgs),
     Console(console::ConsoleArgs),
+    ExpectAgent(expect_agent::ExpectAgentArgs),
     /// Tell why an instance is where it is, or why it waits
     #[command(after_help = "Examples:\n  berth instance explain web-1")]
     Explain {
@@ -68,6 +70,7 @@ pub(super) async fn run(command: InstanceCommand, session: &Session) -> Result<u
         InstanceCommand::Power(command) => power::run(command, session).await?,
         InstanceCommand::Restore(command) => restore::run(command, session).await?,
         InstanceCommand::Console(args) => console::run(args, session).await?,
+        InstanceCommand::ExpectAgent(args) => expect_agent::run(args, session).await?,
         InstanceCommand::List { which, all: include_deleted } => {
             let mut all = ListInstancesResponse::default();
             all_pages(async |page_token| {

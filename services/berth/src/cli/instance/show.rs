@@ -44,6 +44,7 @@ pub(super) fn show(instance: &Instance) -> String {
         ("phase", phase(instance)),
         ("should be", word(instance.desired().as_str_name(), "DESIRED_POWER_")),
         ("why", refusal_line(instance.refusal.as_ref())),
+        ("hypervisor", instance.hypervisor_state.clone()),
         ("busy with", busy.unwrap_or_default()),
         ("host", instance.host_name.clone()),
         ("driver", word(instance.driver().as_str_name(), "DRIVER_")),
@@ -191,5 +192,12 @@ mod tests {
         };
         let text = show(&Instance { phase: 1, refusal: Some(refusal), ..instance() });
         assert!(text.contains("why         no host has room (NO_HOST_HAS_ROOM): 2 are cordoned"), "{text}");
+    }
+
+    #[test]
+    fn a_guest_that_stands_still_is_shown_with_the_hypervisors_own_words() {
+        let text = show(&Instance { phase: 7, hypervisor_state: "paused (I/O error)".into(), ..instance() });
+        assert!(text.contains("hypervisor   paused (I/O error)"), "{text}");
+        assert!(!show(&instance()).contains("hypervisor"), "one that runs as ordered has none");
     }
 }

@@ -4,7 +4,6 @@ mod follow;
 
 use super::Session;
 use super::arguments::{ListArgs, WaitArgs, pair};
-use super::public_keys::keys_of;
 use super::session::all_pages;
 use crate::output::{Table, age, lines_of, local_time, word};
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use contracts::options::v1::Format;
 use contracts::{Does, Method, ObjectKind, Op, comments, dashed};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
+use terminal::public_keys::keys_of;
 use tonic::metadata::MetadataValue;
 
 /// What every object has: it is shown in its own way.

@@ -132,8 +132,9 @@ pub trait Hypervisor: Send + Sync + 'static {
     async fn agent_ping(&self, instance: InstanceId) -> Result<bool, Fault>;
     /// Runs a program in the guest to its end.
     async fn agent_exec(&self, instance: InstanceId, call: &ExecCall) -> Result<ExecOutcome, Fault>;
-    /// The guest's addresses, loopback and link-local left out.
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault>;
+    /// The guest's addresses, loopback and link-local left out: those that were given to it, and, with `ask_agent`, those
+    /// that its agent tells when none was.
+    async fn addresses(&self, instance: InstanceId, ask_agent: bool) -> Result<Vec<String>, Fault>;
     /// Opens the serial console; an earlier opener loses it.
     async fn console(&self, instance: InstanceId) -> Result<Console, Fault>;
 

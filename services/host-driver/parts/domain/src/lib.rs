@@ -6,6 +6,8 @@
 pub mod action;
 pub mod attempts;
 pub mod condition;
+pub mod drift;
+pub mod held;
 pub mod machine;
 pub mod observation;
 pub mod observed;
@@ -18,10 +20,12 @@ pub mod spec;
 pub use action::Action;
 pub use attempts::{Attempts, Severity};
 pub use condition::{Condition, HostCause};
+pub use drift::{Drift, DriftKind};
+pub use held::Held;
 pub use machine::Machine;
-pub use observation::{Observation, SaidPower};
+pub use observation::{Observation, Reason, SaidPower};
 pub use observed::{Domain, Ended, Files, Observed, Ours, Power};
-pub use plan::{Drift, DriftKind, Plan, plan};
+pub use plan::{Plan, plan};
 pub use policy::Policy;
 pub use progress::Progress;
 pub use quarantine::{DropReason, QuarantineReason, Quarantined};
@@ -30,6 +34,8 @@ pub use spec::{
     Wanted,
 };
 
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a host says of a VM.
 
+use super::held::Held;
 use super::observed::{Domain, Ended, Files, Observed, Power};
 use super::progress::Progress;
 use super::spec::{Intent, IntentKey, Wanted};
@@ -20,6 +21,25 @@ pub enum SaidPower {
     Crashed,
     /// Nobody could look.
     Unknown,
+}
+
+/// Why a VM is not as it was ordered to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is held: the host had no room for what the guest wrote.
+    IoError,
+    /// The guest suspended itself.
+    GuestSuspended,
+    /// Somebody paused it.
+    PausedByHand,
+    /// The hypervisor holds it while it works with it.
+    HypervisorBusy,
+    /// The guest shut itself down.
+    GuestShutDown,
+    /// The guest crashed, or the hypervisor under it.
+    GuestCrashed,
+    /// Somebody took its power, or its host went down.
+    PowerTaken,
 }
 
 /// One observation; equal to the one before means that there is nothing to say.
@@ -45,6 +65,10 @@ pub struct Observation {
     pub has_run: bool,
     /// The failure is of the whole host and is waited out.
     pub waits_for_host: bool,
+    /// Why it is not as ordered; `None` when it is, or when nothing else tells of it.
+    pub reason: Option<Reason>,
+    /// With a reason, the hypervisor's own words for it: "paused (I/O error)".
+    pub words: &'static str,
 }
 
 /// What the guest itself showed.
@@ -62,6 +86,12 @@ impl Observation {
         let mut addresses = guest.addresses;
         addresses.sort();
         addresses.dedup();
+        let reason = reason(intent, observed, progress);
+        let words = match reason {
+            None => "",
+            Some(Reason::IoError) => Held::IoError.words(),
+            Some(_) => observed.ours().map_or("", |ours| ours.words),
+        };
         Self {
             followed: intent.key,
             power: said_power(intent, observed, progress),
@@ -73,18 +103,23 @@ impl Observation {
             steps: progress.steps.clone(),
             has_run: observed.ran || observed.is_active(),
             waits_for_host: progress.waits_for_host(),
+            reason,
+            words,
         }
     }
 }
 
 fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> SaidPower {
     match (&observed.domain, observed.power()) {
+        (_, Some(Power::Running)) if is_held_again(progress) => SaidPower::Paused,
         (_, Some(Power::Running)) => SaidPower::Running,
-        (_, Some(Power::Paused)) => SaidPower::Paused,
         // stopped means that the guest chose to end, or was meant to
-        (_, Some(Power::Off(Ended::Crashed | Ended::Killed))) if crashed(intent, progress) => {
+        (_, Some(Power::Off(Ended::Crashed | Ended::Killed) | Power::Paused(Held::Crashed)))
+            if left(intent, progress) =>
+        {
             SaidPower::Crashed
         }
+        (_, Some(Power::Paused(_))) => SaidPower::Paused,
         (_, Some(Power::Off(_))) => SaidPower::Stopped,
         (Domain::Missing | Domain::Foreign { .. } | Domain::Ours(_), None) => match observed.files {
             Files::Missing => SaidPower::Absent,
@@ -93,7 +128,28 @@ fn said_power(intent: &Intent, observed: &Observed, progress: &Progress) -> Said
     }
 }
 
-fn crashed(intent: &Intent, progress: &Progress) -> bool {
+/// A guest that was let go on after it was held for want of room is said to run once it is seen that it can.
+fn is_held_again(progress: &Progress) -> bool {
+    progress.is_settling() && progress.failure.is_some()
+}
+
+/// It was in memory as ordered, and ended.
+fn left(intent: &Intent, progress: &Progress) -> bool {
     let should_be_active = matches!(intent.wanted, Wanted::Running | Wanted::Paused);
     should_be_active && (progress.reached == Some(intent.wanted) || progress.adopted)
+}
+
+fn reason(intent: &Intent, observed: &Observed, progress: &Progress) -> Option<Reason> {
+    let left = left(intent, progress);
+    match observed.power()? {
+        Power::Running if is_held_again(progress) => Some(Reason::IoError),
+        Power::Running | Power::Off(Ended::Never) => None,
+        Power::Paused(Held::IoError) => Some(Reason::IoError),
+        Power::Paused(Held::Suspended) => Some(Reason::GuestSuspended),
+        Power::Paused(Held::Busy) => Some(Reason::HypervisorBusy),
+        Power::Paused(Held::ByHand) => (intent.wanted == Wanted::Running).then_some(Reason::PausedByHand),
+        Power::Paused(Held::Crashed) | Power::Off(Ended::Crashed) => left.then_some(Reason::GuestCrashed),
+        Power::Off(Ended::Killed) => left.then_some(Reason::PowerTaken),
+        Power::Off(Ended::ByGuest) => left.then_some(Reason::GuestShutDown),
+    }
 }

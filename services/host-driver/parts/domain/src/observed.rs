@@ -1,5 +1,7 @@
 //! What is really there.
 
+use super::held::Held;
+
 /// Everything that was seen of one VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -38,6 +40,8 @@ pub struct Ours {
     pub persistent: bool,
     /// What it does.
     pub power: Power,
+    /// The same in the hypervisor's own words, with its reason: "paused (I/O error)".
+    pub words: &'static str,
     /// Tells one boot of the guest from the next: see [`booted_since`].
     pub boot: u64,
 }
@@ -64,9 +68,37 @@ pub enum Power {
     /// Its CPUs run.
     Running,
     /// In memory, held.
-    Paused,
+    Paused(Held),
     /// Not in memory.
     Off(Ended),
+}
+
+impl Power {
+    /// It is in memory: its disks are in use.
+    pub fn is_active(self) -> bool {
+        !matches!(self, Power::Off(_))
+    }
+
+    /// How the guest ended, if it did. One that crashed may be kept in memory.
+    pub fn ended(self) -> Option<Ended> {
+        match self {
+            Power::Off(ended) => Some(ended),
+            Power::Paused(Held::Crashed) => Some(Ended::Crashed),
+            Power::Running | Power::Paused(_) => None,
+        }
+    }
+
+    /// In the words of `virsh domstate --reason`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Power::Running => "running",
+            Power::Paused(held) => held.words(),
+            Power::Off(Ended::ByGuest) => "shut off (shutdown)",
+            Power::Off(Ended::Killed) => "shut off (destroyed)",
+            Power::Off(Ended::Crashed) => "shut off (crashed)",
+            Power::Off(Ended::Never) => "shut off (unknown)",
+        }
+    }
 }
 
 /// Why a VM is not in memory.
@@ -117,6 +149,6 @@ impl Observed {
 
     /// The guest is in memory, running or paused.
     pub fn is_active(&self) -> bool {
-        matches!(self.power(), Some(Power::Running | Power::Paused))
+        self.power().is_some_and(Power::is_active)
     }
 }

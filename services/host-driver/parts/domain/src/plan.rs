@@ -1,12 +1,13 @@
 //! From what is wanted and what is there to what is to be done: one pure function.
 
 use super::action::Action;
+use super::drift::{Drift, DriftKind};
+use super::held::Held;
 use super::observed::{Domain, Ended, Files, Observed, Ours, Power, booted_since};
 use super::policy::Policy;
 use super::progress::Progress;
 use super::spec::{Disposal, Intent, RestartPolicy, Wanted};
 use kernel::{Refusal, Timestamp};
-use std::time::Duration;
 
 /// What is said of a disk that was made and is not there any more.
 pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not replaced by an empty one";
@@ -14,32 +15,6 @@ pub const DISK_LOST: &str = "the VM's disk was here and is gone; it is not repla
 /// What is said of a deletion that would take the disks from under a VM that runs.
 pub const DISKS_IN_USE: &str = "the hypervisor runs a VM of this name that is not ours, perhaps on these disks; they are \
                                 removed once it is shut down or removed";
-
-/// How reality left the intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DriftKind {
-    /// It should run and does not.
-    Stopped,
-    /// It should not run and does.
-    Running,
-    /// It should exist and the hypervisor does not know it.
-    Undefined,
-    /// Its definition is not the one that was made.
-    Redefined,
-    /// It should run and is paused, or the other way round.
-    Paused,
-}
-
-/// A drift and what is done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
-    /// How reality left the intent.
-    pub kind: DriftKind,
-    /// The intent is brought to reality rather than the other way round.
-    pub adopt: bool,
-    /// One sentence for a person.
-    pub detail: String,
-}
 
 /// What to do now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,6 +58,9 @@ pub fn plan(
     if now < progress.attempts.next_at {
         return Plan::wait(progress.attempts.next_at);
     }
+    if let Some(resumed) = progress.resumed.filter(|resumed| !resumed.settled) {
+        return Plan::wait(resumed.at.after(policy.settle));
+    }
     let drift = detect_drift(intent, observed, progress);
     if intent.wanted == Wanted::Absent && held_by_somebody_else(observed) {
         let refusal = Refusal::new("DISKS_IN_USE", DISKS_IN_USE);
@@ -99,16 +77,18 @@ pub fn plan(
             (Wanted::Running | Wanted::Paused, Power::Off(ended)) => {
                 start(intent, progress, policy, ours, files, ended, now)
             }
-            (Wanted::Running, Power::Running) => reboot_if_asked(intent, progress, ours, now),
-            (Wanted::Running, Power::Paused) => {
-                Plan::act(with_definition(intent, ours, vec![Action::Resume]))
+            (Wanted::Running | Wanted::Paused, Power::Paused(Held::Crashed)) => {
+                let again = start(intent, progress, policy, ours, files, Ended::Crashed, now);
+                after_its_power_is_taken(again)
             }
+            (Wanted::Running, Power::Running) => reboot_if_asked(intent, progress, ours, now),
+            (Wanted::Running, Power::Paused(held)) => go_on(intent, progress, policy, ours, held, now),
             (Wanted::Paused, Power::Running) => Plan::act(with_definition(intent, ours, vec![Action::Pause])),
-            (Wanted::Paused, Power::Paused) => Plan::act(with_definition(intent, ours, vec![])),
+            (Wanted::Paused, Power::Paused(_)) => Plan::act(with_definition(intent, ours, vec![])),
             (Wanted::Stopped, Power::Off(_)) => {
                 Plan::act(with_files(intent, files, with_definition(intent, ours, vec![])))
             }
-            (Wanted::Stopped, power) => stop(intent, progress, power, now),
+            (Wanted::Stopped, power) => stop(intent, progress, policy, power, now),
             (Wanted::Absent, _) => Plan::default(),
         },
     };
@@ -157,6 +137,10 @@ fn held_by_somebody_else(observed: &Observed) -> bool {
 /// Leaving what was established is drift; not having got there yet is work.
 fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Option<Drift> {
     let drift = |kind, detail: &str| Some(Drift { kind, adopt: false, detail: detail.to_owned() });
+    let with_words = |kind, detail: &str, words: &str| {
+        let detail = if words.is_empty() { detail.to_owned() } else { format!("{detail}: {words}") };
+        Some(Drift { kind, adopt: false, detail })
+    };
     let ours = match &observed.domain {
         Domain::Ours(ours) if ours.generation < intent.key.generation => return None,
         Domain::Ours(ours) => ours,
@@ -170,22 +154,29 @@ fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Op
             };
         }
     };
-    let adopted = progress.adopted && !observed.is_active();
+    let adopted = progress.adopted && ours.power.ended().is_some();
     match (progress.reached, ours.power) {
-        (Some(Wanted::Running | Wanted::Paused), Power::Off(ended)) if !adopted => drift(
-            DriftKind::Stopped,
-            match ended {
-                Ended::ByGuest => "the guest shut itself down",
-                Ended::Crashed => "the guest crashed",
-                Ended::Killed | Ended::Never => "its power was taken",
-            },
-        ),
+        (Some(Wanted::Running | Wanted::Paused), Power::Off(_) | Power::Paused(Held::Crashed))
+            if !adopted =>
+        {
+            let detail = match ours.power.ended() {
+                Some(Ended::ByGuest) => "the guest shut itself down",
+                Some(Ended::Crashed) => "the guest crashed",
+                Some(Ended::Killed | Ended::Never) | None => "its power was taken",
+            };
+            with_words(DriftKind::Stopped, detail, ours.words)
+        }
         // once the guest was asked to stop, waiting for it is work, and the drift was said
-        (Some(Wanted::Stopped), Power::Running | Power::Paused) if progress.stop_asked_at.is_some() => None,
-        (Some(Wanted::Stopped | Wanted::Absent), Power::Running | Power::Paused) => {
+        (Some(Wanted::Stopped), Power::Running | Power::Paused(_)) if progress.stop_asked_at.is_some() => {
+            None
+        }
+        (Some(Wanted::Stopped | Wanted::Absent), Power::Running | Power::Paused(_)) => {
             drift(DriftKind::Running, "somebody started it")
         }
-        (Some(Wanted::Running), Power::Paused) => drift(DriftKind::Paused, "somebody paused it"),
+        // why a guest is held otherwise is said with what was seen of it
+        (Some(Wanted::Running), Power::Paused(Held::ByHand)) => {
+            with_words(DriftKind::Paused, "somebody paused it", ours.words)
+        }
         (Some(Wanted::Paused), Power::Running) => drift(DriftKind::Paused, "somebody resumed it"),
         _ if !ours.persistent && intent.wanted != Wanted::Absent => {
             drift(DriftKind::Undefined, "the hypervisor would no longer know it once it is off")
@@ -219,7 +210,7 @@ fn set_stale_aside<'o>(intent: &Intent, observed: &'o Observed) -> (Vec<Action>,
     let mut domain = observed.ours();
     let mut files = observed.files;
     if let Some(stale) = domain.filter(|o| o.generation < intent.key.generation) {
-        if !matches!(stale.power, Power::Off(_)) {
+        if stale.power.is_active() {
             actions.push(Action::Destroy);
         }
         actions.push(Action::Undefine);
@@ -235,8 +226,7 @@ fn set_stale_aside<'o>(intent: &Intent, observed: &'o Observed) -> (Vec<Action>,
 }
 
 fn effective_wanted(intent: &Intent, progress: &Progress, ours: &Ours) -> Wanted {
-    let ended = matches!(ours.power, Power::Off(_));
-    if progress.adopted && ended { Wanted::Stopped } else { intent.wanted }
+    if progress.adopted && ours.power.ended().is_some() { Wanted::Stopped } else { intent.wanted }
 }
 
 fn with_files(intent: &Intent, files: Files, then: Vec<Action>) -> Vec<Action> {
@@ -297,7 +287,7 @@ fn start(
             return Plan { adopt: true, ..Plan::default() };
         }
         let not_before =
-            progress.started_at.unwrap_or_default().after(restart_delay(progress.restarts, policy));
+            progress.started_at.unwrap_or_default().after(policy.restart_delay(progress.restarts));
         if now < not_before {
             return Plan::wait(not_before);
         }
@@ -309,11 +299,33 @@ fn start(
     Plan::act(actions)
 }
 
-/// At once the first time; then 1, 2, 4 … seconds after the last start.
-fn restart_delay(restarts: u32, policy: &Policy) -> Duration {
-    match restarts {
-        0 => Duration::ZERO,
-        n => Duration::from_secs(1 << (n - 1).min(20)).min(policy.longest_restart_delay),
+/// A guest that crashed and is kept in memory is taken out of it before it is started again.
+fn after_its_power_is_taken(mut again: Plan) -> Plan {
+    if !again.actions.is_empty() {
+        again.actions.insert(0, Action::Destroy);
+    }
+    again
+}
+
+/// A guest that is held, and is to run.
+fn go_on(
+    intent: &Intent,
+    progress: &Progress,
+    policy: &Policy,
+    ours: &Ours,
+    held: Held,
+    now: Timestamp,
+) -> Plan {
+    let shows_at = Some(now.after(policy.settle));
+    match held {
+        // the guest's own wish, until somebody asks for it to go on
+        Held::Suspended if progress.reached == Some(Wanted::Running) => {
+            Plan::act(with_definition(intent, ours, vec![]))
+        }
+        // at once the first time, then with growing pauses, or when the host has room again
+        Held::IoError | Held::Suspended => Plan { look_again: shows_at, ..Plan::act(vec![Action::Resume]) },
+        Held::Busy => Plan::wait(now.after(policy.patience.first_delay)),
+        Held::ByHand | Held::Crashed => Plan::act(with_definition(intent, ours, vec![Action::Resume])),
     }
 }
 
@@ -337,16 +349,34 @@ fn reboot_if_asked(intent: &Intent, progress: &Progress, ours: &Ours, now: Times
     }
 }
 
-fn stop(intent: &Intent, progress: &Progress, power: Power, now: Timestamp) -> Plan {
-    if intent.stop_grace.is_zero() {
+fn stop(intent: &Intent, progress: &Progress, policy: &Policy, power: Power, now: Timestamp) -> Plan {
+    let grace = match progress.reached {
+        Some(Wanted::Stopped) => intent.stop_grace.max(policy.stray_grace),
+        _ => intent.stop_grace,
+    };
+    // one that crashed hears nothing
+    if grace.is_zero() || power.ended().is_some() {
         return Plan::act(vec![Action::Destroy]);
     }
     let Some(asked_at) = progress.stop_asked_at else {
-        // a held guest cannot hear the request
-        let mut actions = if power == Power::Paused { vec![Action::Resume] } else { Vec::new() };
-        actions.push(Action::Shutdown);
-        return Plan { look_again: Some(now.after(intent.stop_grace)), ..Plan::act(actions) };
+        let actions = match power {
+            // it hears of it when it goes on, or its power is taken
+            Power::Paused(Held::IoError | Held::Busy) => vec![Action::Shutdown],
+            // a held guest cannot hear the request
+            Power::Paused(_) => vec![Action::Resume, Action::Shutdown],
+            Power::Running | Power::Off(_) => vec![Action::Shutdown],
+        };
+        return Plan { look_again: Some(now.after(grace)), ..Plan::act(actions) };
     };
-    let enforce_at = asked_at.after(intent.stop_grace);
-    if now >= enforce_at { Plan::act(vec![Action::Destroy]) } else { Plan::wait(enforce_at) }
+    let enforce_at = asked_at.after(grace);
+    if now >= enforce_at {
+        return Plan::act(vec![Action::Destroy]);
+    }
+    let actions = match power {
+        // what was asked while it was held may have gone unheard
+        Power::Running if progress.resumed.is_some() => vec![Action::Shutdown],
+        Power::Paused(Held::IoError) => vec![Action::Resume],
+        _ => Vec::new(),
+    };
+    Plan { look_again: Some(enforce_at), ..Plan::act(actions) }
 }

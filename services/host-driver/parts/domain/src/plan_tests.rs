@@ -5,9 +5,9 @@ use super::*;
 use kernel::{QuarantineId, Refusal, Timestamp};
 use std::time::Duration;
 
-const NOW: Timestamp = Timestamp(1_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
 
-fn intent(wanted: Wanted) -> Intent {
+pub(super) fn intent(wanted: Wanted) -> Intent {
     Intent {
         key: IntentKey { generation: 2, revision: 1 },
         wanted,
@@ -20,7 +20,7 @@ fn intent(wanted: Wanted) -> Intent {
     }
 }
 
-fn vm(power: Power) -> Observed {
+pub(super) fn vm(power: Power) -> Observed {
     Observed {
         domain: Domain::Ours(Ours {
             generation: 2,
@@ -28,6 +28,7 @@ fn vm(power: Power) -> Observed {
             actual: "as wanted".into(),
             persistent: true,
             power,
+            words: power.words(),
             boot: 1,
         }),
         files: Files::Ready { generation: 2 },
@@ -39,7 +40,7 @@ fn nothing() -> Observed {
     Observed { domain: Domain::Missing, files: Files::Missing, ran: false }
 }
 
-fn reached(wanted: Wanted) -> Progress {
+pub(super) fn reached(wanted: Wanted) -> Progress {
     Progress { reached: Some(wanted), ..Progress::default() }
 }
 
@@ -83,7 +84,7 @@ fn a_lost_disk_is_not_replaced_and_holds_up_nothing_else() {
 fn a_vm_that_is_as_wanted_is_left_alone() {
     let cases = [
         (Wanted::Running, vm(Power::Running)),
-        (Wanted::Paused, vm(Power::Paused)),
+        (Wanted::Paused, vm(Power::Paused(Held::ByHand))),
         (Wanted::Stopped, vm(Power::Off(Ended::ByGuest))),
         (Wanted::Absent, nothing()),
     ];
@@ -111,7 +112,7 @@ fn each_way_behind_our_back_is_named_and_repaired() {
         (Wanted::Running, killed, DriftKind::Stopped, vec![Action::Start]),
         (Wanted::Running, gone, DriftKind::Undefined, vec![Action::Define, Action::Start]),
         (Wanted::Running, transient, DriftKind::Undefined, vec![Action::Define]),
-        (Wanted::Running, vm(Power::Paused), DriftKind::Paused, vec![Action::Resume]),
+        (Wanted::Running, vm(Power::Paused(Held::ByHand)), DriftKind::Paused, vec![Action::Resume]),
         (Wanted::Paused, vm(Power::Running), DriftKind::Paused, vec![Action::Pause]),
         (Wanted::Running, redefined, DriftKind::Redefined, vec![Action::Define]),
         (Wanted::Stopped, vm(Power::Running), DriftKind::Running, vec![Action::Shutdown]),

@@ -4,11 +4,18 @@ use super::{Case, Visitor};
 use crate::translate::incoming;
 use host_driver_adapters::{Disks, Fault, PutAside};
 use host_driver_domain::plan::DISKS_IN_USE;
-use host_driver_domain::{Action, Disposal, Domain, Files, Power, QuarantineReason, Quarantined, VmSpec};
+use host_driver_domain::{
+    Action, Disposal, Domain, Files, Held, HostCause, Observed, Power, QuarantineReason, Quarantined, VmSpec,
+};
 
 impl Visitor {
     /// Does it. Answers the files that were put aside by it.
-    pub(super) async fn act(&self, case: &Case<'_>, action: Action) -> Result<Option<Quarantined>, Fault> {
+    pub(super) async fn act(
+        &self,
+        case: &Case<'_>,
+        observed: &Observed,
+        action: Action,
+    ) -> Result<Option<Quarantined>, Fault> {
         let (instance, hypervisor) = (case.spec.instance, &case.backend.hypervisor);
         let (disks, generation) = (case.backend.disks.as_ref(), case.intent.key.generation);
         let started = std::time::Instant::now();
@@ -26,7 +33,7 @@ impl Visitor {
             Action::Reboot => hypervisor.reboot(instance).await,
             Action::Reset => hypervisor.reset(instance).await,
             Action::Pause => hypervisor.pause(instance).await,
-            Action::Resume => hypervisor.resume(instance).await,
+            Action::Resume => resume(case, observed).await,
             Action::Undefine => hypervisor.undefine(instance).await,
             Action::TakeBack => match case.intent.take_back {
                 Some(id) => disks.take_back(id, instance, generation).await,
@@ -53,7 +60,7 @@ impl Visitor {
             Domain::Foreign { active: true } => {
                 return Err(Fault::permanent("DISKS_IN_USE", DISKS_IN_USE));
             }
-            Domain::Ours(ours) if !matches!(ours.power, Power::Off(_)) => {
+            Domain::Ours(ours) if ours.power.is_active() => {
                 return Err(Fault::Failed("the VM runs again: its files are left where they are".into()));
             }
             _ => {}
@@ -100,6 +107,18 @@ impl Visitor {
     }
 }
 
+/// A guest that is held for want of room is let go on when there is some: without it, it would be held again by its next
+/// write.
+async fn resume(case: &Case<'_>, observed: &Observed) -> Result<(), Fault> {
+    if observed.power() == Some(Power::Paused(Held::IoError)) {
+        let conditions = case.backend.disks.conditions().await;
+        if let Some(full) = conditions.into_iter().find(|found| found.cause == HostCause::Storage) {
+            return Err(Fault::host(full.cause, full.message));
+        }
+    }
+    case.backend.hypervisor.resume(case.spec.instance).await
+}
+
 /// That a VM is about to run is noted before: a reply that is lost must not leave its disk looking unused.
 async fn start(case: &Case<'_>) -> Result<(), Fault> {
     let (disks, instance): (&dyn Disks, _) = (case.backend.disks.as_ref(), case.spec.instance);
@@ -111,10 +130,9 @@ async fn start(case: &Case<'_>) -> Result<(), Fault> {
     };
     if refused {
         let seen = case.backend.hypervisor.observe(instance).await;
-        let active = |power: Power| !matches!(power, Power::Off(_));
         match seen {
             Ok(Domain::Missing) => disks.forget_run(instance).await?,
-            Ok(Domain::Ours(ours)) if !active(ours.power) => disks.forget_run(instance).await?,
+            Ok(Domain::Ours(ours)) if !ours.power.is_active() => disks.forget_run(instance).await?,
             // who knows
             _ => {}
         }

@@ -53,11 +53,9 @@ impl Visitor {
             *count += 1;
             *count < MISSES
         };
-        let addresses = if agent_answered || !case.spec.guest_agent {
-            hypervisor.addresses(instance).await.unwrap_or_else(|_| known(last))
-        } else {
-            Vec::new()
-        };
+        // an address that was given to it is known before its agent answers, and also when it never will
+        let ask_agent = agent_answered || !case.spec.guest_agent;
+        let addresses = hypervisor.addresses(instance, ask_agent).await.unwrap_or_else(|_| known(last));
         Guest { agent_answered, addresses }
     }
 

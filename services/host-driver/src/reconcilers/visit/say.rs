@@ -69,6 +69,15 @@ impl Visitor {
         news: News,
     ) -> Result<bool, StoreError> {
         let told = outgoing::is_news(row, &told).then_some(told);
+        if let Some(told) = &told
+            && outgoing::last(row).is_none_or(|last| last.reason != told.reason)
+        {
+            self.metrics.reason(told.reason());
+            if told.reason() == wire::VmReason::IoError {
+                // whether it is the host's disk that is full is asked of the host
+                self.doubt.notify_one();
+            }
+        }
         let moved = !news.put_aside.is_empty() || news.taken_back;
         if told.is_none() && news.drifted.is_none() && !moved && progress == before {
             return Ok(true);

@@ -32,6 +32,34 @@ pub enum Phase {
     Relocating,
 }
 
+/// Why a VM is not as it was ordered to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VmReason {
+    /// It is held: its host had no room for what the guest wrote.
+    IoError,
+    /// The guest suspended itself.
+    GuestSuspended,
+    /// Somebody with access to the hypervisor paused it.
+    PausedByHand,
+    /// The hypervisor holds it while it works with it.
+    HypervisorBusy,
+    /// The guest shut itself down.
+    GuestShutDown,
+    /// The guest crashed, or the hypervisor under it.
+    GuestCrashed,
+    /// Somebody took its power, or its host went down.
+    PowerTaken,
+}
+
+/// A VM that is not as ordered, as its host saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unordered {
+    /// Why.
+    pub reason: VmReason,
+    /// The same in the hypervisor's own words.
+    pub words: String,
+}
+
 /// What the instance should come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Desired {
@@ -283,7 +311,7 @@ pub struct Instance {
     pub failed_hosts: Vec<HostId>,
     /// Newest observation taken into account.
     pub observation_revision: u64,
-    /// Seconds a guest gets to shut down.
+    /// Seconds a guest gets to shut down, by the newest order to its host; each order has its own.
     pub stop_grace_s: u32,
     /// The hypervisor of its host ran it, or may have: its local disk holds data, so it is never moved by itself.
     pub has_booted: bool,
@@ -291,6 +319,8 @@ pub struct Instance {
     pub restoring: Option<QuarantineId>,
     /// The newest intent that its host was seen to follow.
     pub confirmed_intent: u64,
+    /// Its VM was last seen not to be as ordered.
+    pub unordered: Option<Unordered>,
 }
 
 /// What a new instance is made of.
@@ -336,6 +366,7 @@ impl Instance {
             has_booted: false,
             restoring: None,
             confirmed_intent: 0,
+            unordered: None,
         }
     }
 

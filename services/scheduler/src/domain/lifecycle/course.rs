@@ -13,6 +13,8 @@ pub(super) struct Course<'a> {
     pub now: Timestamp,
     pub limits: &'a LifecycleLimits,
     operations: Vec<OperationStep>,
+    /// What the request of this step says of the order that it makes. The orders after it know nothing of that.
+    grace_s: Option<u32>,
     intend: bool,
     refused: bool,
     pub request_placement: bool,
@@ -26,6 +28,7 @@ impl<'a> Course<'a> {
             now,
             limits,
             operations: Vec::new(),
+            grace_s: None,
             intend: false,
             refused: false,
             request_placement: false,
@@ -44,7 +47,7 @@ impl<'a> Course<'a> {
                 self.limits.start_deadline
             }
             OperationKind::Stop => {
-                let grace = std::time::Duration::from_secs(u64::from(self.instance.stop_grace_s));
+                let grace = std::time::Duration::from_secs(u64::from(self.grace_s()));
                 self.limits.action_deadline.saturating_add(grace)
             }
             OperationKind::Pause | OperationKind::Resume | OperationKind::Delete | OperationKind::Restore => {
@@ -92,6 +95,15 @@ impl<'a> Course<'a> {
         self.intend = true;
     }
 
+    /// This step's request gives the guest so many seconds to shut down.
+    pub fn give_grace(&mut self, seconds: u32) {
+        self.grace_s = Some(seconds);
+    }
+
+    fn grace_s(&self) -> u32 {
+        self.grace_s.unwrap_or(self.limits.default_grace_s)
+    }
+
     /// Notes a moment. A name that comes again takes the place of the earlier one.
     pub fn step(&mut self, name: &str) {
         self.step_at(name, self.now);
@@ -125,6 +137,8 @@ impl<'a> Course<'a> {
         }
         if self.intend && self.instance.placement.is_some() {
             self.instance.intent_revision += 1;
+            // an order carries what its own request said, and nothing of an earlier one
+            self.instance.stop_grace_s = self.grace_s();
         }
         if self.instance == self.before && self.operations.is_empty() {
             let request_placement = self.request_placement;

@@ -25,7 +25,8 @@ fn reason(instance: &Instance, kind: OperationKind, host_up: bool) -> Refusal {
     }
     match (instance.phase, placed) {
         (Phase::Running, true) => {
-            Refusal::new("GUEST_SILENT", "it runs, but its guest agent has not answered")
+            let advice = "if its image has none, say so: berth instance expect-agent NAME no".to_owned();
+            Refusal::new("GUEST_SILENT", "it runs, but its guest agent has not answered").because([advice])
         }
         (_, true) => Refusal::new(
             "DEADLINE_PASSED",

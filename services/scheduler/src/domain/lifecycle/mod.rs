@@ -7,6 +7,8 @@
 
 mod course;
 mod deadline;
+#[cfg(test)]
+mod guests;
 mod observed;
 mod placement;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod twice;
 
 pub use course::intent;
 use scheduler_placement::host::Driver;
-use scheduler_placement::instance::{Instance, Placement, Step};
+use scheduler_placement::instance::{Instance, Placement, Step, Unordered};
 
 use course::Course;
 use kernel::{HostId, OperationId, QuarantineId, Refusal, Timestamp};
@@ -77,6 +79,13 @@ pub enum Input {
     Resume {
         /// Ends when it runs.
         operation: OperationId,
+    },
+    /// Wait for the agent in its guest, or no longer.
+    ExpectAgent {
+        /// Ends at once.
+        operation: OperationId,
+        /// There is one.
+        expected: bool,
     },
     /// Remove it.
     Delete {
@@ -143,6 +152,8 @@ pub struct Observation {
     pub steps: Vec<Step>,
     /// The hypervisor ran it on the disk that it has there, or may have.
     pub has_run: bool,
+    /// It is not as ordered, and why.
+    pub unordered: Option<Unordered>,
 }
 
 /// The event that tells of a step.
@@ -294,6 +305,9 @@ pub fn step(
         Input::Reboot { operation } => requests::reboot(&mut course, operation),
         Input::Pause { operation } => requests::pause(&mut course, operation),
         Input::Resume { operation } => requests::resume(&mut course, operation),
+        Input::ExpectAgent { operation, expected } => {
+            requests::expect_agent(&mut course, operation, expected);
+        }
         Input::Delete { operation } => requests::delete(&mut course, operation),
         Input::Restore { operation, placement, quarantine } => {
             requests::restore(&mut course, operation, placement, quarantine);

@@ -4,10 +4,10 @@ use super::course::{Course, power};
 use super::requests::is_up;
 use super::{Observation, Power, Seen, placement};
 use kernel::Refusal;
-use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, RestartPolicy};
+use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, RestartPolicy, VmReason};
 
 /// What an operation that brings an instance up is called.
-const BRINGING_UP: [OperationKind; 4] =
+pub(super) const BRINGING_UP: [OperationKind; 4] =
     [OperationKind::Create, OperationKind::Start, OperationKind::Reboot, OperationKind::Resume];
 
 pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {
@@ -22,6 +22,7 @@ pub(super) fn observed(course: &mut Course<'_>, observation: Observation) {
     instance.observation_revision = observation.revision;
     instance.confirmed_intent = instance.confirmed_intent.max(observation.intent_revision);
     instance.addresses.clone_from(&observation.addresses);
+    instance.unordered.clone_from(&observation.unordered);
     // whether an agent answered is another matter: what ran has written to its disk
     instance.has_booted |= observation.has_run || matches!(observation.seen, Seen::Running | Seen::Paused);
     take_steps(course, &observation);
@@ -56,7 +57,7 @@ fn towards_running(course: &mut Course<'_>, observation: Observation) {
     if observation.gave_up {
         return gave_up_running(course, observation);
     }
-    course.instance.refusal.clone_from(&observation.failure);
+    course.instance.refusal = observation.failure.clone().or_else(|| stands_still(&observation));
     match observation.seen {
         Seen::Running => {
             let rebooting = course.operation_kind() == Some(OperationKind::Reboot);
@@ -65,9 +66,7 @@ fn towards_running(course: &mut Course<'_>, observation: Observation) {
             }
         }
         Seen::Paused if is_running(&course.instance) => course.instance.phase = Phase::Paused,
-        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => {
-            ended(course, observation.seen)
-        }
+        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => ended(course, &observation),
         // the host will start it, or start it again
         Seen::Stopped | Seen::Crashed | Seen::Absent => course.instance.phase = Phase::Starting,
         Seen::Paused | Seen::Unknown => {}
@@ -168,9 +167,7 @@ fn towards_paused(course: &mut Course<'_>, observation: Observation) {
         Seen::Running => {
             course.instance.phase = if observation.agent_answered { Phase::Ready } else { Phase::Running };
         }
-        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => {
-            ended(course, observation.seen)
-        }
+        Seen::Stopped | Seen::Crashed if ended_for_good(course, &observation) => ended(course, &observation),
         Seen::Stopped | Seen::Crashed | Seen::Absent | Seen::Unknown => {}
     }
 }
@@ -198,6 +195,7 @@ fn left_host(course: &mut Course<'_>) {
         course.instance.failed_hosts.push(placement.host);
     }
     course.instance.addresses.clear();
+    course.instance.unordered = None;
     if course.instance.has_booted {
         return left_its_disk(course);
     }
@@ -246,16 +244,54 @@ fn ended_for_good(course: &Course<'_>, observation: &Observation) -> bool {
     stays && had_run
 }
 
-fn ended(course: &mut Course<'_>, seen: Seen) {
-    let crashed = Refusal::new("GUEST_CRASHED", "the guest ended without being asked to");
-    let shut_down = Refusal::new("GUEST_ENDED", "the guest shut itself down");
-    course.fail(if seen == Seen::Crashed { &crashed } else { &shut_down });
-    course.instance.refusal = (seen == Seen::Crashed).then_some(crashed);
+fn ended(course: &mut Course<'_>, observation: &Observation) {
+    let refusal = how_it_ended(observation);
+    course.fail(&refusal);
+    course.instance.refusal = Some(refusal);
     course.instance.phase = Phase::Stopped;
     course.instance.desired = Desired::Stopped;
     course.step("ended");
     // also a host that restarts must leave it off
     course.intend();
+}
+
+fn how_it_ended(observation: &Observation) -> Refusal {
+    let reason = observation.unordered.as_ref().map(|seen| seen.reason);
+    let (code, text) = match (reason, observation.seen) {
+        (Some(VmReason::PowerTaken), _) => {
+            ("POWER_TAKEN", "its power was taken by somebody at its host, or its host went down")
+        }
+        (Some(VmReason::GuestShutDown), _) | (None, Seen::Stopped) => {
+            ("GUEST_ENDED", "the guest shut itself down")
+        }
+        (Some(VmReason::GuestCrashed), _) => ("GUEST_CRASHED", "the guest crashed"),
+        _ => ("GUEST_CRASHED", "the guest ended without being asked to"),
+    };
+    Refusal::new(code, text).because(in_its_words(observation))
+}
+
+/// Why a guest that should run stands still, where no failure of its host says so.
+fn stands_still(observation: &Observation) -> Option<Refusal> {
+    let (code, text) = match observation.unordered.as_ref()?.reason {
+        VmReason::GuestSuspended => {
+            ("GUEST_SUSPENDED", "the guest suspended itself; it sleeps until it is resumed")
+        }
+        VmReason::HypervisorBusy => {
+            ("HYPERVISOR_BUSY", "the hypervisor of its host holds it while it works with it")
+        }
+        VmReason::PausedByHand => ("PAUSED_BY_HAND", "somebody at its host paused it"),
+        // what its host does about these shows in the phase
+        VmReason::IoError | VmReason::GuestShutDown | VmReason::GuestCrashed | VmReason::PowerTaken => {
+            return None;
+        }
+    };
+    Some(Refusal::new(code, text))
+}
+
+/// Kept in the reason: when it is off as ordered, nothing else tells of it any more.
+fn in_its_words(observation: &Observation) -> Option<String> {
+    let words = &observation.unordered.as_ref()?.words;
+    (!words.is_empty()).then(|| format!("its hypervisor says: {words}"))
 }
 
 fn is_running(instance: &Instance) -> bool {

@@ -9,7 +9,6 @@ pub(super) fn accept(course: &mut Course<'_>, operation: OperationId) {
         // accepted before: the same request again
         return;
     }
-    course.instance.stop_grace_s = course.limits.default_grace_s;
     course.instance.created_at = course.now;
     course.begin(operation, OperationKind::Create);
     course.request_placement = true;
@@ -27,6 +26,7 @@ pub(super) fn placed(course: &mut Course<'_>, placement: Placement) {
     // a new owner counts its observations from the start, and its disks are fresh
     instance.observation_revision = 0;
     instance.addresses.clear();
+    instance.unordered = None;
     instance.has_booted = false;
     instance.steps.retain(|step| ["accepted", "relocating"].contains(&step.name.as_str()));
     course.step("placed");

@@ -65,8 +65,15 @@ pub(super) fn restoring(operation: OperationId, host: HostId) -> Input {
 
 impl Life {
     pub fn input(&mut self, input: Input) -> Outputs {
+        let grace_s = match &input {
+            Input::Stop { grace_s, .. } => *grace_s,
+            _ => SPEC.default_grace_s,
+        };
         let (instance, outputs) = step(self.instance.clone(), input, self.now, &SPEC);
         check(&self.instance, &instance, &outputs);
+        if let Some(order) = outputs.tell {
+            assert_eq!(order.stop_grace_s, grace_s, "what a request says holds for its own order alone");
+        }
         self.instance = instance;
         self.said.extend(outputs.operations.clone());
         outputs
@@ -139,6 +146,7 @@ impl Life {
             gave_up: false,
             steps: Vec::new(),
             has_run: false,
+            unordered: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What users ask of an instance.
 
 use super::course::Course;
+use super::observed::BRINGING_UP;
 use kernel::{OperationId, QuarantineId};
 use scheduler_placement::instance::{Desired, Instance, OperationKind, Phase, Placement};
 
@@ -75,8 +76,9 @@ pub(super) fn stop(course: &mut Course<'_>, operation: OperationId, grace_s: u32
     if course.instance.phase == Phase::Stopped {
         return course.already(operation);
     }
-    let other_grace = course.instance.stop_grace_s != grace_s;
-    course.instance.stop_grace_s = grace_s;
+    let asked_already = course.operation_kind() == Some(OperationKind::Stop);
+    let same_grace = asked_already && course.instance.stop_grace_s == grace_s;
+    course.give_grace(grace_s);
     course.begin(operation, OperationKind::Stop);
     course.instance.desired = Desired::Stopped;
     match course.instance.phase {
@@ -87,7 +89,7 @@ pub(super) fn stop(course: &mut Course<'_>, operation: OperationId, grace_s: u32
             course.succeed(&[OperationKind::Stop]);
         }
         // impatience, or second thoughts
-        Phase::Stopping if !other_grace => {}
+        Phase::Stopping if same_grace => {}
         _ => {
             course.instance.phase = Phase::Stopping;
             course.instance.refusal = None;
@@ -146,6 +148,28 @@ pub(super) fn resume(course: &mut Course<'_>, operation: OperationId) {
     course.intend();
 }
 
+/// Nothing is done to the guest, and what the instance is busy with goes on: but what waits for an agent alone is done when
+/// none is expected any more.
+pub(super) fn expect_agent(course: &mut Course<'_>, operation: OperationId, expected: bool) {
+    if too_late(course, operation) {
+        return;
+    }
+    if course.instance.boot.guest_agent == expected {
+        return course.already(operation);
+    }
+    course.instance.boot.guest_agent = expected;
+    if is_up(&course.instance) {
+        course.succeed(&BRINGING_UP);
+    }
+    course.already(operation);
+    // only a host that does not ask the agent need be told; one whose guest is off, held or rebooting hears of it with the
+    // next order
+    let boots = matches!(course.instance.phase, Phase::Starting | Phase::Running);
+    if expected && boots && course.operation_kind() != Some(OperationKind::Reboot) {
+        course.intend();
+    }
+}
+
 pub(super) fn delete(course: &mut Course<'_>, operation: OperationId) {
     if course.busy_with(operation) {
         return;
@@ -199,6 +223,7 @@ pub(super) fn restore(
     instance.generation += 1;
     instance.observation_revision = 0;
     instance.addresses.clear();
+    instance.unordered = None;
     instance.failed_hosts.clear();
     instance.refusal = None;
     instance.has_booted = true;

@@ -189,6 +189,19 @@ fn an_impatient_stop_reaches_the_host() {
 }
 
 #[test]
+fn the_grace_of_one_stop_is_no_later_requests_grace() {
+    let mut life = life().up();
+    let operation = life.operation();
+    let stop = life.input(Input::Stop { operation, grace_s: 0 }).tell.expect("its host is told");
+    assert_eq!(stop.stop_grace_s, 0);
+    life.see(Seen::Stopped, |_| {});
+    let start = life.start().tell.expect("its host is told");
+    life.see(Seen::Running, |seen| seen.agent_answered = true);
+    let reboot = life.reboot().tell.expect("its host is told");
+    assert_eq!((start.stop_grace_s, reboot.stop_grace_s), (SPEC.default_grace_s, SPEC.default_grace_s));
+}
+
+#[test]
 fn what_was_seen_before_the_host_took_the_order_does_not_end_it() {
     let mut life = life().up();
     life.stop();

@@ -74,6 +74,8 @@ fn inputs(life: &mut Life) -> Vec<Input> {
             Input::Reboot { operation: life.operation() },
             Input::Pause { operation: life.operation() },
             Input::Resume { operation: life.operation() },
+            Input::ExpectAgent { operation: life.operation(), expected: true },
+            Input::ExpectAgent { operation: life.operation(), expected: false },
             Input::Delete { operation: life.operation() },
             super::properties::restoring(life.operation(), HOST),
             super::properties::restoring(life.operation(), HostId::from_u128(2)),

@@ -13,5 +13,7 @@ pub mod page;
 pub mod permissions;
 mod permissions_of_kinds;
 pub mod preference;
+pub mod public_keys;
 pub mod traces;
+pub mod user_data;
 pub mod violation;

@@ -18,7 +18,7 @@ pub struct Seed<'s> {
     pub hostname: &'s str,
     /// Keys that may log in.
     pub ssh_authorized_keys: &'s [String],
-    /// cloud-config or script as the tenant gave it.
+    /// cloud-config, script, MIME or gzip as the tenant gave it.
     pub user_data: Option<&'s [u8]>,
 }
 
@@ -43,13 +43,10 @@ impl Seed<'_> {
         text.into_bytes()
     }
 
-    /// The bytes of the volume.
+    /// The bytes of the volume. There is no vendor-data in it: it may be left out, and cloud-init calls itself degraded over
+    /// one that holds no settings.
     pub fn image(&self) -> std::io::Result<Vec<u8>> {
-        let files = [
-            ("meta-data", self.meta_data()),
-            ("user-data", self.user_data()),
-            ("vendor-data", b"#cloud-config\n".to_vec()),
-        ];
+        let files = [("meta-data", self.meta_data()), ("user-data", self.user_data())];
         let content: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         let size = (SMALLEST_VOLUME + 2 * content).next_multiple_of(SMALLEST_VOLUME);
         let mut volume = Cursor::new(vec![0u8; size]);
@@ -112,6 +109,21 @@ mod tests {
         assert!(user.starts_with("#cloud-config\n"), "{user}");
         let config: serde_json::Value = serde_norway::from_str(&user).expect("yaml");
         assert_eq!(config["ssh_authorized_keys"][0], keys[0].as_str());
+    }
+
+    #[test]
+    fn every_document_in_a_seed_says_something() {
+        let image = seed(&[], None).image().expect("an image");
+        let volume = fatfs::FileSystem::new(Cursor::new(image.clone()), fatfs::FsOptions::new());
+        let volume = volume.expect("a volume");
+        let names: Vec<String> =
+            volume.root_dir().iter().map(|entry| entry.expect("readable").file_name()).collect();
+        assert_eq!(names, ["meta-data", "user-data"], "what may be left out is left out");
+        for name in names {
+            let document: serde_json::Value =
+                serde_norway::from_str(&read(image.clone(), &name)).expect("yaml");
+            assert!(document.as_object().is_some_and(|settings| !settings.is_empty()), "{name}: {document}");
+        }
     }
 
     #[test]

@@ -201,7 +201,7 @@ pub fn ours(
     host: HostId,
     instance: InstanceId,
     persistent: bool,
-    power: Power,
+    (power, words): (Power, &'static str),
     boot: u64,
 ) -> Option<Ours> {
     let mark = xml.mark().filter(|m| m.is_of(host, instance))?;
@@ -211,6 +211,7 @@ pub fn ours(
         actual: fingerprint(xml),
         persistent,
         power,
+        words,
         boot,
     })
 }
@@ -252,7 +253,7 @@ mod tests {
             let read = DomainXml::from_xml(&written.to_xml().expect("xml")).expect("readable");
             assert_eq!(read, written);
             let off = Power::Off(Ended::Never);
-            let ours = ours(&read, HERE, machine().instance, true, off, 0).expect("our mark");
+            let ours = ours(&read, HERE, machine().instance, true, (off, off.words()), 0).expect("our mark");
             assert_eq!((ours.generation, ours.marked == ours.actual), (3, true));
         }
     }
@@ -299,7 +300,8 @@ mod tests {
     #[test]
     fn a_mark_of_another_instance_is_not_ours() {
         let xml = definition(&machine(), HERE, TCG, "default").expect("a definition");
-        let seen = |xml: &DomainXml, host, instance| ours(xml, host, instance, true, Power::Running, 0);
+        let seen =
+            |xml: &DomainXml, host, instance| ours(xml, host, instance, true, (Power::Running, "running"), 0);
         let (id, elsewhere) = (machine().instance, HostId::from_u128(2));
         assert_eq!(seen(&xml, HERE, InstanceId::from_u128(8)), None);
         assert_eq!(seen(&xml, elsewhere, id), None, "another host's");

@@ -9,15 +9,14 @@ use crate::fault::Fault;
 use crate::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
 use async_trait::async_trait;
 use host_driver_domain::observed::boot_number;
-use host_driver_domain::{Condition, Domain as Seen, DriverKind, Ended, HostCause, Machine, Power};
+use host_driver_domain::{Condition, Domain as Seen, DriverKind, Held, HostCause, Machine, Power};
 use kernel::{Bytes, HostId, InstanceId, MilliVcpus};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use virt::connect::Connect;
-use virt::domain::{Domain, DomainShutoffReason, DomainState, DomainStateReason};
-use virt::enumutil::Enum;
+use virt::domain::Domain;
 
 /// A request to the guest that is not taken within this time was heard or never will be.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -118,23 +117,15 @@ fn read(domain: &Domain) -> Result<DomainXml, Fault> {
     DomainXml::from_xml(&text).map_err(|e| Fault::Failed(format!("libvirt's XML cannot be read: {e}")))
 }
 
-fn power(domain: &Domain) -> Result<Power, Fault> {
+/// What the domain does, and libvirt's own words for it.
+fn state(domain: &Domain) -> Result<(Power, &'static str), Fault> {
     let (state, reason) = meaning(domain.state())?;
-    Ok(match state {
-        Enum::Known(DomainState::Paused | DomainState::PMSuspended) => Power::Paused,
-        Enum::Known(DomainState::Crashed) => Power::Off(Ended::Crashed),
-        Enum::Known(DomainState::Shutoff) => Power::Off(match reason {
-            Enum::Known(DomainStateReason::Shutoff(Enum::Known(why))) => match why {
-                DomainShutoffReason::Shutdown => Ended::ByGuest,
-                DomainShutoffReason::Crashed | DomainShutoffReason::Failed => Ended::Crashed,
-                // libvirt keeps no reason over its own restart: the host may have lost power
-                _ => Ended::Killed,
-            },
-            _ => Ended::Killed,
-        }),
-        // blocked, shutting down and whatever comes: still in memory
-        _ => Power::Running,
-    })
+    let unsaid = || Fault::Busy("libvirt did not say what the domain does".into());
+    super::state::read(state, reason).ok_or_else(unsaid)
+}
+
+fn power(domain: &Domain) -> Result<Power, Fault> {
+    Ok(state(domain)?.0)
 }
 
 fn observe(
@@ -156,12 +147,11 @@ fn observe(
     // a start gives a new id, a reboot counts up: together they tell one boot from the next
     let (life, reboots) = reboots;
     let boot = boot_number(u64::from(domain.id().unwrap_or(0)), life, reboots);
-    let (xml, power) = (read(&domain)?, power(&domain)?);
+    let (xml, (power, words)) = (read(&domain)?, state(&domain)?);
     // somebody may have undefined it while it ran
     let persistent = meaning(domain.is_persistent())?;
-    let active = !matches!(power, Power::Off(_));
-    let ours = definition::ours(&xml, host, instance, persistent, power, boot);
-    Ok(ours.map_or(Seen::Foreign { active }, Seen::Ours))
+    let ours = definition::ours(&xml, host, instance, persistent, (power, words), boot);
+    Ok(ours.map_or(Seen::Foreign { active: power.is_active() }, Seen::Ours))
 }
 
 fn define(connection: &Connect, host: HostId, instance: InstanceId, xml: &DomainXml) -> Result<(), Fault> {
@@ -203,7 +193,7 @@ fn unless(
 }
 
 fn is_off(domain: &Domain) -> Result<bool, Fault> {
-    Ok(matches!(power(domain)?, Power::Off(_)))
+    Ok(!power(domain)?.is_active())
 }
 
 fn addresses_of(domain: &Domain, source: u32) -> Vec<String> {
@@ -307,11 +297,19 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn pause(&self, instance: InstanceId) -> Result<(), Fault> {
-        self.on(instance, |_, d| unless(|| Ok(power(&d)? == Power::Paused), d.suspend())).await
+        self.on(instance, |_, d| unless(|| Ok(matches!(power(&d)?, Power::Paused(_))), d.suspend())).await
     }
 
     async fn resume(&self, instance: InstanceId) -> Result<(), Fault> {
-        self.on(instance, |_, d| unless(|| Ok(power(&d)? == Power::Running), d.resume())).await
+        self.on(instance, |_, d| {
+            // one that suspended itself is not paused: it sleeps
+            let gone_on = match power(&d)? {
+                Power::Paused(Held::Suspended) => d.pm_wakeup(0),
+                _ => d.resume(),
+            };
+            unless(|| Ok(power(&d)? == Power::Running), gone_on)
+        })
+        .await
     }
 
     async fn observe(&self, instance: InstanceId) -> Result<Seen, Fault> {
@@ -371,13 +369,13 @@ impl Hypervisor for LibvirtHypervisor {
         }
     }
 
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault> {
+    async fn addresses(&self, instance: InstanceId, ask_agent: bool) -> Result<Vec<String>, Fault> {
         if self.is_mock() {
             return Ok(Vec::new());
         }
-        self.on(instance, |_, domain| {
+        self.on(instance, move |_, domain| {
             let leased = addresses_of(&domain, virt_sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE);
-            if !leased.is_empty() {
+            if !leased.is_empty() || !ask_agent {
                 return Ok(leased);
             }
             Ok(addresses_of(&domain, virt_sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT))

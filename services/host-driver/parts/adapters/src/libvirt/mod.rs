@@ -9,6 +9,7 @@ mod examine;
 mod faults;
 mod kvm;
 mod link;
+mod state;
 mod xml;
 
 pub use driver::{LibvirtHypervisor, LibvirtSettings};

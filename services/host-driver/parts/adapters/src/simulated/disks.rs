@@ -5,7 +5,7 @@ use crate::disks::{Disks, InQuarantine, PutAside};
 use crate::fault::Fault;
 use async_trait::async_trait;
 use host_driver_domain::machine::Paths;
-use host_driver_domain::{Condition, DropReason, Files, Quarantined, Role, VmSpec};
+use host_driver_domain::{Condition, DropReason, Files, HostCause, Quarantined, Role, VmSpec};
 use kernel::{Bytes, InstanceId, QuarantineId, Timestamp};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -165,7 +165,7 @@ impl Disks for SimulatedDisks {
     }
 
     async fn conditions(&self) -> Vec<Condition> {
-        Vec::new()
+        self.0.conditions().into_iter().filter(|found| found.cause == HostCause::Storage).collect()
     }
 
     async fn evict_except(&self, _in_use: &BTreeSet<String>, _now: Timestamp) -> Result<usize, Fault> {

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::hypervisor::{Capabilities, Capacity, Console, ExecCall, ExecOutcome, Hypervisor};
 use async_trait::async_trait;
 use bytes::Bytes;
-use host_driver_domain::{Condition, Domain, DriverKind, Ended, Machine, Ours, Power};
+use host_driver_domain::{Condition, Domain, DriverKind, Ended, Held, HostCause, Machine, Ours, Power};
 use kernel::InstanceId;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -32,10 +32,15 @@ impl SimulatedHypervisor {
         Ok(())
     }
 
-    fn answers(&self, vm: &Vm) -> bool {
+    /// Its guest is up, and has asked for an address.
+    fn is_up(&self, vm: &Vm) -> bool {
         let booted =
             vm.booted_at.is_some_and(|at| at.elapsed() >= Duration::from_millis(self.0.settings.boot_ms));
-        vm.has_agent && vm.domain.power == Power::Running && booted
+        vm.domain.power == Power::Running && booted
+    }
+
+    fn answers(&self, vm: &Vm) -> bool {
+        vm.has_agent && self.is_up(vm)
     }
 
     fn guest(&self, instance: InstanceId) -> Result<Vm, Fault> {
@@ -77,7 +82,8 @@ impl Hypervisor for SimulatedHypervisor {
 
     async fn conditions(&self) -> Result<Vec<Condition>, Fault> {
         self.0.operate("conditions", |_, _| Ok(())).await?;
-        Ok(self.0.conditions())
+        let of_disks = |found: &Condition| found.cause == HostCause::Storage;
+        Ok(self.0.conditions().into_iter().filter(|found| !of_disks(found)).collect())
     }
 
     async fn fingerprint(&self, machine: &Machine) -> Result<String, Fault> {
@@ -99,10 +105,12 @@ impl Hypervisor for SimulatedHypervisor {
                 actual: fingerprint,
                 persistent: true,
                 power: Power::Off(Ended::Never),
+                words: "",
                 boot: 0,
             },
             booted_at: None,
             deaf: false,
+            unwritable: false,
             address: format!("10.{}.{}.{}", (bits >> 16) as u8, (bits >> 8) as u8, bits as u8),
             has_agent: machine.guest_agent,
         };
@@ -122,7 +130,7 @@ impl Hypervisor for SimulatedHypervisor {
     async fn undefine(&self, instance: InstanceId) -> Result<(), Fault> {
         self.0
             .operate("undefine", |vms, _| match vms.get(&instance).map(|vm| vm.domain.power) {
-                Some(Power::Running | Power::Paused) => {
+                Some(power) if power.is_active() => {
                     Err(Fault::Failed("a VM that runs is not forgotten".into()))
                 }
                 _ => {
@@ -135,7 +143,7 @@ impl Hypervisor for SimulatedHypervisor {
 
     async fn start(&self, instance: InstanceId) -> Result<(), Fault> {
         let started = self.0.on_vm("start", instance, |world, state, vm| {
-            if !matches!(vm.domain.power, Power::Off(_)) {
+            if vm.domain.power.is_active() {
                 return Ok(false);
             }
             if let Some(Condition { cause, message }) = state.condition() {
@@ -166,7 +174,7 @@ impl Hypervisor for SimulatedHypervisor {
 
     async fn destroy(&self, instance: InstanceId) -> Result<(), Fault> {
         self.change("destroy", instance, |vm| {
-            let active = !matches!(vm.domain.power, Power::Off(_));
+            let active = vm.domain.power.is_active();
             if active {
                 vm.domain.power = Power::Off(Ended::Killed);
             }
@@ -203,9 +211,10 @@ impl Hypervisor for SimulatedHypervisor {
     async fn pause(&self, instance: InstanceId) -> Result<(), Fault> {
         self.change("pause", instance, |vm| match vm.domain.power {
             Power::Off(_) => Err(not_running("pause")),
-            was => {
-                vm.domain.power = Power::Paused;
-                Ok(was == Power::Running)
+            Power::Paused(_) => Ok(false),
+            Power::Running => {
+                vm.domain.power = Power::Paused(Held::ByHand);
+                Ok(true)
             }
         })
         .await
@@ -214,9 +223,15 @@ impl Hypervisor for SimulatedHypervisor {
     async fn resume(&self, instance: InstanceId) -> Result<(), Fault> {
         self.change("resume", instance, |vm| match vm.domain.power {
             Power::Off(_) => Err(not_running("resume")),
-            was => {
+            Power::Running => Ok(false),
+            // it tries to write at once, and is held again
+            Power::Paused(Held::IoError) if vm.unwritable => Ok(true),
+            Power::Paused(Held::Busy | Held::Crashed) => {
+                Err(Fault::Failed("the hypervisor does not let this VM go on".into()))
+            }
+            Power::Paused(_) => {
                 vm.domain.power = Power::Running;
-                Ok(was == Power::Paused)
+                Ok(true)
             }
         })
         .await
@@ -268,8 +283,8 @@ impl Hypervisor for SimulatedHypervisor {
         }
     }
 
-    async fn addresses(&self, instance: InstanceId) -> Result<Vec<String>, Fault> {
-        Ok(self.0.look(instance).filter(|vm| self.answers(vm)).map(|vm| vm.address).into_iter().collect())
+    async fn addresses(&self, instance: InstanceId, _ask_agent: bool) -> Result<Vec<String>, Fault> {
+        Ok(self.0.look(instance).filter(|vm| self.is_up(vm)).map(|vm| vm.address).into_iter().collect())
     }
 
     /// A guest that greets and says back what it is told.

@@ -2,7 +2,7 @@
 
 use super::world::{Vm, Words};
 use crate::disks::about::About;
-use host_driver_domain::{Ended, Files, Ours, Power};
+use host_driver_domain::{Ended, Files, Held, Ours, Power};
 use kernel::InstanceId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,10 +35,13 @@ struct VmText {
     generation: u64,
     marked: String,
     actual: String,
-    /// "running", "paused", or how it ended: "by_guest", "killed", "crashed", "never".
+    /// "running"; why it is held: "paused", "io_error", "suspended", "busy", "crashed_in_memory"; or how it ended:
+    /// "by_guest", "killed", "crashed", "never".
     power: String,
     boot: u64,
     deaf: bool,
+    #[serde(default)]
+    unwritable: bool,
     address: String,
     has_agent: bool,
 }
@@ -116,9 +119,13 @@ impl Kept {
     }
 }
 
-const POWERS: [(Power, &str); 6] = [
+const POWERS: [(Power, &str); 10] = [
     (Power::Running, "running"),
-    (Power::Paused, "paused"),
+    (Power::Paused(Held::ByHand), "paused"),
+    (Power::Paused(Held::IoError), "io_error"),
+    (Power::Paused(Held::Suspended), "suspended"),
+    (Power::Paused(Held::Busy), "busy"),
+    (Power::Paused(Held::Crashed), "crashed_in_memory"),
     (Power::Off(Ended::ByGuest), "by_guest"),
     (Power::Off(Ended::Killed), "killed"),
     (Power::Off(Ended::Crashed), "crashed"),
@@ -136,6 +143,7 @@ impl VmText {
             power: power.to_owned(),
             boot,
             deaf: vm.deaf,
+            unwritable: vm.unwritable,
             address: vm.address.clone(),
             has_agent: vm.has_agent,
         }
@@ -144,11 +152,11 @@ impl VmText {
     fn read(self) -> io::Result<Vm> {
         let power = POWERS.iter().find(|(_, word)| *word == self.power).map(|(power, _)| *power);
         let power = power.ok_or_else(|| io::Error::other(format!("{:?} is no power", self.power)))?;
-        let Self { generation, marked, actual, boot, deaf, address, has_agent, .. } = self;
-        let domain = Ours { generation, marked, actual, persistent: true, power, boot };
+        let Self { generation, marked, actual, boot, deaf, unwritable, address, has_agent, .. } = self;
+        let domain = Ours { generation, marked, actual, persistent: true, power, words: "", boot };
         // how long it has been up is not known any more: its guest takes its time once more
         let booted_at = (power == Power::Running).then(Instant::now);
-        Ok(Vm { domain, booted_at, deaf, address, has_agent })
+        Ok(Vm { domain, booted_at, deaf, unwritable, address, has_agent })
     }
 }
 
@@ -222,6 +230,7 @@ mod tests {
             power: "running".into(),
             boot: 2,
             deaf: false,
+            unwritable: false,
             address: "10.0.0.1".into(),
             has_agent: true,
         }

@@ -4,7 +4,7 @@ use super::faults::{FaultSettings, Faults, When};
 use super::guest_data;
 use super::kept::Kept;
 use crate::fault::Fault;
-use host_driver_domain::{Condition, Domain, Ended, Files, HostCause, Ours, Power, Quarantined};
+use host_driver_domain::{Condition, Domain, Ended, Files, Held, HostCause, Ours, Power, Quarantined};
 use kernel::{Bytes, InstanceId, MilliVcpus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,8 @@ pub(super) struct Vm {
     pub(super) booted_at: Option<Instant>,
     /// Its guest ignores requests.
     pub(super) deaf: bool,
+    /// What its guest writes cannot be written.
+    pub(super) unwritable: bool,
     pub(super) address: String,
     pub(super) has_agent: bool,
 }
@@ -281,6 +283,34 @@ impl World {
         self.change(instance, |vm| vm.domain.power = Power::Off(Ended::ByGuest));
     }
 
+    /// What the guest writes cannot be written from now on: it is held, and held again whenever it is let go on.
+    pub fn fail_writes(&self, instance: InstanceId) {
+        self.change(instance, |vm| {
+            vm.unwritable = true;
+            vm.domain.power = Power::Paused(Held::IoError);
+        });
+    }
+
+    /// It can be written again. Nobody tells the hypervisor.
+    pub fn mend_writes(&self, instance: InstanceId) {
+        if let Some(vm) = self.state().vms.get_mut(&instance) {
+            vm.unwritable = false;
+        }
+    }
+
+    /// The guest suspends itself to memory.
+    pub fn suspend_from_inside(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.domain.power = Power::Paused(Held::Suspended));
+    }
+
+    /// The guest reboots itself.
+    pub fn reboot_from_inside(&self, instance: InstanceId) {
+        self.change(instance, |vm| {
+            vm.domain.boot += 1;
+            vm.booted_at = Some(Instant::now());
+        });
+    }
+
     /// Somebody pauses or resumes it.
     pub fn set_power(&self, instance: InstanceId, power: Power) {
         self.change(instance, |vm| vm.domain.power = power);
@@ -298,6 +328,11 @@ impl World {
         let _ = state.keep();
         drop(state);
         self.changed(instance);
+    }
+
+    /// There is no agent in its guest, whatever was said of the image.
+    pub fn take_agent(&self, instance: InstanceId) {
+        self.change(instance, |vm| vm.has_agent = false);
     }
 
     /// Its guest no longer listens to requests.
@@ -318,7 +353,7 @@ impl World {
     /// The host loses power: nothing runs, everything is still defined.
     pub fn lose_power(&self) {
         for vm in self.state().vms.values_mut() {
-            if !matches!(vm.domain.power, Power::Off(_)) {
+            if vm.domain.power.is_active() {
                 vm.domain.power = Power::Off(Ended::Killed);
             }
         }
@@ -384,9 +419,17 @@ impl World {
             actual: "as it was".into(),
             persistent: true,
             power: Power::Running,
+            words: "",
             boot: 1,
         };
-        let vm = Vm { domain, booted_at: None, deaf: false, address: String::new(), has_agent: false };
+        let vm = Vm {
+            domain,
+            booted_at: None,
+            deaf: false,
+            unwritable: false,
+            address: String::new(),
+            has_agent: false,
+        };
         self.state().vms.insert(instance, vm);
         self.changed(instance);
     }
@@ -428,7 +471,7 @@ impl World {
 
     pub(super) fn domain(&self, instance: InstanceId) -> Domain {
         match self.look(instance) {
-            Some(vm) => Domain::Ours(vm.domain),
+            Some(vm) => Domain::Ours(Ours { words: vm.domain.power.words(), ..vm.domain }),
             None if self.is_foreign(instance) => Domain::Foreign { active: true },
             None => Domain::Missing,
         }

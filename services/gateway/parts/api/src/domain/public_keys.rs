@@ -1,6 +1,6 @@
 //! Public keys that may log in to an instance.
 
-use gateway_api::domain::violation::Violation;
+use super::violation::Violation;
 use kernel::public_keys::public_key;
 
 /// Most keys of one instance.

@@ -63,7 +63,8 @@ async fn both_policies_place_a_generated_workload_and_the_numbers_are_those_of_t
     workload.hosts.iter_mut().for_each(|host| {
         (host.vcpus_milli, host.memory_mib) = (host.vcpus_milli * 4, host.memory_mib * 4);
     });
-    let mut impossible = wants("impossible", 1_000, 600.0, None);
+    // what may be asked for, and no host of these has
+    let mut impossible = InstanceRow { memory_mib: 24 << 20, ..wants("impossible", 1, 600.0, None) };
     impossible.labels.insert("zone".into(), "a".into());
     workload.instances.push(impossible);
     let mut reports = Vec::new();

@@ -216,7 +216,7 @@ async fn exec_hands_through_output_and_exit_code() {
 
 #[tokio::test]
 async fn user_data_are_bytes_and_hints_about_them_are_shown() {
-    let fake = accepting().await;
+    let fake = Fake::start().await;
     let hints = vec!["user data, line 1: cloud-init does not see what it is".to_owned()];
     let answer = CreateInstanceResponse {
         instance_id: "i-1".into(),

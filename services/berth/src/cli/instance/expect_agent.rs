@@ -9,11 +9,12 @@ use contracts::scheduler::v1::{Instance, InstancePhase};
 
 /// Say whether the agent in the guest is waited for
 ///
-/// An instance with one is ready when it answered; one without is up when it runs. Nothing is done to the guest.
+/// An instance with one is ready when it answered; one without is up when it runs. Say no where the image has no
+/// qemu-guest-agent, yes where it was installed since. Nothing is done to the guest.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  berth instance expect-agent web-1 no     # its image has no qemu-guest-agent
-  berth instance expect-agent web-1 yes    # it was installed since")]
+  berth instance expect-agent web-1 no
+  berth instance expect-agent web-1 yes")]
 #[group(skip)]
 pub struct ExpectAgentArgs {
     /// Name or id

@@ -1,16 +1,25 @@
 //! What a real guest does by itself, and what befalls it: QEMU and libvirt tell, the service says it once.
 
-use crate::qemu::{BOOT, Gone, offer, virsh};
+use crate::qemu::{BOOT, Gone, offer};
 use crate::service::Service;
 use contracts::host_driver::v1 as wire;
 use kernel::InstanceId;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::SmallDisk;
 
-/// Has the guest's agent run a program, and does not wait for its end.
-fn in_guest(name: &str, path: &str, arguments: &[&str]) {
+/// Has the guest's agent run a program, as soon as it can, and does not wait for its end.
+async fn in_guest(name: &str, path: &str, arguments: &[&str]) {
     let call = serde_json::json!({"execute": "guest-exec", "arguments": {"path": path, "arg": arguments}});
-    virsh(&["qemu-agent-command", name, &call.to_string()]);
+    let call = call.to_string();
+    testkit::eventually(BOOT, "the agent to take an order", async || {
+        let run = Command::new("virsh")
+            .args(["-q", "-c", "qemu:///system", "qemu-agent-command", name, &call])
+            .output()
+            .expect("virsh: deploy/prerequisites.sh run");
+        run.status.success().then_some(())
+    })
+    .await;
 }
 
 fn up(seen: &wire::VmObservation) -> bool {
@@ -38,7 +47,7 @@ async fn a_guest_on_a_full_disk_is_held_said_once_and_goes_on_and_one_that_reboo
 
     disk.fill();
     let since = Instant::now();
-    in_guest(&name, "/bin/dd", &["if=/dev/zero", "of=/dev/vda", "bs=1M", "count=32", "conv=fsync"]);
+    in_guest(&name, "/bin/dd", &["if=/dev/zero", "of=/dev/vda", "bs=1M", "count=32", "conv=fsync"]).await;
     let held = service.sees(BOOT, "held", |o| o.power() == wire::VmPower::Paused).await;
     println!("held after {:?}", since.elapsed());
     assert_eq!(
@@ -57,7 +66,7 @@ async fn a_guest_on_a_full_disk_is_held_said_once_and_goes_on_and_one_that_reboo
     let others = service.observations();
     assert!(others.iter().all(|o| o.power() == wire::VmPower::Running), "said once: {others:#?}");
 
-    in_guest(&name, "/sbin/reboot", &["-f"]);
+    in_guest(&name, "/sbin/reboot", &["-f"]).await;
     let drift = service.hears(BOOT, "it rebooted", |d: &wire::VmDrifted| d.kind() != wire::DriftKind::Orphan);
     let drift = drift.await;
     assert_eq!((drift.kind(), drift.action()), (wire::DriftKind::Rebooted, wire::DriftAction::Reported));
@@ -67,7 +76,7 @@ async fn a_guest_on_a_full_disk_is_held_said_once_and_goes_on_and_one_that_reboo
     // the hypervisor's process dies under it
     let pid =
         std::fs::read_to_string(format!("/run/libvirt/qemu/{name}.pid")).expect("libvirt keeps its number");
-    let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status();
+    let killed = Command::new("kill").args(["-9", pid.trim()]).status();
     assert!(killed.expect("kill runs").success(), "no process of {name}");
     let drift =
         service.hears(BOOT, "it died", |d: &wire::VmDrifted| d.kind() == wire::DriftKind::Stopped).await;

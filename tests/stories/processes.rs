@@ -101,9 +101,9 @@ async fn what_would_become_of_an_instance_is_said_by_the_scheduler_or_at_once_th
         "--image",
         IMAGE,
         "--vcpus",
-        "1024",
+        "1",
         "--memory",
-        "1GiB",
+        "24TiB",
         "--disk",
         "1GiB",
         "--dry-run",
@@ -111,7 +111,7 @@ async fn what_would_become_of_an_instance_is_said_by_the_scheduler_or_at_once_th
     let refused = cli.run(&large);
     assert_eq!(refused.code, 4, "{} {}", refused.out, refused.err);
     assert!(
-        refused.out.contains("big would wait for a host") && refused.err.contains("lack CPUs"),
+        refused.out.contains("big would wait for a host") && refused.err.contains("lack memory"),
         "{} {}",
         refused.out,
         refused.err

@@ -22,7 +22,7 @@ pub static SERVICE: Service = Service {
             Ok(Started::default())
         })
     },
-    health: &["runner", "answers", "placement", "orders", "deadlines", "hosts"],
+    health: &["runner", "answers", "placement", "orders", "forgetting", "deadlines", "hosts"],
     listens_to_events: true,
     tells: &["host_driver"],
     reach: Reach { samples_of: &["host_driver"], ..Reach::NONE },

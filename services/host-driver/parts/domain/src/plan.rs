@@ -136,11 +136,11 @@ fn held_by_somebody_else(observed: &Observed) -> bool {
 
 /// Leaving what was established is drift; not having got there yet is work.
 fn detect_drift(intent: &Intent, observed: &Observed, progress: &Progress) -> Option<Drift> {
-    let drift = |kind, detail: &str| Some(Drift { kind, adopt: false, detail: detail.to_owned() });
     let with_words = |kind, detail: &str, words: &str| {
         let detail = if words.is_empty() { detail.to_owned() } else { format!("{detail}: {words}") };
         Some(Drift { kind, adopt: false, detail })
     };
+    let drift = |kind, detail: &str| with_words(kind, detail, "");
     let ours = match &observed.domain {
         Domain::Ours(ours) if ours.generation < intent.key.generation => return None,
         Domain::Ours(ours) => ours,
